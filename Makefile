@@ -1,0 +1,63 @@
+# The list of commands is `make help`. Each target installs what it needs and says so.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help run test check build web fmt lint licences unit e2e web-e2e fuzz bench clean
+
+export SWITCHHOOK_SPEECH_DIR ?= $(CURDIR)/var/speech
+FUZZ_SECONDS ?= 60
+
+help: ## this list
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+run: ## install what is missing, build, start the demo: call it with any softphone
+	@scripts/install.sh run
+	@scripts/install-speech.sh "$(SWITCHHOOK_SPEECH_DIR)"
+	@$(MAKE) --no-print-directory web
+	cargo build --release --locked -p switchhook-gateway
+	target/release/switchhook serve --profile demo
+
+test: ## everything: lints, Rust, web, real phones, a real browser (installs what it needs)
+	@scripts/test.sh
+
+check: fmt lint licences unit ## format, lints, licences, tests without peers
+
+fmt:
+	cargo fmt --all --check
+
+lint:
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+licences:
+	@scripts/install.sh cargo-deny
+	.tools/bin/cargo-deny check licenses bans sources
+
+unit:
+	cargo test --workspace --exclude switchhook-e2e --locked
+
+build: web ## the release binary, console included
+	cargo build --release --locked -p switchhook-gateway
+
+web: ## the console's pages, into web/dist
+	@scripts/install.sh node
+	cd web && npm ci --no-audit --no-fund && npm run build
+
+e2e: ## the real binary against baresip and SIPp (after `make web`)
+	@scripts/install.sh peers
+	@scripts/install-speech.sh "$(SWITCHHOOK_SPEECH_DIR)"
+	cargo build --locked -p switchhook-gateway
+	cargo test --locked -p switchhook-e2e -- --test-threads=2
+
+web-e2e: ## the console in a real browser, against the real binary
+	@scripts/install.sh browser
+	scripts/web-e2e.sh
+
+fuzz: ## every fuzz target for FUZZ_SECONDS (60)
+	@scripts/install.sh cargo-fuzz
+	scripts/fuzz.sh $(FUZZ_SECONDS)
+
+bench: ## media path against the UDP echo ceiling of the same run
+	cargo run --release --locked -p switchhook-bench -- --quick
+
+clean: ## build outputs; recordings and the database in var/ stay
+	cargo clean
+	rm -rf web/dist web/node_modules
