@@ -1,0 +1,148 @@
+//! What a phone is told before it starts.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use super::transport::Transport;
+use crate::audio::g711::Law;
+
+/// User name and password for digest challenges.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// User name.
+    pub user: String,
+    /// Password.
+    pub password: String,
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Credentials({}, …)", self.user)
+    }
+}
+
+/// What the phone does when it is called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OnCall {
+    /// Rings, then answers.
+    AnswerAfter(Duration),
+    /// Rings, then refuses with this status.
+    RejectAfter {
+        /// Final status, 300 to 699.
+        status: u16,
+        /// How long it rings first; zero means no 180 at all.
+        after: Duration,
+    },
+    /// Rings until the caller gives up.
+    RingOnly,
+    /// Sends nothing at all, as a phone that lost its network.
+    Dead,
+    /// Sends 100, then waits for `ring`, `answer` or `reject` by the test.
+    Manual,
+}
+
+/// Ways to misbehave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Faults {
+    /// Never acknowledges a 200 to our INVITE.
+    pub drop_ack: bool,
+    /// Answers a CANCEL with 200, and then the INVITE with 200 as well: the answer that crossed
+    /// the CANCEL on its way.
+    pub answer_after_cancel: bool,
+    /// Sends every request this many times more.
+    pub duplicate_requests: u8,
+    /// Does not react to CANCEL.
+    pub ignore_cancel: bool,
+    /// Does not react to BYE.
+    pub ignore_bye: bool,
+    /// Sends no RTP at all.
+    pub silent_rtp: bool,
+}
+
+/// Who the phone is.
+#[derive(Debug, Clone)]
+pub struct PhoneConfig {
+    /// User part of its address.
+    pub user: String,
+    /// Host part of its address.
+    pub domain: String,
+    /// Credentials for challenges.
+    pub credentials: Option<Credentials>,
+    /// Registrar and next hop; without one a dialled URI is sent to its own host.
+    pub server: Option<SocketAddr>,
+    /// How to reach the server.
+    pub transport: Transport,
+    /// Where SIP (UDP and TCP) is bound; port 0 takes any.
+    pub bind: SocketAddr,
+    /// Codecs in order of preference.
+    pub laws: Vec<Law>,
+    /// Payload type offered for keypad digits.
+    pub telephone_event: Option<u8>,
+    /// What it does when called.
+    pub on_call: OnCall,
+    /// How it misbehaves.
+    pub faults: Faults,
+}
+
+impl PhoneConfig {
+    /// A well-behaved phone on loopback that answers after a tenth of a second.
+    pub fn new(user: &str) -> Self {
+        Self {
+            user: user.to_owned(),
+            domain: "127.0.0.1".to_owned(),
+            credentials: None,
+            server: None,
+            transport: Transport::Udp,
+            bind: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
+            laws: vec![Law::Mu, Law::A],
+            telephone_event: Some(101),
+            on_call: OnCall::AnswerAfter(Duration::from_millis(100)),
+            faults: Faults::default(),
+        }
+    }
+
+    /// Registrar and next hop.
+    #[must_use]
+    pub fn server(mut self, addr: SocketAddr) -> Self {
+        self.server = Some(addr);
+        self
+    }
+
+    /// Password for challenges; the user name is the phone's.
+    #[must_use]
+    pub fn password(mut self, password: &str) -> Self {
+        self.credentials = Some(Credentials {
+            user: self.user.clone(),
+            password: password.to_owned(),
+        });
+        self
+    }
+
+    /// UDP or TCP to the server.
+    #[must_use]
+    pub fn transport(mut self, transport: Transport) -> Self {
+        self.transport = transport;
+        self
+    }
+
+    /// What it does when called.
+    #[must_use]
+    pub fn on_call(mut self, on_call: OnCall) -> Self {
+        self.on_call = on_call;
+        self
+    }
+
+    /// How it misbehaves.
+    #[must_use]
+    pub fn faults(mut self, faults: Faults) -> Self {
+        self.faults = faults;
+        self
+    }
+
+    /// Codecs in order of preference.
+    #[must_use]
+    pub fn laws(mut self, laws: &[Law]) -> Self {
+        self.laws = laws.to_vec();
+        self
+    }
+}

@@ -1,0 +1,441 @@
+//! The phone's audio: real RTP over its own UDP socket at an exact 20 ms pace (RFC 3550), G.711,
+//! and keypad digits as events (RFC 4733).
+//!
+//! What is heard is laid on a timeline that starts when the socket is opened: a packet's place is
+//! its RTP timestamp, anchored at the arrival of the stream's first packet, so that loss and late
+//! delivery leave holes instead of moving what follows.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::net::UdpSocket;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::event::{EventLog, PhoneEvent};
+use crate::audio::g711::Law;
+use crate::audio::tone::sine_sample;
+use crate::audio::{Audio, FRAME_SAMPLES, PHONE_RATE_HZ};
+
+/// Length of a keypad digit, in 20 ms packets.
+const DIGIT_PACKETS: u16 = 8;
+/// The end of an event is sent three times (RFC 4733 §2.5.1.4).
+const END_PACKETS: u16 = 3;
+/// Pause between two digits, in 20 ms packets.
+const DIGIT_GAP: u16 = 4;
+/// A packet this far from its expected place starts a new anchor, in samples.
+const REANCHOR: i64 = 4_000;
+
+/// Something to play.
+#[derive(Debug, Clone)]
+pub enum Playable {
+    /// Once, then silence.
+    Audio(Audio),
+    /// A sine at −12 dBFS until something else is played.
+    Tone {
+        /// Frequency in Hz.
+        hz: f64,
+    },
+    /// Silence packets, as a phone sends when nobody speaks.
+    Silence,
+}
+
+/// What one call has heard so far.
+#[derive(Debug, Clone)]
+pub struct Heard {
+    /// Everything received, decoded, from the moment the call's audio socket was opened.
+    pub audio: Audio,
+    /// When that was.
+    pub started: Instant,
+    /// The same as wall-clock time.
+    pub started_at: SystemTime,
+    /// Arrival of every RTP packet, counted from `started`.
+    pub arrivals: Vec<Duration>,
+    /// Who sent them.
+    pub sources: BTreeSet<SocketAddr>,
+    /// Payload types seen.
+    pub payload_types: BTreeSet<u8>,
+    /// Keypad digits received, with their time from `started`.
+    pub digits: Vec<(char, Duration)>,
+    /// Packets sent by us.
+    pub sent: u64,
+}
+
+impl Heard {
+    /// Packets that arrived later than this after `started`.
+    pub fn packets_after(&self, at: Duration) -> usize {
+        self.arrivals.iter().filter(|a| **a > at).count()
+    }
+}
+
+#[derive(Debug)]
+struct Control {
+    remote: Option<SocketAddr>,
+    law: Law,
+    telephone_event: Option<u8>,
+    sending: bool,
+    playing: Playable,
+    play_id: u32,
+    at_sample: u64,
+    digits: VecDeque<u8>,
+    raw: VecDeque<Vec<u8>>,
+}
+
+#[derive(Debug)]
+struct Ears {
+    samples: Vec<i16>,
+    anchor: Option<(u32, i64)>,
+    arrivals: Vec<Duration>,
+    sources: BTreeSet<SocketAddr>,
+    payload_types: BTreeSet<u8>,
+    digits: Vec<(char, Duration)>,
+    last_digit_ts: Option<u32>,
+    sent: u64,
+}
+
+/// One call's audio socket.
+#[derive(Debug)]
+pub struct Media {
+    local: SocketAddr,
+    started: Instant,
+    started_at: SystemTime,
+    control: Mutex<Control>,
+    ears: Mutex<Ears>,
+}
+
+impl Media {
+    /// Opens a socket and starts listening; sends nothing until [`Media::send_to`].
+    pub(super) async fn open(ip: IpAddr, call: usize, log: Arc<EventLog>) -> io::Result<Arc<Self>> {
+        let socket = UdpSocket::bind((ip, 0)).await?;
+        let media = Arc::new(Self {
+            local: socket.local_addr()?,
+            started: Instant::now(),
+            started_at: SystemTime::now(),
+            control: Mutex::new(Control {
+                remote: None,
+                law: Law::Mu,
+                telephone_event: None,
+                sending: false,
+                playing: Playable::Silence,
+                play_id: 0,
+                at_sample: 0,
+                digits: VecDeque::new(),
+                raw: VecDeque::new(),
+            }),
+            ears: Mutex::new(Ears {
+                samples: Vec::new(),
+                anchor: None,
+                arrivals: Vec::new(),
+                sources: BTreeSet::new(),
+                payload_types: BTreeSet::new(),
+                digits: Vec::new(),
+                last_digit_ts: None,
+                sent: 0,
+            }),
+        });
+        // The task holds no strong reference: it ends with the call's last handle.
+        tokio::spawn(run(Arc::downgrade(&media), socket, call, log));
+        Ok(media)
+    }
+
+    /// Our RTP address.
+    pub fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// How long the socket has been open.
+    pub(super) fn started_elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Where to send, how, and whether at all.
+    pub(super) fn send_to(
+        &self,
+        remote: Option<SocketAddr>,
+        law: Law,
+        telephone_event: Option<u8>,
+        sending: bool,
+    ) {
+        let mut control = self.control();
+        control.remote = remote;
+        control.law = law;
+        control.telephone_event = telephone_event;
+        control.sending = sending;
+    }
+
+    /// Stops sending; keeps listening, so that audio after the end of a call is noticed.
+    pub(super) fn stop_sending(&self) {
+        self.control().sending = false;
+    }
+
+    /// Starts or stops sending packets without touching anything else.
+    pub fn set_sending(&self, sending: bool) {
+        self.control().sending = sending;
+    }
+
+    /// Plays from now on instead of what was playing; returns the number that
+    /// [`PhoneEvent::PlayFinished`] will carry.
+    pub fn play(&self, what: Playable) -> u32 {
+        let mut control = self.control();
+        control.playing = what;
+        control.at_sample = 0;
+        control.play_id += 1;
+        control.play_id
+    }
+
+    /// Queues keypad digits; characters that are not on a keypad are left out.
+    pub fn send_digits(&self, digits: &str) {
+        self.control()
+            .digits
+            .extend(digits.chars().filter_map(event_of));
+    }
+
+    /// Sends these bytes as one datagram from the call's audio socket.
+    pub fn send_raw(&self, datagram: Vec<u8>) {
+        self.control().raw.push_back(datagram);
+    }
+
+    /// A copy of what was heard so far.
+    pub fn heard(&self) -> Heard {
+        let ears = self.ears.lock().expect("no holder of this lock panics");
+        // Nothing received is silence heard, up to now.
+        let elapsed = (self.started.elapsed().as_secs_f64() * f64::from(PHONE_RATE_HZ)) as usize;
+        let mut samples = ears.samples.clone();
+        samples.resize(samples.len().max(elapsed), 0);
+        Heard {
+            audio: Audio::phone(samples),
+            started: self.started,
+            started_at: self.started_at,
+            arrivals: ears.arrivals.clone(),
+            sources: ears.sources.clone(),
+            payload_types: ears.payload_types.clone(),
+            digits: ears.digits.clone(),
+            sent: ears.sent,
+        }
+    }
+
+    fn control(&self) -> MutexGuard<'_, Control> {
+        self.control.lock().expect("no holder of this lock panics")
+    }
+
+    fn hear(&self, packet: &[u8], from: SocketAddr, call: usize, log: &EventLog) {
+        let arrival = self.started.elapsed();
+        let Some(rtp) = RtpHeader::parse(packet) else {
+            return;
+        };
+        let payload = &packet[rtp.payload_at..];
+        let telephone_event = self.control().telephone_event;
+        let mut ears = self.ears.lock().expect("no holder of this lock panics");
+        let first = ears.arrivals.is_empty();
+        ears.arrivals.push(arrival);
+        ears.sources.insert(from);
+        ears.payload_types.insert(rtp.payload_type);
+        if first {
+            log.push(PhoneEvent::FirstRtp { call });
+        }
+        if Some(rtp.payload_type) == telephone_event {
+            if let [event, flags, ..] = payload
+                && flags & 0x80 != 0
+                && ears.last_digit_ts != Some(rtp.timestamp)
+                && let Some(digit) = digit_of(*event)
+            {
+                ears.last_digit_ts = Some(rtp.timestamp);
+                ears.digits.push((digit, arrival));
+                log.push(PhoneEvent::DigitHeard { call, digit });
+            }
+            return;
+        }
+        let Some(law) = Law::of_payload_type(rtp.payload_type) else {
+            return;
+        };
+        let arrived_at = (arrival.as_secs_f64() * f64::from(PHONE_RATE_HZ)) as i64;
+        let place = |anchor: (u32, i64)| {
+            anchor.1 + i64::from(rtp.timestamp.wrapping_sub(anchor.0).cast_signed())
+        };
+        let at = match ears.anchor.map(place) {
+            Some(at) if (at - arrived_at).abs() < REANCHOR => at,
+            _ => {
+                ears.anchor = Some((rtp.timestamp, arrived_at));
+                arrived_at
+            }
+        };
+        let Ok(at) = usize::try_from(at) else { return };
+        if ears.samples.len() < at + payload.len() {
+            ears.samples.resize(at + payload.len(), 0);
+        }
+        for (n, byte) in payload.iter().enumerate() {
+            ears.samples[at + n] = law.decode(*byte);
+        }
+    }
+}
+
+struct RtpHeader {
+    payload_type: u8,
+    timestamp: u32,
+    payload_at: usize,
+}
+
+impl RtpHeader {
+    fn parse(packet: &[u8]) -> Option<Self> {
+        let &[v, pt, _, _, t0, t1, t2, t3, _, _, _, _, ..] = packet else {
+            return None;
+        };
+        if v >> 6 != 2 {
+            return None;
+        }
+        let mut payload_at = 12 + 4 * usize::from(v & 0x0f);
+        if v & 0x10 != 0 {
+            let words = packet.get(payload_at + 2..payload_at + 4)?;
+            payload_at += 4 + 4 * usize::from(u16::from_be_bytes([words[0], words[1]]));
+        }
+        (payload_at <= packet.len()).then_some(Self {
+            payload_type: pt & 0x7f,
+            timestamp: u32::from_be_bytes([t0, t1, t2, t3]),
+            payload_at,
+        })
+    }
+}
+
+/// What the sender remembers between two packets.
+struct Mouth {
+    ssrc: u32,
+    sequence: u16,
+    timestamp: u32,
+    started: bool,
+    digit: Option<(u8, u16, u32)>,
+    gap: u16,
+}
+
+async fn run(media: std::sync::Weak<Media>, socket: UdpSocket, call: usize, log: Arc<EventLog>) {
+    let mut tick = interval(Duration::from_millis(20));
+    // Catching up keeps the pace exact over time: no packet is skipped after a scheduling pause.
+    tick.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    let mut mouth = Mouth {
+        ssrc: rand::random(),
+        sequence: rand::random(),
+        timestamp: rand::random(),
+        started: false,
+        digit: None,
+        gap: 0,
+    };
+    let mut buffer = [0u8; 2048];
+    loop {
+        tokio::select! {
+            biased;
+            _ = tick.tick() => {
+                let Some(media) = media.upgrade() else { return };
+                let (packets, remote, finished) = next_packets(&media, &mut mouth);
+                if let Some(remote) = remote {
+                    for packet in packets {
+                        // The other side may have closed its port already; that is its business.
+                        let _ = socket.send_to(&packet, remote).await;
+                        media.ears.lock().expect("no holder of this lock panics").sent += 1;
+                    }
+                }
+                if let Some(play) = finished {
+                    log.push(PhoneEvent::PlayFinished { call, play });
+                }
+            }
+            got = socket.recv_from(&mut buffer) => {
+                let (Ok((len, from)), Some(media)) = (got, media.upgrade()) else { continue };
+                media.hear(&buffer[..len], from, call, &log);
+            }
+        }
+    }
+}
+
+type Packets = (Vec<Vec<u8>>, Option<SocketAddr>, Option<u32>);
+
+fn next_packets(media: &Media, mouth: &mut Mouth) -> Packets {
+    let mut control = media.control();
+    let mut packets: Vec<Vec<u8>> = control.raw.drain(..).collect();
+    let remote = control.remote;
+    if !control.sending || remote.is_none() {
+        return (packets, remote, None);
+    }
+    let (frame, finished) = next_frame(&mut control);
+    if mouth.digit.is_none()
+        && mouth.gap == 0
+        && control.telephone_event.is_some()
+        && let Some(event) = control.digits.pop_front()
+    {
+        mouth.digit = Some((event, 0, mouth.timestamp));
+    }
+    mouth.gap = mouth.gap.saturating_sub(1);
+    match (mouth.digit, control.telephone_event) {
+        (Some((event, n, timestamp)), Some(pt)) => {
+            let end = n >= DIGIT_PACKETS;
+            let duration = (n + 1).min(DIGIT_PACKETS) * FRAME_SAMPLES as u16;
+            let flags = if end { 0x8a } else { 0x0a };
+            let [high, low] = duration.to_be_bytes();
+            packets.push(mouth.packet(pt, n == 0, timestamp, &[event, flags, high, low]));
+            if n + 1 == DIGIT_PACKETS + END_PACKETS {
+                mouth.digit = None;
+                mouth.gap = DIGIT_GAP;
+            } else {
+                mouth.digit = Some((event, n + 1, timestamp));
+            }
+        }
+        _ => {
+            let law = control.law;
+            let payload: Vec<u8> = frame.iter().map(|s| law.encode(*s)).collect();
+            let marker = !mouth.started;
+            mouth.started = true;
+            packets.push(mouth.packet(law.payload_type(), marker, mouth.timestamp, &payload));
+        }
+    }
+    mouth.timestamp = mouth.timestamp.wrapping_add(FRAME_SAMPLES as u32);
+    (packets, remote, finished)
+}
+
+fn next_frame(control: &mut Control) -> ([i16; FRAME_SAMPLES], Option<u32>) {
+    let mut frame = [0i16; FRAME_SAMPLES];
+    let from = control.at_sample;
+    control.at_sample += FRAME_SAMPLES as u64;
+    let mut finished = None;
+    match &control.playing {
+        Playable::Silence => {}
+        Playable::Tone { hz } => {
+            for (n, sample) in frame.iter_mut().enumerate() {
+                *sample = sine_sample(*hz, from + n as u64);
+            }
+        }
+        Playable::Audio(audio) => {
+            let rest = audio.samples.get(from as usize..).unwrap_or(&[]);
+            for (sample, value) in frame.iter_mut().zip(rest) {
+                *sample = *value;
+            }
+            if rest.len() <= FRAME_SAMPLES {
+                finished = Some(control.play_id);
+            }
+        }
+    }
+    if finished.is_some() {
+        control.playing = Playable::Silence;
+    }
+    (frame, finished)
+}
+
+impl Mouth {
+    fn packet(&mut self, pt: u8, marker: bool, timestamp: u32, payload: &[u8]) -> Vec<u8> {
+        self.sequence = self.sequence.wrapping_add(1);
+        let mut packet = vec![0x80, pt | if marker { 0x80 } else { 0 }];
+        packet.extend_from_slice(&self.sequence.to_be_bytes());
+        packet.extend_from_slice(&timestamp.to_be_bytes());
+        packet.extend_from_slice(&self.ssrc.to_be_bytes());
+        packet.extend_from_slice(payload);
+        packet
+    }
+}
+
+const KEYPAD: &str = "0123456789*#ABCD";
+
+fn event_of(digit: char) -> Option<u8> {
+    KEYPAD.find(digit).map(|at| at as u8)
+}
+
+fn digit_of(event: u8) -> Option<char> {
+    KEYPAD.chars().nth(usize::from(event))
+}
