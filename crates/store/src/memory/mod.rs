@@ -1,0 +1,58 @@
+//! Everything in memory: for tests, and as the plainest statement of what a back end must do.
+
+mod reads;
+mod state;
+mod work;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+
+use crate::backend::{Backend, Steps};
+use crate::error::{CommitError, StoreError};
+use crate::step::{Committed, Step};
+use state::State;
+
+/// One mutex around plain tables; held for the length of one operation, never over an await.
+#[derive(Debug, Default)]
+pub struct MemoryBackend {
+    state: Mutex<State>,
+}
+
+impl MemoryBackend {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Steps are checked before they are applied, so a panic elsewhere leaves whole rows.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Steps for MemoryBackend {
+    async fn commit_batch(&self, steps: Vec<Step>) -> Vec<Result<Committed, CommitError>> {
+        let mut state = self.lock();
+        steps
+            .into_iter()
+            .map(|step| {
+                state.check(&step)?;
+                Ok(state.apply(step))
+            })
+            .collect()
+    }
+}
+
+#[async_trait]
+impl Backend for MemoryBackend {
+    fn name(&self) -> &str {
+        "memory"
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn close(&self) {}
+}
