@@ -1,15 +1,18 @@
 //! Switchhook's laboratory: the other side of every conversation, under our control.
 //!
 //! What belongs here: a scripted SIP phone ([`phone`]), sounds made and judged by frequency
-//! ([`audio`]), a counter of what is really on the wire (`tap`), a caller for
-//! `switchhook lab call` (`call`). What does not: anything of the gateway. The lab depends on
+//! ([`audio`]), a counter of what is really on the wire ([`tap`]), a caller for
+//! `switchhook lab call` ([`call`]). What does not: anything of the gateway. The lab depends on
 //! none of the gateway's crates, so that an error there cannot hide here. Nothing depends on the
 //! lab but the binary's `lab` command and tests.
 //!
 //! Start reading at [`phone`].
 
 pub mod audio;
+pub mod call;
 pub mod phone;
+pub mod tap;
+pub mod transcribe;
 
 use std::sync::OnceLock;
 
