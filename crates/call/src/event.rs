@@ -1,0 +1,172 @@
+//! What can happen to a call.
+
+use serde::{Deserialize, Serialize};
+use switchhook_model::{CallerIdentity, HangupCause, LegId, MessageId, RequestId, Target};
+
+use crate::timer::TimerId;
+
+/// One sentence the call asked the conversation to say; unique within the call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SayId(pub u32);
+
+/// Where an inbound call goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Route {
+    /// To the assistant of that name.
+    Assistant {
+        /// Name of the configured assistant.
+        name: String,
+    },
+    /// Straight to an extension; the caller hears ringing by signalling.
+    Extension(Target),
+}
+
+/// How much of a sentence the caller really heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Heard {
+    /// All of it.
+    Full,
+    /// The beginning; it was cut.
+    Cut,
+    /// Nothing: it never began, or speech failed.
+    None,
+}
+
+/// Why the assistant ended the call. Its farewell, if it has one, was heard already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AssistantEnd {
+    /// The caller said goodbye, or the work was done.
+    Goodbye,
+    /// The caller said nothing for too long.
+    Silence,
+    /// The configured number of turns was reached.
+    TurnLimit,
+    /// Too many consecutive errors of a provider.
+    Errors,
+    /// The conversation's own time limit was reached.
+    TimeLimit,
+}
+
+/// A fact, a request or a timeout. Past participles: they have happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// A caller's INVITE was admitted. The leg is not answered yet.
+    CallerArrived {
+        /// The caller's leg.
+        leg: LegId,
+        /// What the caller said about itself.
+        caller: CallerIdentity,
+        /// What was dialled, as it was dialled.
+        callee: String,
+        /// Where it goes.
+        route: Route,
+    },
+    /// We are to call somebody and connect them with an assistant.
+    OutboundRequested {
+        /// Whom to call; already checked against the destination policy.
+        target: Target,
+        /// The assistant's name; none is the profile's default.
+        assistant: Option<String>,
+    },
+    /// A dialled leg rings (18x).
+    LegRinging {
+        /// The leg that rings.
+        leg: LegId,
+    },
+    /// A dialled leg answered (200), or the answer to an inbound leg was sent and its media is open.
+    LegAnswered {
+        /// The leg that answered.
+        leg: LegId,
+    },
+    /// A leg ended before it was answered.
+    LegFailed {
+        /// The leg that failed.
+        leg: LegId,
+        /// Why.
+        cause: HangupCause,
+        /// The final SIP status, if there was one (RFC 3261 §21).
+        sip_status: Option<u16>,
+    },
+    /// A leg ended: the far end hung up or cancelled, its media died, or our own hang-up is done.
+    LegEnded {
+        /// The leg that ended.
+        leg: LegId,
+        /// Why.
+        cause: HangupCause,
+    },
+    /// The assistant, or the caller through it, wants a human.
+    AssistantAskedForHuman {
+        /// The request, so that a repetition is recognised.
+        request: RequestId,
+        /// An extension the caller named, if any.
+        target: Option<Target>,
+        /// A department, if any.
+        department: Option<String>,
+        /// Why, in the caller's language.
+        reason: String,
+        /// What the human should know before answering.
+        summary: String,
+    },
+    /// A sentence of [`crate::ActionKind::Say`] is over.
+    SayFinished {
+        /// Which sentence.
+        say: SayId,
+        /// How much of it was heard.
+        heard: Heard,
+    },
+    /// The caller left a message: the answer to `TakeMessage` or `FinishMessage`.
+    MessageTaken {
+        /// The transcript; may be empty when only audio was kept.
+        text: String,
+        /// Length of the speech in milliseconds.
+        duration_ms: u64,
+        /// Whether audio of it was kept.
+        recorded: bool,
+    },
+    /// The caller was asked for a message and left none.
+    MessageAbandoned,
+    /// The assistant is through with the caller; its farewell was heard.
+    AssistantEnded {
+        /// Why.
+        reason: AssistantEnd,
+    },
+    /// The receiver of a notice accepted it (2xx).
+    NoticeAccepted {
+        /// Which notice.
+        message: MessageId,
+    },
+    /// A delivery of a notice failed.
+    NoticeRefused {
+        /// Which notice.
+        message: MessageId,
+        /// What the receiver or the network said.
+        error: String,
+        /// Whether it is tried again later.
+        will_retry: bool,
+    },
+    /// A deadline of [`crate::Call::next_deadline`] passed.
+    TimerFired(TimerId),
+    /// An operator ends the call.
+    OperatorHangup {
+        /// The operator's user name.
+        by: String,
+    },
+    /// An operator transfers the caller. Not bound to open hours.
+    OperatorTransfer {
+        /// To this target, already checked against the destination policy.
+        target: Option<Target>,
+        /// Or to the targets of this department.
+        department: Option<String>,
+        /// The request, so that a repetition is recognised.
+        request: RequestId,
+    },
+    /// The process came back after it died: all media is gone, legs may still ring or be up.
+    Restarted,
+    /// The process is about to stop and cannot wait for the call any longer.
+    ShuttingDown,
+}

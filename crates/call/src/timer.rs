@@ -1,0 +1,26 @@
+//! Timers as data: a name for each deadline, so that a late one is recognised as stale.
+
+use serde::{Deserialize, Serialize};
+use switchhook_model::{LegId, MessageId};
+
+use crate::event::SayId;
+
+/// Which deadline passed, and for what. Two timers are equal only if they guard the same thing.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TimerId {
+    /// The inbound leg was to be answered, and neither success nor failure was reported.
+    Answer(LegId),
+    /// A dialled leg rang long enough.
+    Ring(LegId),
+    /// The end of a sentence was never reported: the call goes on as if nothing had been heard.
+    Say(SayId),
+    /// The message being left takes too long, or its text never came. The number counts the stages.
+    Message(u32),
+    /// The caller waited long enough for the notice to be accepted.
+    Notice(MessageId),
+    /// The call reached its longest allowed duration.
+    MaxCall,
+    /// A leg that was cancelled or hung up never confirmed its end.
+    Settle(LegId),
+}

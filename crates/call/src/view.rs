@@ -1,0 +1,317 @@
+//! What `GET /api/calls/{id}` shows of a call; turns, latency, recording and violations are added by
+//! the shell. Field names are an interface to the outside.
+
+use serde::{Deserialize, Serialize};
+use switchhook_model::{
+    AttemptId, CallId, Direction, EndedBy, HangupCause, LegId, MessageId, Target, Timestamp,
+    TransferId,
+};
+
+use crate::leg::{Leg, LegKind, LegState, Party};
+use crate::outcome::{CallOutcome, OutcomeCode, Responsible};
+use crate::transfer::{Attempt, AttemptResult, Requester, Transfer, TransferOutcome};
+
+/// Timestamps as RFC 3339 in UTC.
+pub mod rfc3339 {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+    use switchhook_model::Timestamp;
+
+    /// As text.
+    pub fn serialize<S: Serializer>(at: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&at.to_rfc3339())
+    }
+
+    /// From text.
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Timestamp, D::Error> {
+        let text = String::deserialize(from)?;
+        Timestamp::parse_rfc3339(&text)
+            .ok_or_else(|| D::Error::custom(format!("{text:?} is not an RFC 3339 time")))
+    }
+
+    /// The same for times that may be missing.
+    pub mod option {
+        use serde::{Deserialize, Deserializer, Serializer, de::Error};
+        use switchhook_model::Timestamp;
+
+        /// As text or null.
+        pub fn serialize<S: Serializer>(at: &Option<Timestamp>, to: S) -> Result<S::Ok, S::Error> {
+            match at {
+                Some(at) => to.serialize_some(&at.to_rfc3339()),
+                None => to.serialize_none(),
+            }
+        }
+
+        /// From text or null.
+        pub fn deserialize<'de, D: Deserializer<'de>>(
+            from: D,
+        ) -> Result<Option<Timestamp>, D::Error> {
+            Option::<String>::deserialize(from)?
+                .map(|text| {
+                    Timestamp::parse_rfc3339(&text).ok_or_else(|| {
+                        D::Error::custom(format!("{text:?} is not an RFC 3339 time"))
+                    })
+                })
+                .transpose()
+        }
+    }
+}
+
+/// Where a call stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CallStatus {
+    /// The first party is not connected yet.
+    Ringing,
+    /// The caller talks to the assistant.
+    Assistant,
+    /// A transfer is under way, its fallback steps included.
+    Transferring,
+    /// The caller talks to a human.
+    WithAgent,
+    /// Over.
+    Ended,
+}
+
+/// By which way the caller came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Channel {
+    /// SIP.
+    Sip,
+    /// Twilio.
+    Twilio,
+    /// A browser.
+    Browser,
+    /// A LiveKit room.
+    #[serde(rename = "livekit")]
+    LiveKit,
+}
+
+/// A call as the API shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallView {
+    /// Its id.
+    pub id: CallId,
+    /// Seen from the gateway.
+    pub direction: Direction,
+    /// By which way the caller came in.
+    pub channel: Channel,
+    /// The profile it runs under.
+    pub profile: String,
+    /// The assistant's name, if one takes part.
+    pub assistant: Option<String>,
+    /// Where it stands.
+    pub status: CallStatus,
+    /// Who calls, as stated; for an outbound call the number we show.
+    pub caller: String,
+    /// The caller's display name, as stated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caller_name: Option<String>,
+    /// What was dialled.
+    pub callee: String,
+    /// When it came in or was requested.
+    #[serde(with = "rfc3339")]
+    pub started_at: Timestamp,
+    /// When the caller was connected.
+    #[serde(with = "rfc3339::option")]
+    pub answered_at: Option<Timestamp>,
+    /// When the caller's leg ended for good.
+    #[serde(with = "rfc3339::option")]
+    pub ended_at: Option<Timestamp>,
+    /// How it ended.
+    pub outcome: Option<OutcomeView>,
+    /// All legs, oldest first.
+    pub legs: Vec<LegView>,
+    /// All transfers, oldest first.
+    pub transfers: Vec<TransferView>,
+}
+
+/// An outcome with what can be done about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutcomeView {
+    /// The stable code.
+    pub code: OutcomeCode,
+    /// Who ended the call.
+    pub ended_by: EndedBy,
+    /// Whose doing it is.
+    pub responsible: Responsible,
+    /// One English sentence.
+    pub detail: String,
+    /// What an operator can do, if anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
+}
+
+/// A leg as the API shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LegView {
+    /// Its id.
+    pub id: LegId,
+    /// How it reaches its party.
+    pub kind: LegKind,
+    /// Whose it is.
+    pub party: Party,
+    /// Whom we dialled.
+    pub target: Option<Target>,
+    /// Where it stands.
+    pub state: LegStateView,
+    /// When it was offered or dialled.
+    #[serde(with = "rfc3339")]
+    pub started_at: Timestamp,
+    /// When it was answered.
+    #[serde(with = "rfc3339::option")]
+    pub answered_at: Option<Timestamp>,
+    /// When it ended.
+    #[serde(with = "rfc3339::option")]
+    pub ended_at: Option<Timestamp>,
+    /// Why it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<HangupCause>,
+    /// The final SIP status, if it failed with one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sip_status: Option<u16>,
+}
+
+/// The state of a leg as people see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LegStateView {
+    /// Not connected yet.
+    Ringing,
+    /// Connected.
+    Answered,
+    /// Given up, the far end has not confirmed it yet.
+    Canceling,
+    /// Over.
+    Ended,
+}
+
+impl From<LegState> for LegStateView {
+    fn from(state: LegState) -> Self {
+        match state {
+            LegState::Offered | LegState::Answering | LegState::Dialing | LegState::Ringing => {
+                Self::Ringing
+            }
+            LegState::Answered => Self::Answered,
+            LegState::Canceling => Self::Canceling,
+            LegState::Ending | LegState::Ended => Self::Ended,
+        }
+    }
+}
+
+/// A transfer as the API shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransferView {
+    /// Its id.
+    pub id: TransferId,
+    /// Who asked.
+    pub requested_by: Requester,
+    /// Why.
+    pub reason: String,
+    /// The assistant's summary.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub summary: String,
+    /// The department, if named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub department: Option<String>,
+    /// Whether it came outside the open hours.
+    pub closed: bool,
+    /// When it was requested.
+    #[serde(with = "rfc3339")]
+    pub requested_at: Timestamp,
+    /// When its outcome was known.
+    #[serde(with = "rfc3339::option")]
+    pub ended_at: Option<Timestamp>,
+    /// All attempts, oldest first.
+    pub attempts: Vec<AttemptView>,
+    /// How it ended.
+    pub outcome: Option<TransferOutcome>,
+    /// The notices it gave rise to.
+    pub notices: Vec<MessageId>,
+}
+
+/// A dial attempt as the API shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptView {
+    /// Its id.
+    pub id: AttemptId,
+    /// The leg it dialled.
+    pub leg: LegId,
+    /// Whom.
+    pub target: Target,
+    /// Seconds it may ring.
+    pub ring_timeout_s: u32,
+    /// How it ended.
+    pub result: Option<AttemptResult>,
+    /// The final SIP status, if there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sip_status: Option<u16>,
+    /// When it began.
+    #[serde(with = "rfc3339")]
+    pub started_at: Timestamp,
+    /// When its result was known.
+    #[serde(with = "rfc3339::option")]
+    pub ended_at: Option<Timestamp>,
+}
+
+impl From<&CallOutcome> for OutcomeView {
+    fn from(outcome: &CallOutcome) -> Self {
+        Self {
+            code: outcome.code,
+            ended_by: outcome.ended_by,
+            responsible: outcome.code.responsible(),
+            detail: outcome.detail.clone(),
+            remedy: outcome.code.remedy().map(str::to_owned),
+        }
+    }
+}
+
+impl From<&Leg> for LegView {
+    fn from(leg: &Leg) -> Self {
+        Self {
+            id: leg.id.clone(),
+            kind: leg.kind,
+            party: leg.party,
+            target: leg.target.clone(),
+            state: leg.state.into(),
+            started_at: leg.started_at,
+            answered_at: leg.answered_at,
+            ended_at: leg.ended_at,
+            cause: leg.cause,
+            sip_status: leg.sip_status,
+        }
+    }
+}
+
+impl From<&Attempt> for AttemptView {
+    fn from(attempt: &Attempt) -> Self {
+        Self {
+            id: attempt.id.clone(),
+            leg: attempt.leg.clone(),
+            target: attempt.target.clone(),
+            ring_timeout_s: attempt.ring_timeout_s,
+            result: attempt.result,
+            sip_status: attempt.sip_status,
+            started_at: attempt.started_at,
+            ended_at: attempt.ended_at,
+        }
+    }
+}
+
+impl From<&Transfer> for TransferView {
+    fn from(transfer: &Transfer) -> Self {
+        Self {
+            id: transfer.id.clone(),
+            requested_by: transfer.requested_by,
+            reason: transfer.reason.clone(),
+            summary: transfer.summary.clone(),
+            department: transfer.department.clone(),
+            closed: transfer.closed,
+            requested_at: transfer.requested_at,
+            ended_at: transfer.ended_at,
+            attempts: transfer.attempts.iter().map(AttemptView::from).collect(),
+            outcome: transfer.outcome,
+            notices: transfer.notices.clone(),
+        }
+    }
+}
