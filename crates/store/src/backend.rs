@@ -1,7 +1,10 @@
 //! The repository traits, one per aggregate. Not found is `Ok(None)`. Clock and ids are parameters.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
-use switchhook_model::{CallId, Timestamp};
+use serde_json::Value;
+use switchhook_model::{CallId, MessageId, Timestamp};
 
 use crate::error::{CommitError, StoreError, UserError};
 use crate::query::{CallFilter, MessageFilter, Page};
@@ -26,6 +29,8 @@ pub trait Calls {
     async fn call(&self, id: &CallId) -> Result<Option<CallRow>, StoreError>;
     /// Newest first.
     async fn calls(&self, filter: &CallFilter) -> Result<Page<CallHead>, StoreError>;
+    /// [`CallRow::view`] of these calls, by id; unknown ones are left out.
+    async fn views(&self, calls: &[CallId]) -> Result<BTreeMap<CallId, Value>, StoreError>;
     /// Calls without an end, oldest first: what a restart has to look after.
     async fn open_calls(&self) -> Result<Vec<CallRow>, StoreError>;
     /// Counts over calls started in `from..to`.
@@ -52,6 +57,9 @@ pub trait Transfers {
 pub trait Turns {
     /// In the order of [`TurnRow::n`].
     async fn turns(&self, call: &CallId) -> Result<Vec<TurnRow>, StoreError>;
+    /// [`TurnRow::latency`] of all turns of these calls that have one, by call.
+    async fn latencies(&self, calls: &[CallId])
+    -> Result<BTreeMap<CallId, Vec<Value>>, StoreError>;
 }
 
 #[async_trait]
@@ -67,10 +75,7 @@ pub trait Recordings {
 pub trait Messages {
     /// Newest first.
     async fn messages(&self, filter: &MessageFilter) -> Result<Page<MessageRow>, StoreError>;
-    async fn message(
-        &self,
-        id: &switchhook_model::MessageId,
-    ) -> Result<Option<MessageRow>, StoreError>;
+    async fn message(&self, id: &MessageId) -> Result<Option<MessageRow>, StoreError>;
 }
 
 #[async_trait]
@@ -86,7 +91,8 @@ pub trait Violations {
     /// In the order they were found.
     async fn violations(&self, call: &CallId) -> Result<Vec<ViolationRow>, StoreError>;
     /// Of these calls, those with findings, and how many.
-    async fn violation_counts(&self, calls: &[CallId]) -> Result<Vec<(CallId, u64)>, StoreError>;
+    async fn violation_counts(&self, calls: &[CallId])
+    -> Result<BTreeMap<CallId, u64>, StoreError>;
 }
 
 /// Outbox and jobs. Work is queued by a [`Step`] and may be settled by one.
@@ -98,6 +104,8 @@ pub trait Work {
     /// Settles outside of a step. [`CommitError::ClaimLost`] if another attempt holds the claim.
     async fn settle(&self, settle: Settle) -> Result<(), CommitError>;
     async fn work(&self, queue: Queue, key: &str) -> Result<Option<WorkRow>, StoreError>;
+    /// Those of these keys that are queued, in no particular order.
+    async fn works(&self, queue: Queue, keys: &[String]) -> Result<Vec<WorkRow>, StoreError>;
     /// When the next piece of work of this queue is due, leases included.
     async fn next_due(&self, queue: Queue) -> Result<Option<Timestamp>, StoreError>;
     /// Deletes work done before `before`; returns how many. Failed work stays to be seen.

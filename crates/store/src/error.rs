@@ -110,7 +110,7 @@ pub enum OpenError {
     Migration {
         database: String,
         version: i64,
-        source: StoreError,
+        source: Box<StoreError>,
     },
     #[error(
         "database {database} is in use by another running switchhook (lock file {lock_file}); stop it, or set DATABASE_URL to another file"

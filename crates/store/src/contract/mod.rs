@@ -85,6 +85,7 @@ over_every_backend! {
         messages_are_paged_and_filtered
         hostile_text_comes_back_unchanged
         findings_are_counted_per_call
+        lists_are_completed_in_one_read_each
     }
     work {
         a_key_is_queued_once_for_ever
@@ -98,6 +99,7 @@ over_every_backend! {
         kinds_and_queues_are_kept_apart
         commits_that_queue_work_wake_the_worker
         done_work_is_forgotten_in_time
+        several_keys_are_read_at_once
     }
     people {
         users_are_unique_by_name

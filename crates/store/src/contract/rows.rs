@@ -1,5 +1,7 @@
 //! What belongs to a call.
 
+use std::collections::BTreeMap;
+
 use serde_json::json;
 use switchhook_model::RecordingId;
 
@@ -174,6 +176,32 @@ pub async fn findings_are_counted_per_call(store: &Store) {
         .await
         .unwrap();
     let counts = store.violation_counts(&[id("a"), id("b")]).await.unwrap();
-    assert_eq!(counts, [(id("a"), 2)]);
-    assert_eq!(store.violation_counts(&[]).await.unwrap(), []);
+    assert_eq!(counts, BTreeMap::from([(id("a"), 2)]));
+    assert!(store.violation_counts(&[]).await.unwrap().is_empty());
+}
+
+pub async fn lists_are_completed_in_one_read_each(store: &Store) {
+    for name in ["a", "b", "c"] {
+        let mut timed = turn(name, 1, "hello");
+        timed.latency = Some(json!({"first_audio_ms": 700, "of": name}));
+        store
+            .commit(Step {
+                turns: vec![timed, turn(name, 2, "no latency")],
+                ..Step::of(call(name, 0))
+            })
+            .await
+            .unwrap();
+    }
+    let wanted = [id("a"), id("c"), id("ghost")];
+    let views = store.views(&wanted).await.unwrap();
+    assert_eq!(views.len(), 2);
+    assert_eq!(views[&id("c")], json!({"id": "c"}));
+    let latencies = store.latencies(&wanted).await.unwrap();
+    assert_eq!(latencies.len(), 2);
+    assert_eq!(
+        latencies[&id("a")],
+        [json!({"first_audio_ms": 700, "of": "a"})]
+    );
+    assert!(store.views(&[]).await.unwrap().is_empty());
+    assert!(store.latencies(&[]).await.unwrap().is_empty());
 }

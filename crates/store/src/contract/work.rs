@@ -218,3 +218,13 @@ pub async fn done_work_is_forgotten_in_time(store: &Store) {
     assert!(store.work(Queue::Outbox, "b").await.unwrap().is_some());
     assert!(store.work(Queue::Outbox, "open").await.unwrap().is_some());
 }
+
+pub async fn several_keys_are_read_at_once(store: &Store) {
+    queue(store, [work("a", 0), work("b", 0), work("c", 0)]).await;
+    let wanted = ["a".to_owned(), "c".to_owned(), "ghost".to_owned()];
+    let mut rows = store.works(Queue::Outbox, &wanted).await.unwrap();
+    rows.sort_by(|a, b| a.key.cmp(&b.key));
+    assert_eq!(keys(&rows), ["a", "c"]);
+    assert_eq!(store.works(Queue::Jobs, &wanted).await.unwrap(), []);
+    assert_eq!(store.works(Queue::Outbox, &[]).await.unwrap(), []);
+}

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+use serde_json::Value;
 use switchhook_model::{CallId, MessageId, Timestamp};
 
 use super::MemoryBackend;
@@ -42,6 +43,14 @@ impl Calls for MemoryBackend {
             }
             .to_string()
         }))
+    }
+
+    async fn views(&self, calls: &[CallId]) -> Result<BTreeMap<CallId, Value>, StoreError> {
+        let state = self.lock();
+        Ok(calls
+            .iter()
+            .filter_map(|id| Some((id.clone(), state.calls.get(id)?.view.clone())))
+            .collect())
     }
 
     async fn open_calls(&self) -> Result<Vec<CallRow>, StoreError> {
@@ -193,6 +202,24 @@ impl Turns for MemoryBackend {
         rows.sort_by_key(|row| row.n);
         Ok(rows)
     }
+
+    async fn latencies(
+        &self,
+        calls: &[CallId],
+    ) -> Result<BTreeMap<CallId, Vec<Value>>, StoreError> {
+        let mut found = BTreeMap::<CallId, Vec<Value>>::new();
+        for turn in &self.lock().turns {
+            if let Some(latency) = &turn.latency
+                && calls.contains(&turn.call)
+            {
+                found
+                    .entry(turn.call.clone())
+                    .or_default()
+                    .push(latency.clone());
+            }
+        }
+        Ok(found)
+    }
 }
 
 #[async_trait]
@@ -261,14 +288,17 @@ impl Violations for MemoryBackend {
         Ok(of_call(&self.lock().violations, |row| row.call == *call))
     }
 
-    async fn violation_counts(&self, calls: &[CallId]) -> Result<Vec<(CallId, u64)>, StoreError> {
+    async fn violation_counts(
+        &self,
+        calls: &[CallId],
+    ) -> Result<BTreeMap<CallId, u64>, StoreError> {
         let mut counts = BTreeMap::<CallId, u64>::new();
         for row in &self.lock().violations {
             if calls.contains(&row.call) {
                 *counts.entry(row.call.clone()).or_default() += 1;
             }
         }
-        Ok(counts.into_iter().collect())
+        Ok(counts)
     }
 }
 

@@ -51,6 +51,14 @@ impl Work for MemoryBackend {
         Ok(self.lock().work.get(&(queue, key.to_owned())).cloned())
     }
 
+    async fn works(&self, queue: Queue, keys: &[String]) -> Result<Vec<WorkRow>, StoreError> {
+        let state = self.lock();
+        Ok(keys
+            .iter()
+            .filter_map(|key| state.work.get(&(queue, key.clone())).cloned())
+            .collect())
+    }
+
     async fn next_due(&self, queue: Queue) -> Result<Option<Timestamp>, StoreError> {
         Ok(self
             .lock()

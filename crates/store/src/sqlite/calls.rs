@@ -1,6 +1,9 @@
 //! Calls and their lists.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
+use serde_json::Value;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Sqlite};
 use switchhook_model::{CallId, Timestamp};
@@ -46,6 +49,17 @@ impl Calls for SqliteBackend {
             }
             .to_string()
         }))
+    }
+
+    async fn views(&self, calls: &[CallId]) -> Result<BTreeMap<CallId, Value>, StoreError> {
+        self.of_calls("SELECT id, view FROM calls WHERE id IN (", calls, ")")
+            .await?
+            .iter()
+            .map(|row| {
+                let row = Columns::new(row, &self.name, "calls", "id");
+                Ok((row.parsed("id")?, row.json("view")?))
+            })
+            .collect()
     }
 
     async fn open_calls(&self) -> Result<Vec<CallRow>, StoreError> {
@@ -150,6 +164,29 @@ fn like_pattern(text: &str) -> String {
 }
 
 impl SqliteBackend {
+    /// The rows of a query over a list of calls, which goes between `before` and `after`.
+    pub(super) async fn of_calls(
+        &self,
+        before: &'static str,
+        calls: &[CallId],
+        after: &'static str,
+    ) -> Result<Vec<SqliteRow>, StoreError> {
+        if calls.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut query = QueryBuilder::<Sqlite>::new(before);
+        let mut list = query.separated(", ");
+        for call in calls {
+            list.push_bind(call.as_str().to_owned());
+        }
+        query.push(after);
+        query
+            .build()
+            .fetch_all(&self.read)
+            .await
+            .map_err(|error| self.error(error))
+    }
+
     fn call_head(&self, row: &SqliteRow) -> Result<CallHead, StoreError> {
         let row = Columns::new(row, &self.name, "calls", "id");
         Ok(CallHead {

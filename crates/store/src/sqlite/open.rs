@@ -140,7 +140,7 @@ async fn migrate(write: &mut SqliteConnection, name: &str) -> Result<(), OpenErr
         MigrateError::ExecuteMigration(source, version) => OpenError::Migration {
             database: name.to_owned(),
             version,
-            source: translate(name, source),
+            source: Box::new(translate(name, source)),
         },
         MigrateError::Execute(source) => OpenError::Store(translate(name, source)),
         other => OpenError::Store(translate(name, sqlx::Error::Migrate(Box::new(other)))),

@@ -1,8 +1,11 @@
 //! What belongs to a call: legs, transfers, attempts, turns, recordings, messages, facts, findings.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
+use serde_json::Value;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row, SqlSafeStr, Sqlite};
+use sqlx::{QueryBuilder, SqlSafeStr, Sqlite};
 use switchhook_model::{CallId, MessageId};
 
 use super::SqliteBackend;
@@ -122,6 +125,23 @@ impl Turns for SqliteBackend {
     async fn turns(&self, call: &CallId) -> Result<Vec<TurnRow>, StoreError> {
         let sql = "SELECT * FROM turns WHERE call_id = $1 ORDER BY n, seq";
         self.of_call(sql, call, turn, "turns").await
+    }
+
+    async fn latencies(
+        &self,
+        calls: &[CallId],
+    ) -> Result<BTreeMap<CallId, Vec<Value>>, StoreError> {
+        let sql = "SELECT call_id, latency FROM turns WHERE latency IS NOT NULL AND call_id IN (";
+        let mut found = BTreeMap::<CallId, Vec<Value>>::new();
+        for row in self.of_calls(sql, calls, ") ORDER BY seq").await? {
+            let row = Columns::new(&row, &self.name, "turns", "call_id");
+            let latency = row.json("latency")?;
+            found
+                .entry(row.parsed("call_id")?)
+                .or_default()
+                .push(latency);
+        }
+        Ok(found)
     }
 }
 
@@ -272,28 +292,17 @@ impl Violations for SqliteBackend {
         self.of_call(sql, call, violation, "violations").await
     }
 
-    async fn violation_counts(&self, calls: &[CallId]) -> Result<Vec<(CallId, u64)>, StoreError> {
-        if calls.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut query = QueryBuilder::<Sqlite>::new(
-            "SELECT call_id, count(*) AS n FROM violations WHERE call_id IN (",
-        );
-        let mut list = query.separated(", ");
-        for call in calls {
-            list.push_bind(call.as_str().to_owned());
-        }
-        query.push(") GROUP BY call_id ORDER BY call_id");
-        query
-            .build()
-            .fetch_all(&self.read)
-            .await
-            .map_err(|error| self.error(error))?
+    async fn violation_counts(
+        &self,
+        calls: &[CallId],
+    ) -> Result<BTreeMap<CallId, u64>, StoreError> {
+        let sql = "SELECT call_id, count(*) AS n FROM violations WHERE call_id IN (";
+        self.of_calls(sql, calls, ") GROUP BY call_id")
+            .await?
             .iter()
             .map(|row| {
-                let columns = Columns::new(row, &self.name, "violations", "call_id");
-                let n: i64 = row.try_get("n").map_err(|error| self.error(error))?;
-                Ok((columns.parsed("call_id")?, u64::try_from(n).unwrap_or(0)))
+                let row = Columns::new(row, &self.name, "violations", "call_id");
+                Ok((row.parsed("call_id")?, row.number("n")?))
             })
             .collect()
     }

@@ -150,6 +150,27 @@ impl Work for SqliteBackend {
             .transpose()
     }
 
+    async fn works(&self, queue: Queue, keys: &[String]) -> Result<Vec<WorkRow>, StoreError> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut query = QueryBuilder::<Sqlite>::new("SELECT * FROM work WHERE queue = ");
+        query.push_bind(queue.as_str()).push(" AND key IN (");
+        let mut list = query.separated(", ");
+        for key in keys {
+            list.push_bind(key.clone());
+        }
+        query.push(")");
+        query
+            .build()
+            .fetch_all(&self.read)
+            .await
+            .map_err(|error| self.error(error))?
+            .iter()
+            .map(|row| self.work_row(row))
+            .collect()
+    }
+
     async fn next_due(&self, queue: Queue) -> Result<Option<Timestamp>, StoreError> {
         let due: Option<i64> = sqlx::query_scalar(
             "SELECT min(next_at) FROM work
