@@ -50,7 +50,7 @@ pub use sdp::MediaDirection;
 pub use transport::{Peer, Transport};
 
 /// Why something asked of a phone did not happen.
-#[derive(Debug, Error)]
+#[derive(Error)]
 pub enum PhoneError {
     /// The sockets could not be opened.
     #[error("phone {phone}: cannot bind {addr} ({cause}); choose a free port")]
@@ -96,6 +96,13 @@ pub enum PhoneError {
         /// Why.
         cause: String,
     },
+}
+
+/// As [`std::fmt::Display`]: tests unwrap, and a ladder is only readable with its line breaks.
+impl std::fmt::Debug for PhoneError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{self}")
+    }
 }
 
 /// A call to place.

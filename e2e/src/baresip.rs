@@ -1,0 +1,324 @@
+//! baresip, a softphone nobody here wrote: registers, rings, talks, and records what it hears.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use switchhook_lab::audio::{Audio, tone, wav};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedWriteHalf;
+use tokio::process::Command;
+
+use crate::ports;
+use crate::process::Process;
+
+/// Directory of baresip's modules in Debian, for the common architectures.
+const MODULE_DIRS: [&str; 3] = [
+    "/usr/lib/baresip/modules",
+    "/usr/lib/x86_64-linux-gnu/baresip/modules",
+    "/usr/lib/aarch64-linux-gnu/baresip/modules",
+];
+
+/// What to start.
+#[derive(Debug, Clone)]
+pub struct BaresipConfig {
+    /// Its extension.
+    pub user: String,
+    /// Password at the registrar.
+    pub password: String,
+    /// Registrar; a tap's address when the wire is watched.
+    pub server: SocketAddr,
+    /// `auto`, `manual` or `early` (see its `answermode`).
+    pub answer_mode: &'static str,
+    /// What its microphone hears; played once and followed by silence.
+    pub microphone: Audio,
+    /// `udp` or `tcp`.
+    pub transport: &'static str,
+    /// Whether to register.
+    pub register: bool,
+    /// `pcmu` or `pcma`.
+    pub codec: &'static str,
+}
+
+impl BaresipConfig {
+    /// Extension with the demo's password, answering by itself, with two minutes of a tone.
+    pub fn with_tone(user: &str, server: SocketAddr, hz: f64) -> Self {
+        Self::with_microphone(user, server, tone::sine(hz, 120_000))
+    }
+
+    /// The same with any sound.
+    pub fn with_microphone(user: &str, server: SocketAddr, microphone: Audio) -> Self {
+        Self {
+            user: user.to_owned(),
+            password: format!("demo-{user}"),
+            server,
+            answer_mode: "auto",
+            microphone,
+            transport: "udp",
+            register: true,
+            codec: "pcmu",
+        }
+    }
+}
+
+/// A running baresip.
+#[derive(Debug)]
+pub struct Baresip {
+    user: String,
+    process: Process,
+    dir: TempDir,
+    control: OwnedWriteHalf,
+    events: Arc<Mutex<Vec<(Instant, Value)>>>,
+    started: Instant,
+}
+
+impl Baresip {
+    /// Starts it; with `register`, returns once it is registered.
+    pub async fn start(config: BaresipConfig) -> Self {
+        let dir = tempfile::tempdir().expect("the temporary directory is writable");
+        let control_port = ports::free();
+        write_config(dir.path(), &config, control_port);
+        let mut command = Command::new("baresip");
+        command.arg("-f").arg(dir.path()).current_dir(dir.path());
+        let log = dir.path().join("baresip.log");
+        let name = format!("baresip {}", config.user);
+        let process = Process::start(&name, "baresip-core", command, &log);
+        let stream = connect(control_port, &process).await;
+        let (mut reader, control) = stream.into_split();
+        let events = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&events);
+        tokio::spawn(async move {
+            let mut buffer = Vec::new();
+            let mut chunk = [0u8; 16_384];
+            while let Ok(len @ 1..) = reader.read(&mut chunk).await {
+                buffer.extend_from_slice(&chunk[..len]);
+                while let Some(text) = next_netstring(&mut buffer) {
+                    if let Ok(value) = serde_json::from_slice::<Value>(&text) {
+                        let mut log = log.lock().expect("no holder of this lock panics");
+                        log.push((Instant::now(), value));
+                    }
+                }
+            }
+        });
+        let mut phone = Self {
+            user: config.user,
+            process,
+            dir,
+            control,
+            events,
+            started: Instant::now(),
+        };
+        if config.register {
+            phone.wait_registered(Duration::from_secs(20)).await;
+        }
+        phone
+    }
+
+    /// Dials a URI.
+    pub async fn dial(&mut self, uri: &str) {
+        self.command("dial", uri).await;
+    }
+
+    /// Answers the ringing call.
+    pub async fn accept(&mut self) {
+        self.command("accept", "").await;
+    }
+
+    /// Hangs up, or refuses a ringing call.
+    pub async fn hangup(&mut self) {
+        self.command("hangup", "").await;
+    }
+
+    /// Sends keypad digits in the current call.
+    pub async fn digits(&mut self, digits: &str) {
+        for digit in digits.chars() {
+            self.command("sndcode", &digit.to_string()).await;
+        }
+    }
+
+    /// Sends one command of its menu.
+    pub async fn command(&mut self, command: &str, params: &str) {
+        let text = json!({"command": command, "params": params, "token": "e2e"}).to_string();
+        let framed = format!("{}:{text},", text.len());
+        self.control
+            .write_all(framed.as_bytes())
+            .await
+            .unwrap_or_else(|e| panic!("baresip {} is gone: {e}\n{}", self.user, self.log()));
+    }
+
+    /// Events of one type so far (`CALL_INCOMING`, `CALL_ESTABLISHED`, `CALL_CLOSED`, …) with
+    /// their time since the phone was started.
+    pub fn events(&self, kind: &str) -> Vec<(Duration, Value)> {
+        self.events
+            .lock()
+            .expect("no holder of this lock panics")
+            .iter()
+            .filter(|(_, e)| e["type"] == kind)
+            .map(|(at, e)| (at.duration_since(self.started), e.clone()))
+            .collect()
+    }
+
+    /// Waits for the `n`th event (from 1) of a type.
+    pub async fn wait_event(&self, kind: &str, n: usize, within: Duration) -> Value {
+        let deadline = Instant::now() + within;
+        loop {
+            let found = self.events(kind);
+            if found.len() >= n {
+                return found[n - 1].1.clone();
+            }
+            assert!(
+                Instant::now() < deadline,
+                "baresip {}: waited {within:?} in vain for {kind} no. {n}\nevents: {}\n{}",
+                self.user,
+                self.all_events(),
+                self.log()
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn wait_registered(&mut self, within: Duration) {
+        self.wait_event("REGISTER_OK", 1, within).await;
+    }
+
+    /// What it heard in its `n`th call (from 0) by its own recording.
+    pub fn heard(&self, n: usize) -> Audio {
+        self.recording(n, "dec")
+    }
+
+    /// What it sent in its `n`th call by its own recording.
+    pub fn sent(&self, n: usize) -> Audio {
+        self.recording(n, "enc")
+    }
+
+    fn recording(&self, n: usize, kind: &str) -> Audio {
+        let ending = format!("-{kind}.wav");
+        let mut files: Vec<PathBuf> = std::fs::read_dir(self.dir.path().join("recordings"))
+            .expect("it was created before the start")
+            .filter_map(Result::ok)
+            .map(|e| e.path())
+            .filter(|p| p.to_string_lossy().ends_with(&ending))
+            .collect();
+        files.sort();
+        let path = files.get(n).unwrap_or_else(|| {
+            panic!(
+                "baresip {} has recorded {} calls, not {}",
+                self.user,
+                files.len(),
+                n + 1
+            )
+        });
+        wav::read_unfinished(path)
+            .unwrap_or_else(|e| panic!("{e}"))
+            .swap_remove(0)
+    }
+
+    /// Everything it printed.
+    pub fn log(&self) -> String {
+        self.process.output()
+    }
+
+    /// Ends it at once, as if its power were cut.
+    pub async fn kill(&mut self) {
+        self.process.kill().await;
+    }
+
+    fn all_events(&self) -> String {
+        let mut out = String::new();
+        for (at, event) in self
+            .events
+            .lock()
+            .expect("no holder of this lock panics")
+            .iter()
+        {
+            let seconds = at.duration_since(self.started).as_secs_f64();
+            let _ = write!(out, "\n  {seconds:.3}s {event}");
+        }
+        out
+    }
+}
+
+fn write_config(dir: &Path, config: &BaresipConfig, control_port: u16) {
+    let modules = MODULE_DIRS
+        .iter()
+        .find(|d| Path::new(d).exists())
+        .unwrap_or_else(|| panic!("no baresip modules in {MODULE_DIRS:?}; install baresip-core"));
+    let microphone = dir.join("microphone.wav");
+    // At the end of its file baresip hangs up: silence goes on for longer than any test.
+    let sound = config.microphone.clone().padded(180_000);
+    wav::write(&microphone, &sound).unwrap_or_else(|e| panic!("{e}"));
+    let recordings = dir.join("recordings");
+    std::fs::create_dir_all(&recordings).expect("the temporary directory is writable");
+    let sip_port = ports::free();
+    let rtp = ports::block(20);
+    let text = format!(
+        "sip_listen 127.0.0.1:{sip_port}\nnet_interface 127.0.0.1\n\
+         ctrl_tcp_listen 127.0.0.1:{control_port}\nmodule_path {modules}\n\
+         module g711.so\nmodule aufile.so\nmodule sndfile.so\nmodule uuid.so\n\
+         module account.so\nmodule_app contact.so\nmodule_app menu.so\nmodule_app ctrl_tcp.so\n\
+         audio_source aufile,{}\nsnd_path {}\nrtp_ports {rtp}-{}\n\
+         jitter_buffer_delay 1-3\ncall_local_timeout 120\ncall_max_calls 4\n",
+        microphone.display(),
+        recordings.display(),
+        rtp + 19,
+    );
+    let transport = if config.transport == "udp" {
+        ""
+    } else {
+        ";transport=tcp"
+    };
+    let account = format!(
+        "<sip:{user}@{server}{transport}>;auth_user={user};auth_pass={pass};regint={regint};\
+         answermode={mode};audio_codecs={codec};ptime=20\n",
+        user = config.user,
+        server = config.server,
+        pass = config.password,
+        regint = if config.register { 60 } else { 0 },
+        mode = config.answer_mode,
+        codec = config.codec,
+    );
+    for (name, content) in [
+        ("config", text),
+        ("accounts", account),
+        ("contacts", String::new()),
+    ] {
+        std::fs::write(dir.join(name), content).expect("the temporary directory is writable");
+    }
+}
+
+async fn connect(port: u16, process: &Process) -> TcpStream {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        match TcpStream::connect(("127.0.0.1", port)).await {
+            Ok(stream) => return stream,
+            Err(e) => {
+                assert!(
+                    Instant::now() < deadline,
+                    "baresip opens no control port: {e}\n{}",
+                    process.output()
+                );
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn next_netstring(buffer: &mut Vec<u8>) -> Option<Vec<u8>> {
+    let colon = buffer.iter().position(|b| *b == b':')?;
+    let len: usize = std::str::from_utf8(&buffer[..colon])
+        .ok()?
+        .trim()
+        .parse()
+        .ok()?;
+    if buffer.len() < colon + 1 + len + 1 {
+        return None;
+    }
+    let text = buffer[colon + 1..colon + 1 + len].to_vec();
+    buffer.drain(..colon + 1 + len + 1);
+    Some(text)
+}

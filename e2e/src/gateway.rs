@@ -1,0 +1,296 @@
+//! The real `switchhook` binary in a temporary directory, on ports of its own.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use switchhook_lab::transcribe::http_client;
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use crate::api::Api;
+use crate::process::Process;
+use crate::{ports, repository, speech};
+
+/// Start-up on a busy machine, database and registrar included.
+const READY_WITHIN: Duration = Duration::from_secs(60);
+
+/// RTP ports of one gateway: 20 calls with two legs and RTCP.
+const RTP_PORTS: u16 = 80;
+
+/// Settings of a gateway to start; everything not set is the demo profile's.
+#[derive(Debug, Clone, Default)]
+pub struct GatewaySettings {
+    env: BTreeMap<String, String>,
+    speech: bool,
+}
+
+impl GatewaySettings {
+    /// The demo with the shared speech server.
+    pub fn demo() -> Self {
+        Self {
+            env: BTreeMap::new(),
+            speech: true,
+        }
+    }
+
+    /// Without the shared speech server; set `SWITCHHOOK_SPEECH_URL` or leave it unreachable.
+    #[must_use]
+    pub fn without_speech(mut self) -> Self {
+        self.speech = false;
+        self
+    }
+
+    /// Any variable.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl ToString) -> Self {
+        self.env.insert(name.to_owned(), value.to_string());
+        self
+    }
+
+    /// The assistant's language.
+    #[must_use]
+    pub fn language(self, language: &str) -> Self {
+        self.env("SWITCHHOOK_LANGUAGE", language)
+    }
+
+    /// How long a human's phone rings.
+    #[must_use]
+    pub fn ring_timeout_s(self, seconds: u32) -> Self {
+        self.env("SWITCHHOOK_RING_TIMEOUT_S", seconds)
+    }
+
+    /// Where notices go.
+    #[must_use]
+    pub fn notices(self, url: &str, secret: &str) -> Self {
+        self.env("SWITCHHOOK_NOTICE_URL", url)
+            .env("SWITCHHOOK_NOTICE_SECRET", secret)
+    }
+
+    /// A brain behind a chat completions server.
+    #[must_use]
+    pub fn openai_brain(self, base_url: &str) -> Self {
+        self.env("SWITCHHOOK_BRAIN", "openai")
+            .env("SWITCHHOOK_LLM_BASE_URL", base_url)
+            .env("SWITCHHOOK_LLM_API_KEY", "key-of-the-test")
+            .env("SWITCHHOOK_LLM_MODEL", "test-model")
+    }
+
+    /// Starts it and waits until it is ready.
+    pub async fn start(self) -> Gateway {
+        let dir = tempfile::tempdir().expect("the temporary directory is writable");
+        let rtp = ports::block(RTP_PORTS);
+        let mut env = self.env;
+        let http = SocketAddr::from(([127, 0, 0, 1], ports::free()));
+        let sip = SocketAddr::from(([127, 0, 0, 1], ports::free()));
+        let mut default = |name: &str, value: String| {
+            env.entry(name.to_owned()).or_insert(value);
+        };
+        default("SWITCHHOOK_HTTP_BIND", http.to_string());
+        default("SWITCHHOOK_SIP_BIND", sip.to_string());
+        default(
+            "SWITCHHOOK_RTP_PORTS",
+            format!("{rtp}-{}", rtp + RTP_PORTS - 1),
+        );
+        default(
+            "SWITCHHOOK_DATA_DIR",
+            dir.path().join("data").display().to_string(),
+        );
+        default(
+            "RUST_LOG",
+            "info,switchhook=debug,switchhook_gateway=debug".to_owned(),
+        );
+        if self.speech {
+            default("SWITCHHOOK_SPEECH_URL", speech::url().await);
+        }
+        let mut gateway = Gateway {
+            http: env["SWITCHHOOK_HTTP_BIND"]
+                .parse()
+                .expect("an address was set"),
+            sip: env["SWITCHHOOK_SIP_BIND"]
+                .parse()
+                .expect("an address was set"),
+            process: None,
+            env,
+            dir,
+            starts: 0,
+            client: http_client(),
+        };
+        gateway.start_again().await;
+        gateway
+    }
+}
+
+/// A running gateway.
+#[derive(Debug)]
+pub struct Gateway {
+    http: SocketAddr,
+    sip: SocketAddr,
+    process: Option<Process>,
+    env: BTreeMap<String, String>,
+    dir: TempDir,
+    starts: u32,
+    client: reqwest::Client,
+}
+
+impl Gateway {
+    /// Where its SIP is, UDP and TCP.
+    pub fn sip(&self) -> SocketAddr {
+        self.sip
+    }
+
+    /// Where its HTTP is.
+    pub fn http(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// `http://…/` with this path.
+    pub fn http_url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.http)
+    }
+
+    /// The assistant's address.
+    pub fn assistant(&self) -> String {
+        format!("sip:assistant@{}", self.sip)
+    }
+
+    /// Its temporary directory.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Its data directory.
+    pub fn data_dir(&self) -> PathBuf {
+        PathBuf::from(&self.env["SWITCHHOOK_DATA_DIR"])
+    }
+
+    /// An HTTP client without credentials.
+    pub fn client(&self) -> &reqwest::Client {
+        &self.client
+    }
+
+    /// The operator API, logged in as the demo's user.
+    pub async fn api(&self) -> Api {
+        Api::log_in(self.http_url(""), self.client.clone(), "demo", "demo").await
+    }
+
+    /// What the running (or last) process has printed.
+    pub fn log(&self) -> String {
+        self.process
+            .as_ref()
+            .map(Process::output)
+            .unwrap_or_default()
+    }
+
+    /// `kill -9`, as a power cut does it.
+    pub async fn kill_9(&mut self) {
+        if let Some(process) = &mut self.process {
+            process.kill().await;
+        }
+    }
+
+    /// Asks it to end and waits for that; returns the exit code.
+    pub async fn stop(&mut self, within: Duration) -> i32 {
+        let process = self.process.as_mut().expect("it was started");
+        process.terminate().await;
+        tokio::time::timeout(within, process.wait())
+            .await
+            .unwrap_or_else(|_| panic!("it did not end within {within:?} of SIGTERM"))
+    }
+
+    /// Whether the process has ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.process.as_mut().is_none_or(|p| p.exited().is_some())
+    }
+
+    /// Starts it on the same ports and the same data, and waits until it is ready.
+    pub async fn start_again(&mut self) {
+        self.starts += 1;
+        let log = self.dir.path().join(format!("gateway-{}.log", self.starts));
+        let command = command(&self.env, self.dir.path(), &["serve", "--profile", "demo"]);
+        self.process = Some(Process::start(
+            "switchhook",
+            "it by cargo build",
+            command,
+            &log,
+        ));
+        let deadline = Instant::now() + READY_WITHIN;
+        let url = self.http_url("/readyz");
+        let mut last = String::new();
+        loop {
+            match self.client.get(&url).send().await {
+                Ok(answer) if answer.status().is_success() => return,
+                Ok(answer) => last = answer.text().await.unwrap_or_default(),
+                Err(e) => last = if last.is_empty() { e.to_string() } else { last },
+            }
+            let process = self.process.as_mut().expect("it has just been started");
+            if let Some(code) = process.exited() {
+                panic!("switchhook ended with {code} instead of becoming ready");
+            }
+            assert!(
+                Instant::now() < deadline,
+                "not ready in {READY_WITHIN:?}: {last}"
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Runs the binary with other arguments in the same environment; exit code, output, errors.
+    pub async fn run(&self, arguments: &[&str]) -> (i32, String, String) {
+        run(&self.env, self.dir.path(), arguments).await
+    }
+}
+
+/// Runs the binary to its end with just these variables; exit code, output, errors.
+pub async fn run(
+    env: &BTreeMap<String, String>,
+    dir: &Path,
+    arguments: &[&str],
+) -> (i32, String, String) {
+    let mut command = command(env, dir, arguments);
+    command
+        .kill_on_drop(true)
+        .stdin(std::process::Stdio::null());
+    let output = tokio::time::timeout(Duration::from_secs(60), command.output())
+        .await
+        .unwrap_or_else(|_| panic!("switchhook {arguments:?} did not end within a minute"))
+        .unwrap_or_else(|e| panic!("{}: {e}", binary().display()));
+    (
+        output.status.code().unwrap_or(-1),
+        String::from_utf8_lossy(&output.stdout).into_owned(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    )
+}
+
+fn command(env: &BTreeMap<String, String>, dir: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(binary());
+    // Nothing of the developer's environment reaches it but what a program needs to run.
+    command
+        .args(arguments)
+        .current_dir(dir)
+        .env_clear()
+        .envs(env);
+    for name in ["PATH", "HOME", "TMPDIR", "LANG"] {
+        if let Some(value) = std::env::var_os(name) {
+            command.env(name, value);
+        }
+    }
+    command
+}
+
+/// `SWITCHHOOK_BIN`, else what `cargo build` has built.
+pub fn binary() -> PathBuf {
+    if let Some(path) = std::env::var_os("SWITCHHOOK_BIN") {
+        return PathBuf::from(path);
+    }
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| repository().join("target"), PathBuf::from);
+    let path = target.join("debug/switchhook");
+    assert!(
+        path.exists(),
+        "{} is missing; build it with: cargo build -p switchhook-gateway",
+        path.display()
+    );
+    path
+}

@@ -1,0 +1,97 @@
+//! The one speech server all tests share.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use switchhook_lab::audio::Audio;
+use switchhook_lab::transcribe::{http_client, transcribe};
+use tokio::process::Command;
+use tokio::sync::OnceCell;
+
+use crate::ports;
+use crate::process::Process;
+use crate::repository;
+
+/// Loading the recogniser's model takes seconds, on a busy machine many.
+const READY_WITHIN: Duration = Duration::from_secs(120);
+
+struct Shared {
+    url: String,
+    _process: Option<Process>,
+}
+
+static SHARED: OnceCell<Shared> = OnceCell::const_new();
+
+/// Where the speech server is installed: `SWITCHHOOK_SPEECH_DIR`, else `var/speech`.
+pub fn directory() -> PathBuf {
+    match std::env::var_os("SWITCHHOOK_SPEECH_DIR") {
+        Some(dir) => PathBuf::from(dir),
+        None => repository().join("var/speech"),
+    }
+}
+
+/// Base URL of the shared server, started on first use; `SWITCHHOOK_TEST_SPEECH_URL` names one
+/// that runs already.
+pub async fn url() -> String {
+    SHARED.get_or_init(start).await.url.clone()
+}
+
+/// Text of some audio, in lower case.
+pub async fn text_of(audio: &Audio, language: &str) -> String {
+    transcribe(&url().await, audio, language)
+        .await
+        .unwrap_or_else(|e| panic!("{e}"))
+        .to_lowercase()
+}
+
+async fn start() -> Shared {
+    if let Ok(url) = std::env::var("SWITCHHOOK_TEST_SPEECH_URL") {
+        return Shared {
+            url,
+            _process: None,
+        };
+    }
+    let dir = directory();
+    let python = dir.join("venv/bin/python");
+    assert!(
+        python.exists(),
+        "{} is missing; install the speech server with scripts/install-speech.sh {}",
+        python.display(),
+        dir.display()
+    );
+    let port = ports::free();
+    let url = format!("http://127.0.0.1:{port}");
+    let mut command = Command::new(python);
+    command
+        .arg(repository().join("scripts/speech-server/server.py"))
+        .args(["--host", "127.0.0.1", "--port", &port.to_string()])
+        .current_dir(&dir);
+    let log = std::env::temp_dir().join(format!("switchhook-e2e-speech-{port}.log"));
+    let mut process = Process::start(
+        "the speech server",
+        "scripts/install-speech.sh",
+        command,
+        &log,
+    );
+    let deadline = tokio::time::Instant::now() + READY_WITHIN;
+    let client = http_client();
+    loop {
+        let health = client.get(format!("{url}/healthz")).send().await;
+        if health.is_ok_and(|r| r.status().is_success()) {
+            break;
+        }
+        if let Some(code) = process.exited() {
+            panic!("the speech server ended with {code}:\n{}", process.output());
+        }
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "the speech server was not ready in {READY_WITHIN:?}:\n{}",
+            process.output()
+        );
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    Shared {
+        url,
+        _process: Some(process),
+    }
+}
