@@ -1,1 +1,47 @@
-//! placeholder
+//! The media plane: RTP, codecs, jitter, DTMF, bridging, recording, tones, and the audio of
+//! assistants.
+//!
+//! What belongs here: everything about audio between the network and 20 ms frames of 8 kHz linear
+//! samples. What does not: what a call is for, SIP, providers, storage.
+//!
+//! Audio does not run on tokio. [`MediaEngine`] starts a few worker threads that own the RTP
+//! sockets and the 20 ms clock; [`MediaLeg`] sends them commands through a bounded queue and gets
+//! [`MediaEvent`]s back. A worker never allocates, locks, logs or waits while it handles a frame.
+//!
+//! Start reading at [`engine`], then `worker`. [`sdp`] is pure text handling and stands alone.
+
+mod assistant;
+mod codec;
+mod conceal;
+pub mod dtmf;
+mod engine;
+mod event;
+mod frame;
+pub mod jitter;
+mod leg;
+mod params;
+mod ports;
+mod reaper;
+mod receiver;
+mod recording;
+pub mod resample;
+pub mod rtp;
+pub mod sdp;
+mod stats;
+mod sys;
+pub mod tone;
+pub mod vad;
+pub mod wav;
+mod worker;
+
+pub use assistant::{AudioIn, AudioOut, HeardFrame, PlayoutCutter, PlayoutError};
+pub use codec::Codec;
+pub use engine::{MediaConfig, MediaEngine, MediaStartError, OpenLegError, Scheduling};
+pub use event::MediaEvent;
+pub use frame::{FRAME_MS, FRAME_SAMPLES, Frame, SAMPLE_RATE_HZ, SILENCE};
+pub use jitter::JitterMode;
+pub use leg::MediaLeg;
+pub use params::{MediaDirection, PayloadFormat, RtpParams};
+pub use recording::{RecordError, Recording, RecordingSummary};
+pub use stats::{EngineStats, LegStats};
+pub use tone::{Tone, ToneCountry};

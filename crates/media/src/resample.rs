@@ -1,0 +1,162 @@
+//! Sample rate conversion at telephone quality, for synthesised speech and files.
+
+use rubato::audioadapter_buffers::direct::SequentialSlice;
+use rubato::{
+    Async, FixedAsync, Resampler as _, SincInterpolationParameters, SincInterpolationType,
+    WindowFunction,
+};
+use thiserror::Error;
+
+use crate::frame::SAMPLE_RATE_HZ;
+
+/// Input samples converted at once, per 8 kHz of input rate: 20 ms.
+const CHUNK_PER_8K: usize = 160;
+/// Zero crossings of the filter at the lower rate: a transition band of some 500 Hz at 8 kHz.
+const FILTER_PER_RATE: usize = 96;
+/// Pass band as a share of half the lower rate: flat to 3400 Hz at 8 kHz, where the telephone
+/// channel ends (ITU-T G.712).
+const CUTOFF: f32 = 0.91;
+
+/// A rate we do not convert.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("sample rate {0} Hz is not supported; expected 4000 to 192000 Hz")]
+pub struct RateError(pub u32);
+
+/// Converts a stream chunk by chunk.
+pub struct Converter {
+    /// Nothing when both rates are the same.
+    resampler: Option<Async<f32>>,
+    from_hz: u32,
+    to_hz: u32,
+    pending: Vec<f32>,
+    output: Vec<f32>,
+    /// Output samples still to be left out: the filter's delay.
+    skip: usize,
+    given: u64,
+    made: u64,
+}
+
+impl std::fmt::Debug for Converter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Converter")
+            .field("from_hz", &self.from_hz)
+            .field("to_hz", &self.to_hz)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Converter {
+    /// A converter of mono audio.
+    pub fn new(from_hz: u32, to_hz: u32) -> Result<Self, RateError> {
+        for rate in [from_hz, to_hz] {
+            if !(4_000..=192_000).contains(&rate) {
+                return Err(RateError(rate));
+            }
+        }
+        let resampler = (from_hz != to_hz).then(|| build(from_hz, to_hz));
+        let (skip, output) = resampler.as_ref().map_or((0, Vec::new()), |r| {
+            (r.output_delay(), vec![0.0; r.output_frames_max()])
+        });
+        Ok(Self {
+            resampler,
+            from_hz,
+            to_hz,
+            pending: Vec::new(),
+            output,
+            skip,
+            given: 0,
+            made: 0,
+        })
+    }
+
+    /// Converts the next chunk of any length. Up to 40 ms stay inside until [`Self::finish`].
+    pub fn push(&mut self, samples: &[i16]) -> Vec<i16> {
+        if self.resampler.is_none() {
+            return samples.to_vec();
+        }
+        self.given += samples.len() as u64;
+        self.pending.extend(samples.iter().map(|s| f32::from(*s)));
+        let mut converted = Vec::new();
+        self.convert_pending(&mut converted);
+        self.made += converted.len() as u64;
+        converted
+    }
+
+    /// The rest of the stream; the whole output is then as long as the input was.
+    pub fn finish(mut self) -> Vec<i16> {
+        if self.resampler.is_none() {
+            return Vec::new();
+        }
+        let wanted = self.given * u64::from(self.to_hz) / u64::from(self.from_hz);
+        let missing = usize::try_from(wanted.saturating_sub(self.made)).unwrap_or(usize::MAX);
+        let mut rest = Vec::with_capacity(missing);
+        while rest.len() < missing {
+            let before = rest.len();
+            let needed = self.resampler.as_ref().map_or(0, |r| r.input_frames_next());
+            self.pending.resize(self.pending.len() + needed.max(1), 0.0);
+            self.convert_pending(&mut rest);
+            debug_assert!(
+                rest.len() > before || self.skip > 0,
+                "silence must push audio out"
+            );
+        }
+        rest.truncate(missing);
+        rest
+    }
+
+    fn convert_pending(&mut self, converted: &mut Vec<i16>) {
+        let Some(resampler) = &mut self.resampler else {
+            return;
+        };
+        let mut used = 0;
+        loop {
+            let needed = resampler.input_frames_next();
+            if self.pending.len() - used < needed {
+                break;
+            }
+            let room = self.output.len();
+            let input = SequentialSlice::new(&self.pending[used..used + needed], 1, needed)
+                .expect("the slice has the stated length");
+            let mut output = SequentialSlice::new_mut(&mut self.output, 1, room)
+                .expect("the slice has the stated length");
+            let (consumed, made) = resampler
+                .process_into_buffer(&input, &mut output, None)
+                .expect("both buffers have the length the resampler asked for");
+            used += consumed;
+            let skipped = self.skip.min(made);
+            self.skip -= skipped;
+            converted.extend(
+                self.output[skipped..made]
+                    .iter()
+                    .map(|s| s.round().clamp(f32::from(i16::MIN), f32::from(i16::MAX)) as i16),
+            );
+        }
+        self.pending.drain(..used);
+    }
+}
+
+fn build(from_hz: u32, to_hz: u32) -> Async<f32> {
+    let ratio = f64::from(to_hz) / f64::from(from_hz);
+    // The filter works at the input rate: going down it must be longer by the ratio.
+    let filter_len = (FILTER_PER_RATE as f64 / ratio.min(1.0)).ceil() as usize;
+    let parameters = SincInterpolationParameters::new(filter_len, WindowFunction::BlackmanHarris2)
+        .f_cutoff(CUTOFF)
+        .oversampling_factor(128)
+        .interpolation(SincInterpolationType::Quadratic);
+    let chunk = (CHUNK_PER_8K * from_hz as usize / SAMPLE_RATE_HZ as usize).max(80);
+    Async::new_sinc(ratio, 1.0, &parameters, chunk, 1, FixedAsync::Input)
+        .expect("ratio and chunk size are positive")
+}
+
+/// Converts a whole clip.
+pub fn convert(samples: &[i16], from_hz: u32, to_hz: u32) -> Result<Vec<i16>, RateError> {
+    let mut converter = Converter::new(from_hz, to_hz)?;
+    let mut converted = converter.push(samples);
+    converted.extend(converter.finish());
+    Ok(converted)
+}
+
+/// Converts a whole clip to the rate used inside the process.
+pub fn to_8k(samples: &[i16], rate_hz: u32) -> Result<Vec<i16>, RateError> {
+    convert(samples, rate_hz, SAMPLE_RATE_HZ)
+}

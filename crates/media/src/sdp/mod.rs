@@ -1,0 +1,363 @@
+//! SDP for plain RTP audio: offer and answer (RFC 3264, RFC 8866, RFC 4566), PCMU and PCMA
+//! (RFC 3551), telephone-event (RFC 4733). Pure text handling, no I/O.
+//!
+//! Left out on purpose: names instead of addresses in `c=`, multicast, SAVP and AVPF profiles,
+//! ICE, bundling. A stream we cannot carry is refused with port 0, the rest of the call goes on.
+
+mod parse;
+
+use std::fmt::Write;
+use std::net::{IpAddr, SocketAddr};
+
+use thiserror::Error;
+
+use crate::codec::Codec;
+use crate::dtmf;
+use crate::params::{MediaDirection, PayloadFormat, RtpParams};
+pub use parse::SDP_MAX;
+use parse::{Description, Media, quote};
+
+/// What is wrong with a description, or why there is no agreement.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum SdpError {
+    #[error("SDP of {octets} octets; at most {SDP_MAX} are read")]
+    TooLarge { octets: usize },
+    #[error("SDP line {line}, {field}: {problem}")]
+    Syntax {
+        /// From 1.
+        line: usize,
+        field: String,
+        problem: String,
+    },
+    #[error("SDP has no {0} line")]
+    Missing(&'static str),
+    #[error("SDP line {line}, m=: no connection address (c=) for this stream or the session")]
+    NoConnection { line: usize },
+    #[error("SDP offers no plain RTP audio (audio over RTP/AVP); it offers {offered}")]
+    NoAudio { offered: String },
+    #[error("no common codec: the party has {offered}, we have {ours}")]
+    NoCommonCodec { offered: String, ours: String },
+    #[error("the party refused our audio stream (port 0 in its answer)")]
+    Refused,
+    #[error("SDP answer has {answered} streams, our offer had 1")]
+    StreamCount { answered: usize },
+}
+
+impl SdpError {
+    /// True when the text itself is broken (SIP: 400), false when it is understood but not
+    /// acceptable (SIP: 488).
+    pub fn is_malformed(&self) -> bool {
+        match self {
+            Self::TooLarge { .. }
+            | Self::Syntax { .. }
+            | Self::Missing(_)
+            | Self::NoConnection { .. }
+            | Self::StreamCount { .. } => true,
+            Self::NoAudio { .. } | Self::NoCommonCodec { .. } | Self::Refused => false,
+        }
+    }
+}
+
+/// Our side of a leg's media.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalMedia {
+    /// Announced address and RTP port.
+    pub address: SocketAddr,
+    /// In order of preference; used when we offer. When we answer, the party's order counts
+    /// (RFC 3264 §6.1).
+    pub codecs: Vec<Codec>,
+    /// Payload type offered for telephone-event; none to do without. In an answer the party's
+    /// number is used.
+    pub dtmf_pt: Option<u8>,
+    /// What we want: `SendOnly` puts the party on hold.
+    pub direction: MediaDirection,
+    /// Unchanged for all descriptions of one dialog.
+    pub session_id: u64,
+    /// One more with each changed description of the dialog (RFC 3264 §8).
+    pub session_version: u64,
+}
+
+impl LocalMedia {
+    /// PCMU, PCMA and telephone-event, both ways.
+    pub fn new(address: SocketAddr, session_id: u64) -> Self {
+        Self {
+            address,
+            codecs: vec![Codec::Pcmu, Codec::Pcma],
+            dtmf_pt: Some(dtmf::DEFAULT_PAYLOAD_TYPE),
+            direction: MediaDirection::SendRecv,
+            session_id,
+            session_version: 1,
+        }
+    }
+
+    fn codec_names(&self) -> String {
+        let names: Vec<&str> = self.codecs.iter().map(|codec| codec.name()).collect();
+        names.join(", ")
+    }
+}
+
+/// A party's description, read and checked. Also what a party answers is read as one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offer {
+    description: Description,
+}
+
+impl Offer {
+    /// Reads a description.
+    pub fn parse(text: &str) -> Result<Self, SdpError> {
+        Description::parse(text).map(|description| Self { description })
+    }
+
+    /// The direction the party asks for, seen from the party. `Inactive` without audio.
+    pub fn direction(&self) -> MediaDirection {
+        self.audio().map_or(MediaDirection::Inactive, |(_, media)| {
+            party_direction(media)
+        })
+    }
+
+    /// True when the party will not listen to us: hold (RFC 3264 §8.4, and 0.0.0.0 as before it).
+    pub fn is_hold(&self) -> bool {
+        !self.direction().receives()
+    }
+
+    /// The first stream that plain RTP can carry, with its index.
+    fn audio(&self) -> Option<(usize, &Media)> {
+        self.description
+            .media
+            .iter()
+            .enumerate()
+            .find(|(_, media)| media.is_rtp_audio() && media.port != 0)
+    }
+
+    fn no_audio(&self) -> SdpError {
+        let streams: Vec<String> = self
+            .description
+            .media
+            .iter()
+            .map(|media| format!("{} over {}", quote(&media.kind), quote(&media.protocol)))
+            .collect();
+        SdpError::NoAudio {
+            offered: streams.join(", "),
+        }
+    }
+}
+
+/// The direction of a stream, with the old way of holding taken into account.
+fn party_direction(media: &Media) -> MediaDirection {
+    if media.connection.is_some_and(|ip| ip.is_unspecified()) {
+        media.direction.and(MediaDirection::SendOnly)
+    } else {
+        media.direction
+    }
+}
+
+/// A stream's formats that we know, in its order.
+struct Formats {
+    codecs: Vec<PayloadFormat>,
+    dtmf_pt: Option<u8>,
+}
+
+fn known_formats(media: &Media, ours: &[Codec]) -> Formats {
+    let mut formats = Formats {
+        codecs: Vec::new(),
+        dtmf_pt: None,
+    };
+    for payload_type in media.payload_types() {
+        // Static types need no map, but one that is there counts (RFC 3551 §6).
+        let (name, clock_hz, channels) = match (media.map(payload_type), payload_type) {
+            (Some(map), _) => (map.name.as_str(), map.clock_hz, map.channels),
+            (None, 0) => ("PCMU", 8_000, 1),
+            (None, 8) => ("PCMA", 8_000, 1),
+            (None, _) => continue,
+        };
+        if clock_hz != 8_000 || channels != 1 {
+            continue;
+        }
+        if name.eq_ignore_ascii_case("telephone-event") {
+            formats.dtmf_pt = formats.dtmf_pt.or(Some(payload_type));
+        } else if let Some(codec) = ours
+            .iter()
+            .copied()
+            .find(|codec| codec.name().eq_ignore_ascii_case(name))
+        {
+            formats.codecs.push(PayloadFormat {
+                codec,
+                payload_type,
+            });
+        }
+    }
+    formats
+}
+
+fn no_common_codec(media: &Media, local: &LocalMedia) -> SdpError {
+    let offered: Vec<String> = media
+        .payload_types()
+        .map(|payload_type| match media.map(payload_type) {
+            Some(map) => format!("{} ({payload_type})", quote(&map.name)),
+            None => payload_type.to_string(),
+        })
+        .collect();
+    SdpError::NoCommonCodec {
+        offered: offered.join(", "),
+        ours: local.codec_names(),
+    }
+}
+
+/// Answers an offer: the text to send and what was agreed. Streams other than the first plain RTP
+/// audio are refused (RFC 3264 §6).
+pub fn answer(offer: &Offer, local: &LocalMedia) -> Result<(String, RtpParams), SdpError> {
+    let (chosen, media) = offer.audio().ok_or_else(|| offer.no_audio())?;
+    let remote_ip = media
+        .connection
+        .ok_or(SdpError::NoConnection { line: media.line })?;
+    let formats = known_formats(media, &local.codecs);
+    let format = *formats
+        .codecs
+        .first()
+        .ok_or_else(|| no_common_codec(media, local))?;
+    let direction = party_direction(media).reversed().and(local.direction);
+    let dtmf_pt = local.dtmf_pt.and(formats.dtmf_pt);
+
+    let mut text = session_lines(local);
+    for (index, section) in offer.description.media.iter().enumerate() {
+        if index == chosen {
+            write_audio(
+                &mut text,
+                local.address.port(),
+                &[format],
+                dtmf_pt,
+                direction,
+            );
+        } else {
+            let formats = section.formats.join(" ");
+            write_line(
+                &mut text,
+                format_args!("m={} 0 {} {formats}", section.kind, section.protocol),
+            );
+        }
+    }
+    let params = RtpParams {
+        remote: SocketAddr::new(remote_ip, media.port),
+        codec: format.codec,
+        payload_type: format.payload_type,
+        also_receives: None,
+        dtmf_pt,
+        direction,
+    };
+    Ok((text, params))
+}
+
+/// Our offer.
+pub fn offer(local: &LocalMedia) -> String {
+    let formats: Vec<PayloadFormat> = local
+        .codecs
+        .iter()
+        .map(|codec| PayloadFormat {
+            codec: *codec,
+            payload_type: codec.static_payload_type(),
+        })
+        .collect();
+    let mut text = session_lines(local);
+    write_audio(
+        &mut text,
+        local.address.port(),
+        &formats,
+        local.dtmf_pt,
+        local.direction,
+    );
+    text
+}
+
+/// What was agreed by the answer to [`offer`]`(local)`.
+pub fn apply_answer(local: &LocalMedia, answer: &str) -> Result<RtpParams, SdpError> {
+    let answer = Offer::parse(answer)?;
+    let [media] = answer.description.media.as_slice() else {
+        return Err(SdpError::StreamCount {
+            answered: answer.description.media.len(),
+        });
+    };
+    if media.port == 0 {
+        return Err(SdpError::Refused);
+    }
+    if !media.is_rtp_audio() {
+        return Err(answer.no_audio());
+    }
+    let remote_ip = media
+        .connection
+        .ok_or(SdpError::NoConnection { line: media.line })?;
+    let formats = known_formats(media, &local.codecs);
+    let format = *formats
+        .codecs
+        .first()
+        .ok_or_else(|| no_common_codec(media, local))?;
+    Ok(RtpParams {
+        remote: SocketAddr::new(remote_ip, media.port),
+        codec: format.codec,
+        payload_type: format.payload_type,
+        // With several codecs in the answer the party may switch between them (RFC 3264 §7).
+        also_receives: formats
+            .codecs
+            .iter()
+            .copied()
+            .find(|other| other.codec != format.codec),
+        dtmf_pt: local.dtmf_pt.and(formats.dtmf_pt),
+        direction: party_direction(media).reversed().and(local.direction),
+    })
+}
+
+fn session_lines(local: &LocalMedia) -> String {
+    let mut text = String::with_capacity(320);
+    let ip = local.address.ip();
+    let family = match ip {
+        IpAddr::V4(_) => "IP4",
+        IpAddr::V6(_) => "IP6",
+    };
+    let (id, version) = (local.session_id, local.session_version);
+    write_line(&mut text, format_args!("v=0"));
+    write_line(
+        &mut text,
+        format_args!("o=switchhook {id} {version} IN {family} {ip}"),
+    );
+    write_line(&mut text, format_args!("s=-"));
+    write_line(&mut text, format_args!("c=IN {family} {ip}"));
+    write_line(&mut text, format_args!("t=0 0"));
+    text
+}
+
+fn write_audio(
+    text: &mut String,
+    port: u16,
+    formats: &[PayloadFormat],
+    dtmf_pt: Option<u8>,
+    direction: MediaDirection,
+) {
+    let payload_types: Vec<String> = formats
+        .iter()
+        .map(|format| format.payload_type)
+        .chain(dtmf_pt)
+        .map(|payload_type| payload_type.to_string())
+        .collect();
+    write_line(
+        text,
+        format_args!("m=audio {port} RTP/AVP {}", payload_types.join(" ")),
+    );
+    for format in formats {
+        let (payload_type, name) = (format.payload_type, format.codec.name());
+        write_line(text, format_args!("a=rtpmap:{payload_type} {name}/8000"));
+    }
+    if let Some(payload_type) = dtmf_pt {
+        write_line(
+            text,
+            format_args!("a=rtpmap:{payload_type} telephone-event/8000"),
+        );
+        write_line(text, format_args!("a=fmtp:{payload_type} 0-15"));
+    }
+    write_line(text, format_args!("a=ptime:20"));
+    write_line(text, format_args!("a={}", direction.name()));
+}
+
+fn write_line(text: &mut String, line: std::fmt::Arguments<'_>) {
+    text.write_fmt(line)
+        .expect("writing to a String cannot fail");
+    text.push_str("\r\n");
+}

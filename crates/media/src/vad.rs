@@ -1,0 +1,138 @@
+//! Voice activity: is somebody speaking in this frame?
+//!
+//! A small neural network (earshot) decides; an energy gate before it saves its cost in silence
+//! and keeps it from hearing words in line noise. Endpointing (has the caller finished?) is not
+//! decided here.
+
+use earshot::Detector;
+
+use crate::frame::{FRAME_SAMPLES, Frame};
+
+/// The network's frame: 16 ms at 16 kHz.
+const DETECTOR_FRAME: usize = 256;
+/// Score above which the network means voice.
+const SCORE_VOICE: f32 = 0.5;
+/// Quietest speech we listen to: −54 dBFS RMS. Telephone speech is some 25 dB louder.
+const GATE_RMS_MIN: f32 = 65.0;
+/// Speech stands above the background by this factor (8 dB).
+const ABOVE_BACKGROUND: f32 = 2.5;
+/// The gate never rises above this (−30 dBFS), so that speech over loud music is still heard.
+const GATE_RMS_MAX: f32 = 1_000.0;
+/// Frames the network goes on listening after the gate closed, for quiet word endings: 100 ms.
+const GATE_HOLD_FRAMES: u32 = 5;
+
+/// Voice detection of one party's audio at 8 kHz.
+pub struct VoiceDetector {
+    detector: Box<Detector>,
+    upsampler: Upsampler,
+    pending: [i16; DETECTOR_FRAME],
+    filled: usize,
+    score: f32,
+    /// RMS of the quiet stretches.
+    background: f32,
+    gate_held: u32,
+}
+
+impl std::fmt::Debug for VoiceDetector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("VoiceDetector")
+            .field("score", &self.score)
+            .field("background", &self.background)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Default for VoiceDetector {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl VoiceDetector {
+    pub fn new() -> Self {
+        Self {
+            detector: Box::new(Detector::default()),
+            upsampler: Upsampler::default(),
+            pending: [0; DETECTOR_FRAME],
+            filled: 0,
+            score: 0.0,
+            background: GATE_RMS_MIN / ABOVE_BACKGROUND,
+            gate_held: 0,
+        }
+    }
+
+    /// Feeds the next frame; true when somebody speaks in it.
+    pub fn is_voice(&mut self, frame: &Frame) -> bool {
+        let rms = rms(frame);
+        let gate = (self.background * ABOVE_BACKGROUND).clamp(GATE_RMS_MIN, GATE_RMS_MAX);
+        // The background follows quickly down and slowly up (doubling takes some 3 s).
+        self.background = if rms < self.background {
+            self.background * 0.9 + rms * 0.1
+        } else {
+            (self.background * 1.005).min(rms).max(1.0)
+        };
+        if rms >= gate {
+            self.gate_held = GATE_HOLD_FRAMES;
+        } else if self.gate_held > 0 {
+            self.gate_held -= 1;
+        } else {
+            // The network's memory of 48 ms ages by itself once it is fed again.
+            self.score = 0.0;
+            self.filled = 0;
+            return false;
+        }
+        self.feed(frame);
+        self.score > SCORE_VOICE
+    }
+
+    fn feed(&mut self, frame: &Frame) {
+        let mut wide = [0i16; 2 * FRAME_SAMPLES];
+        self.upsampler.double(frame, &mut wide);
+        let mut rest = &wide[..];
+        while !rest.is_empty() {
+            let n = rest.len().min(DETECTOR_FRAME - self.filled);
+            self.pending[self.filled..self.filled + n].copy_from_slice(&rest[..n]);
+            self.filled += n;
+            rest = &rest[n..];
+            if self.filled == DETECTOR_FRAME {
+                self.filled = 0;
+                self.score = self.detector.predict_i16(&self.pending);
+            }
+        }
+    }
+}
+
+/// Root mean square of a frame, 0 to 32768.
+pub fn rms(frame: &Frame) -> f32 {
+    let energy: f32 = frame.iter().map(|s| f32::from(*s) * f32::from(*s)).sum();
+    (energy / FRAME_SAMPLES as f32).sqrt()
+}
+
+/// Taps of the half-band interpolator between the given samples (windowed sinc, symmetric).
+const TAPS: [f32; 8] = [
+    0.6298, -0.1932, 0.0987, -0.0543, 0.0291, -0.0143, 0.0061, -0.0019,
+];
+const HISTORY: usize = 2 * TAPS.len();
+
+/// Doubles the rate: given samples stay, those between are interpolated.
+#[derive(Default)]
+struct Upsampler {
+    history: [f32; HISTORY],
+}
+
+impl Upsampler {
+    fn double(&mut self, frame: &Frame, out: &mut [i16; 2 * FRAME_SAMPLES]) {
+        for (i, sample) in frame.iter().enumerate() {
+            self.history.copy_within(1.., 0);
+            self.history[HISTORY - 1] = f32::from(*sample);
+            let middle = HISTORY / 2;
+            let mut between = 0.0;
+            for (distance, tap) in TAPS.iter().enumerate() {
+                between +=
+                    tap * (self.history[middle - 1 - distance] + self.history[middle + distance]);
+            }
+            out[2 * i] = self.history[middle - 1] as i16;
+            out[2 * i + 1] = between as i16;
+        }
+    }
+}

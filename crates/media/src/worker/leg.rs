@@ -1,0 +1,410 @@
+//! One leg on its worker: what it hears and what it sends, tick by tick.
+
+use std::net::UdpSocket;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use switchhook_model::Digit;
+use tokio::sync::mpsc;
+
+use super::command::{Grave, Link, LinkFrame, Slot};
+use super::heard::Heard;
+use super::sender::Sender;
+use crate::assistant::AssistantTap;
+use crate::codec::Codec;
+use crate::conceal::Concealer;
+use crate::dtmf::{DtmfReceiver, DtmfSender};
+use crate::event::MediaEvent;
+use crate::frame::{FRAME_MS, FRAME_SAMPLES};
+use crate::jitter::{JitterBuffer, JitterMode, Pulled};
+use crate::params::RtpParams;
+use crate::reaper::Belongings;
+use crate::receiver::{Order, SequenceStats, SourceGuard, Verdict};
+use crate::recording::RecordingTap;
+use crate::rtp::RtpPacket;
+use crate::stats::LegCounters;
+use crate::sys::{BATCH, RecvBatch};
+use crate::tone::{Tone, TonePlayer};
+
+/// Datagrams a leg takes per tick. A party sends one or two; what floods a port stays in the
+/// kernel's buffer and is dropped there.
+const DATAGRAMS_PER_TICK: usize = 8 * BATCH;
+
+/// Shared with the leg's handle.
+#[derive(Debug, Default)]
+pub(crate) struct LegShared {
+    pub counters: LegCounters,
+    /// Set when the worker gave the leg up.
+    pub failed: AtomicBool,
+}
+
+/// What the audio sent to the party is made from besides the assistant.
+#[derive(Default)]
+pub(crate) struct Peer {
+    pub local: Option<Slot>,
+    pub link: Option<Box<Link>>,
+}
+
+pub(crate) struct LegState {
+    pub shared: Arc<LegShared>,
+    events: mpsc::Sender<MediaEvent>,
+    pub(super) socket: UdpSocket,
+    /// Ticks without RTP until it is reported.
+    no_rtp_ticks: u32,
+    belongings: Belongings,
+    /// Slice of the tick it is served in; a bridge may change it.
+    pub phase: usize,
+    pub peer: Peer,
+    pub(super) assistant: Option<Box<AssistantTap>>,
+    pub(super) recording: Option<Box<RecordingTap>>,
+    pub(super) ringback: Option<TonePlayer>,
+    pub(super) tone: Option<TonePlayer>,
+    pub(super) active: Option<Active>,
+    /// What the party said in this tick.
+    pub heard: Heard,
+    jitter: JitterBuffer,
+    concealer: Concealer,
+    sequence: SequenceStats,
+    dtmf_in: DtmfReceiver,
+    pub(super) dtmf_out: DtmfSender,
+    pub(super) sender: Sender,
+    /// Tick numbers of the worker's clock.
+    last_tick: Option<u64>,
+    /// Ticks since the leg started.
+    ticks: u64,
+    silent_ticks: u32,
+    no_rtp_reported: bool,
+}
+
+/// Present from start to close.
+pub(super) struct Active {
+    pub params: RtpParams,
+    pub guard: SourceGuard,
+}
+
+impl LegState {
+    /// `random` chooses SSRC, first sequence number and timestamp (RFC 3550 §5.1, §8).
+    pub fn new(
+        socket: UdpSocket,
+        shared: Arc<LegShared>,
+        events: mpsc::Sender<MediaEvent>,
+        jitter: JitterMode,
+        no_rtp_ticks: u32,
+        random: [u64; 2],
+        belongings: Belongings,
+    ) -> Self {
+        Self {
+            shared,
+            events,
+            socket,
+            no_rtp_ticks,
+            belongings,
+            phase: 0,
+            peer: Peer::default(),
+            assistant: None,
+            recording: None,
+            ringback: None,
+            tone: None,
+            active: None,
+            heard: Heard::default(),
+            jitter: JitterBuffer::new(jitter),
+            concealer: Concealer::new(),
+            sequence: SequenceStats::default(),
+            dtmf_in: DtmfReceiver::default(),
+            dtmf_out: DtmfSender::default(),
+            sender: Sender::new(random),
+            last_tick: None,
+            ticks: 0,
+            silent_ticks: 0,
+            no_rtp_reported: false,
+        }
+    }
+
+    /// Closes the socket and frees everything else.
+    pub fn into_belongings(self: Box<Self>) -> Belongings {
+        self.belongings
+    }
+
+    /// Starts the media, or changes it after a re-INVITE.
+    pub fn start(&mut self, params: RtpParams) {
+        match &mut self.active {
+            None => {
+                self.active = Some(Active {
+                    guard: SourceGuard::new(params.remote),
+                    params,
+                });
+            }
+            Some(active) => {
+                // Hold with address 0.0.0.0 says nothing about where the party is.
+                if params.has_target() {
+                    active.guard.announce(params.remote);
+                }
+                active.params = params;
+                self.sender.begin_spurt();
+            }
+        }
+        self.silent_ticks = 0;
+        self.no_rtp_reported = false;
+    }
+
+    /// Attaches another assistant, or none; returns the former one.
+    pub fn set_assistant(&mut self, tap: Option<Box<AssistantTap>>) -> Option<Grave> {
+        std::mem::replace(&mut self.assistant, tap).map(Grave::Assistant)
+    }
+
+    pub fn set_recording(&mut self, tap: Box<RecordingTap>) -> Option<Grave> {
+        self.recording.replace(tap).map(Grave::Recording)
+    }
+
+    pub fn set_ringback(&mut self, tone: Option<Tone>) {
+        self.ringback = tone.map(TonePlayer::new);
+    }
+
+    pub fn set_tone(&mut self, tone: Option<Tone>) {
+        self.tone = tone.map(TonePlayer::new);
+    }
+
+    pub fn set_link(&mut self, link: Option<Box<Link>>) -> Option<Grave> {
+        std::mem::replace(&mut self.peer.link, link).map(Grave::Link)
+    }
+
+    /// Without telephone-event the digit is sent as a tone.
+    pub fn send_digit(&mut self, digit: Digit) {
+        let negotiated = self
+            .active
+            .as_ref()
+            .is_some_and(|a| a.params.dtmf_pt.is_some());
+        if negotiated {
+            self.dtmf_out.push(digit);
+        } else {
+            self.tone = Some(TonePlayer::new(Tone::dtmf(digit)));
+        }
+    }
+
+    pub fn report(&self, event: MediaEvent) {
+        if self.events.try_send(event).is_err() {
+            self.shared.counters.events_dropped.add(1);
+        }
+    }
+
+    /// First half of a tick: takes what came and decides what the party said in these 20 ms.
+    pub fn receive(&mut self, batch: &mut RecvBatch, tick: u64) {
+        self.follow_clock(tick);
+        self.take_datagrams(batch);
+        if self.active.is_none() {
+            return;
+        }
+        self.ticks += 1;
+        self.listen();
+        self.watch_for_silence();
+        let at_ms = self.at_ms();
+        if let Some(assistant) = &mut self.assistant
+            && !assistant.hear(at_ms, self.heard.pcm())
+        {
+            self.shared.counters.assistant_in_dropped.add(1);
+        }
+        if let Some(link) = &mut self.peer.link {
+            let codec = self.heard.codec();
+            let mut octets = [0; FRAME_SAMPLES];
+            self.heard.encode_into(codec, &mut octets);
+            // Full: the peer's worker had a hiccup; it will leave frames out anyway.
+            let _ = link.to_peer.push(LinkFrame { codec, octets });
+        }
+    }
+
+    /// Notices ticks the worker left out: the streams go on as if they had been there.
+    fn follow_clock(&mut self, tick: u64) {
+        let missed = self
+            .last_tick
+            .map_or(0, |last| tick.saturating_sub(last + 1));
+        self.last_tick = Some(tick);
+        if missed == 0 || self.active.is_none() {
+            return;
+        }
+        let missed = u32::try_from(missed).unwrap_or(u32::MAX);
+        self.shared.counters.skipped_ticks.add(u64::from(missed));
+        self.ticks += u64::from(missed);
+        self.sender.skip(missed);
+        self.jitter.skip_ticks(missed);
+        if let Some(recording) = &mut self.recording {
+            recording.index = recording.index.saturating_add(missed);
+        }
+    }
+
+    fn take_datagrams(&mut self, batch: &mut RecvBatch) {
+        let mut taken = 0;
+        while taken < DATAGRAMS_PER_TICK {
+            let received = batch.receive(&self.socket);
+            for i in 0..received {
+                match batch.get(i) {
+                    Some(datagram) if !datagram.truncated => {
+                        self.on_datagram(datagram.from, datagram.data, datagram.arrival_ns);
+                    }
+                    Some(_) | None => self.shared.counters.rx_invalid.add(1),
+                }
+            }
+            taken += received;
+            if received < BATCH {
+                break;
+            }
+        }
+    }
+
+    fn on_datagram(&mut self, from: std::net::SocketAddr, data: &[u8], arrival_ns: u64) {
+        let counters = &self.shared.counters;
+        let Some(active) = &mut self.active else {
+            return; // early packets before signalling finished
+        };
+        let Ok(packet) = RtpPacket::parse(data) else {
+            counters.rx_invalid.add(1);
+            return;
+        };
+        let params = &active.params;
+        let is_event = params.dtmf_pt == Some(packet.payload_type);
+        let codec = if packet.payload_type == params.payload_type {
+            Some(params.codec)
+        } else {
+            params
+                .also_receives
+                .filter(|format| format.payload_type == packet.payload_type)
+                .map(|format| format.codec)
+        };
+        if codec.is_none() && !is_event {
+            counters.rx_invalid.add(1);
+            return;
+        }
+        let announced = params.remote;
+        let receives = params.direction.receives();
+        match active.guard.judge(from, &packet) {
+            Verdict::Accept => {}
+            Verdict::Latched => {
+                self.report(MediaEvent::RtpStarted { from });
+                if from != announced {
+                    self.report(MediaEvent::RemoteChanged {
+                        announced,
+                        latched: from,
+                    });
+                }
+            }
+            Verdict::Probation => return,
+            Verdict::Foreign => {
+                counters.rx_foreign.add(1);
+                return;
+            }
+        }
+        self.on_valid_packet(&packet, codec, receives, arrival_ns);
+    }
+
+    fn on_valid_packet(
+        &mut self,
+        packet: &RtpPacket<'_>,
+        codec: Option<Codec>,
+        receives: bool,
+        arrival_ns: u64,
+    ) {
+        self.silent_ticks = 0;
+        if std::mem::take(&mut self.no_rtp_reported) {
+            self.report(MediaEvent::RtpResumed);
+        }
+        let counters = &self.shared.counters;
+        match self.sequence.on_packet(packet) {
+            Order::InOrder => {}
+            Order::Reordered => counters.rx_reordered.add(1),
+            Order::Duplicate => {
+                counters.rx_duplicate.add(1);
+                return;
+            }
+            Order::Restarted => self.jitter.reset(),
+            Order::Suspect => return,
+        }
+        counters.rx_packets.add(1);
+        let Some(codec) = codec else {
+            self.on_event(packet);
+            return;
+        };
+        self.sequence.on_arrival(packet.timestamp, arrival_ns);
+        if receives {
+            // A change of format is rare; what waits in the old one plays as noise for 40 ms
+            // otherwise, so it is dropped.
+            if self.heard.set_codec(codec) {
+                self.jitter.reset();
+            }
+            self.jitter.insert(packet.timestamp, packet.payload);
+        }
+    }
+
+    fn on_event(&mut self, packet: &RtpPacket<'_>) {
+        let pressed = self.dtmf_in.on_packet(
+            packet.sequence,
+            packet.timestamp,
+            packet.marker,
+            packet.payload,
+        );
+        match pressed {
+            Ok(Some(digit)) => {
+                self.shared.counters.digits.add(1);
+                self.report(MediaEvent::Digit {
+                    digit,
+                    at_ms: self.at_ms(),
+                });
+            }
+            Ok(None) => {}
+            Err(_) => self.shared.counters.rx_invalid.add(1),
+        }
+    }
+
+    /// Takes this tick's audio from the jitter buffer and hides what is missing.
+    fn listen(&mut self) {
+        let silence = self.heard.codec().silence_octet();
+        let pulled = self.jitter.pull(self.heard.octets_mut(), silence);
+        match pulled {
+            Pulled::Audio => {
+                let blend = self.concealer.is_concealing();
+                if blend {
+                    self.concealer.blend(self.heard.pcm_mut());
+                }
+                self.concealer
+                    .remember(self.heard.codec(), self.heard.received_octets());
+            }
+            Pulled::Lost | Pulled::Dry => self.conceal(),
+            Pulled::Idle => self.heard.set_silence(),
+        }
+        let (counters, jitter) = (&self.shared.counters, self.jitter.counters());
+        counters.rx_late.set(jitter.late_packets);
+        counters.dropped_frames.set(jitter.dropped_frames);
+        counters.underruns.set(jitter.underruns);
+        counters.buffered_ms.set(u64::from(self.jitter.depth_ms()));
+        counters.rx_lost.set(self.sequence.lost());
+        counters.jitter_us.set(self.sequence.jitter_us());
+    }
+    fn conceal(&mut self) {
+        if self.concealer.conceal(self.heard.pcm_mut()) {
+            self.shared.counters.concealed_frames.add(1);
+        } else {
+            self.heard.set_silence();
+        }
+    }
+
+    /// One-way audio is the commonest fault of telephony over NAT: tell it while the call runs.
+    fn watch_for_silence(&mut self) {
+        let expects = self
+            .active
+            .as_ref()
+            .is_some_and(|active| active.params.direction.receives());
+        if !expects {
+            self.silent_ticks = 0;
+            return;
+        }
+        self.silent_ticks = self.silent_ticks.saturating_add(1);
+        if self.silent_ticks >= self.no_rtp_ticks && !self.no_rtp_reported {
+            self.no_rtp_reported = true;
+            self.report(MediaEvent::NoRtp {
+                silent_ms: u64::from(self.silent_ticks) * u64::from(FRAME_MS),
+            });
+        }
+    }
+
+    fn at_ms(&self) -> u64 {
+        self.ticks * u64::from(FRAME_MS)
+    }
+}

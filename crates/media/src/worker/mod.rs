@@ -1,0 +1,384 @@
+//! The media plane: one thread that owns its legs' sockets and the 20 ms clock.
+//!
+//! The tick is cut into [`PHASES`] slices and each leg has its place in one of them, so that
+//! thousands of legs do not all send in the same instant. In a slice all its legs first receive
+//! and then send; the legs of a bridge share a slice, so a frame crosses in the tick it came.
+//!
+//! Sockets are not watched by epoll. A frame can leave only at its leg's tick, so that is when the
+//! socket is read, with one `recvmmsg`; waking earlier would cost and gain nothing. Arrival times
+//! come from the kernel.
+//!
+//! In the loop nothing is allocated, freed, locked, logged or awaited. Commands come through a
+//! bounded lock-free queue, what is to be freed leaves through another.
+
+mod command;
+mod heard;
+mod leg;
+mod sender;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::Thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_queue::ArrayQueue;
+use rtrb::Producer;
+
+pub(crate) use command::{Command, Grave, LINK_FRAMES, Link, Slot};
+pub(crate) use leg::{LegShared, LegState};
+
+use crate::event::MediaEvent;
+use crate::frame::FRAME_MS;
+use crate::sys::RecvBatch;
+
+/// Slices of a tick.
+pub(crate) const PHASES: usize = 10;
+const SLICE: Duration = Duration::from_micros(FRAME_MS as u64 * 1_000 / PHASES as u64);
+/// Ticks a late worker catches up; later ones are left out. 100 ms are what jitter buffers bear.
+const CATCH_UP_TICKS: u64 = 5;
+/// Commands that may wait. The sender waits when it is full: commands are never dropped.
+pub(crate) const COMMANDS: usize = 4_096;
+/// Ticks over which lateness is watched for admission: 1 s.
+const OVERLOAD_WINDOW_SLICES: u64 = 50 * PHASES as u64;
+
+/// Shared by a worker and the signalling side.
+pub(crate) struct WorkerShared {
+    pub commands: ArrayQueue<Command>,
+    pub stop: AtomicBool,
+    /// Late by a tick or more in most slices of the last second.
+    pub overloaded: AtomicBool,
+    pub skipped_ticks: AtomicU64,
+    pub worst_lateness_us: AtomicU64,
+    pub faults: AtomicU64,
+}
+
+impl WorkerShared {
+    pub fn new() -> Self {
+        Self {
+            commands: ArrayQueue::new(COMMANDS),
+            stop: AtomicBool::new(false),
+            overloaded: AtomicBool::new(false),
+            skipped_ticks: AtomicU64::new(0),
+            worst_lateness_us: AtomicU64::new(0),
+            faults: AtomicU64::new(0),
+        }
+    }
+}
+
+/// Runs on its own thread until stopped.
+pub(crate) struct Worker {
+    shared: Arc<WorkerShared>,
+    legs: Vec<Option<Box<LegState>>>,
+    /// Slots of the legs in each slice.
+    phases: [Vec<Slot>; PHASES],
+    /// The leg that is sending: out of the table, so that its peer can be borrowed as well.
+    in_hand: Option<Box<LegState>>,
+    count: usize,
+    batch: RecvBatch,
+    graves: Producer<Grave>,
+    /// Waiting because the queue to the reaper is full.
+    unburied: Vec<Grave>,
+    reaper: Thread,
+    window_slices: u64,
+    window_late: u64,
+}
+
+impl Worker {
+    pub fn new(
+        shared: Arc<WorkerShared>,
+        legs_max: usize,
+        graves: Producer<Grave>,
+        reaper: Thread,
+    ) -> Self {
+        Self {
+            shared,
+            legs: (0..legs_max).map(|_| None).collect(),
+            phases: std::array::from_fn(|_| Vec::with_capacity(legs_max)),
+            in_hand: None,
+            count: 0,
+            batch: RecvBatch::new(),
+            graves,
+            unburied: Vec::with_capacity(legs_max + 64),
+            reaper,
+            window_slices: 0,
+            window_late: 0,
+        }
+    }
+
+    pub fn run(mut self) {
+        let epoch = Instant::now();
+        // Slices since the epoch: tick * PHASES + phase.
+        let mut slice: u64 = 0;
+        while !self.shared.stop.load(Ordering::Acquire) {
+            self.take_commands();
+            if self.count == 0 {
+                // Unparked by the next command. The timeout only guards against a lost wake-up.
+                std::thread::park_timeout(Duration::from_millis(500));
+                slice = slices(epoch.elapsed());
+                continue;
+            }
+            let now = slices(epoch.elapsed());
+            if now.saturating_sub(slice) > CATCH_UP_TICKS * PHASES as u64 {
+                let kept = now - CATCH_UP_TICKS * PHASES as u64;
+                let skipped = (kept - slice).div_ceil(PHASES as u64);
+                self.shared
+                    .skipped_ticks
+                    .fetch_add(skipped, Ordering::Relaxed);
+                slice = kept;
+            }
+            while slice <= now {
+                self.note_lateness(epoch.elapsed(), slice);
+                self.run_slice((slice % PHASES as u64) as usize, slice / PHASES as u64);
+                slice += 1;
+            }
+            let due = self.next_busy(slice);
+            if let Some(wait) = time_of(due).checked_sub(epoch.elapsed())
+                && !wait.is_zero()
+            {
+                std::thread::park_timeout(wait);
+            }
+        }
+    }
+
+    /// The next slice that has legs, within one tick.
+    fn next_busy(&self, slice: u64) -> u64 {
+        (slice..slice + PHASES as u64)
+            .find(|s| !self.phases[(s % PHASES as u64) as usize].is_empty())
+            .unwrap_or(slice)
+    }
+
+    fn note_lateness(&mut self, elapsed: Duration, slice: u64) {
+        let late = elapsed.saturating_sub(time_of(slice));
+        let late_us = u64::try_from(late.as_micros()).unwrap_or(u64::MAX);
+        // Also reset by the reader: a lost maximum in between does not matter.
+        if late_us > self.shared.worst_lateness_us.load(Ordering::Relaxed) {
+            self.shared
+                .worst_lateness_us
+                .store(late_us, Ordering::Relaxed);
+        }
+        self.window_slices += 1;
+        self.window_late += u64::from(late_us >= u64::from(FRAME_MS) * 1_000);
+        if self.window_slices >= OVERLOAD_WINDOW_SLICES {
+            let overloaded = self.window_late * 2 > self.window_slices;
+            self.shared.overloaded.store(overloaded, Ordering::Relaxed);
+            self.window_slices = 0;
+            self.window_late = 0;
+        }
+    }
+
+    fn run_slice(&mut self, phase: usize, tick: u64) {
+        if self.phases[phase].is_empty() {
+            return;
+        }
+        let slots = std::mem::take(&mut self.phases[phase]);
+        let (mut at, mut sending, mut faulted) = (0, false, false);
+        loop {
+            let result = catch_unwind(AssertUnwindSafe(|| {
+                if !sending {
+                    self.receive_all(&slots, &mut at, tick);
+                    (sending, at) = (true, 0);
+                }
+                self.send_all(&slots, &mut at);
+            }));
+            if result.is_ok() {
+                break;
+            }
+            // A fault of ours in one leg must not end the calls of a whole worker.
+            self.shared.faults.fetch_add(1, Ordering::Relaxed);
+            self.give_up(slots[at]);
+            at += 1;
+            faulted = true;
+        }
+        self.phases[phase] = slots;
+        if faulted {
+            self.phases[phase].retain(|slot| self.legs[slot.0 as usize].is_some());
+        }
+    }
+
+    fn receive_all(&mut self, slots: &[Slot], at: &mut usize, tick: u64) {
+        while *at < slots.len() {
+            if let Some(leg) = &mut self.legs[slots[*at].0 as usize] {
+                leg.receive(&mut self.batch, tick);
+            }
+            *at += 1;
+        }
+    }
+
+    fn send_all(&mut self, slots: &[Slot], at: &mut usize) {
+        while *at < slots.len() {
+            let index = slots[*at].0 as usize;
+            self.in_hand = self.legs[index].take();
+            if let Some(leg) = &mut self.in_hand {
+                let peer = leg.peer.local;
+                let peer = peer.and_then(|peer| self.legs[peer.0 as usize].as_mut());
+                leg.send(peer.map(|peer| &mut peer.heard));
+            }
+            self.legs[index] = self.in_hand.take();
+            *at += 1;
+        }
+    }
+
+    /// Closes a leg after a fault in it.
+    fn give_up(&mut self, slot: Slot) {
+        if let Some(leg) = self.in_hand.take() {
+            self.legs[slot.0 as usize] = Some(leg);
+        }
+        if let Some(leg) = &self.legs[slot.0 as usize] {
+            leg.shared.failed.store(true, Ordering::Relaxed);
+            leg.report(MediaEvent::Failed {
+                error: "the media worker had a fault in this leg; please report it".to_owned(),
+            });
+        }
+        self.close(slot);
+    }
+
+    fn take_commands(&mut self) {
+        while let Some(grave) = self.unburied.pop() {
+            if let Err(rtrb::PushError::Full(grave)) = self.graves.push(grave) {
+                self.unburied.push(grave);
+                break;
+            }
+        }
+        // Bounded, so that a flood of commands does not delay a slice.
+        for _ in 0..256 {
+            match self.shared.commands.pop() {
+                Some(command) => self.obey(command),
+                None => break,
+            }
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Open { slot, phase, leg } => self.open(slot, phase, leg),
+            Command::Start { slot, params } => {
+                if let Some(leg) = self.leg(slot) {
+                    leg.start(params);
+                }
+            }
+            Command::Assistant { slot, tap } => match self.leg(slot) {
+                Some(leg) => {
+                    let former = leg.set_assistant(tap);
+                    self.bury(former);
+                }
+                None => self.bury(tap.map(Grave::Assistant)),
+            },
+            Command::Record { slot, tap } => match self.leg(slot) {
+                Some(leg) => {
+                    let former = leg.set_recording(tap);
+                    self.bury(former);
+                }
+                None => self.bury(Some(Grave::Recording(tap))),
+            },
+            Command::Ringback { slot, tone } => {
+                if let Some(leg) = self.leg(slot) {
+                    leg.set_ringback(tone);
+                }
+            }
+            Command::Tone { slot, tone } => {
+                if let Some(leg) = self.leg(slot) {
+                    leg.set_tone(tone);
+                }
+            }
+            Command::SendDigit { slot, digit } => {
+                if let Some(leg) = self.leg(slot) {
+                    leg.send_digit(digit);
+                }
+            }
+            Command::Bridge { a, b } => self.bridge(a, b),
+            Command::Link { slot, link } => {
+                self.unbridge(slot);
+                match self.leg(slot) {
+                    Some(leg) => {
+                        let former = leg.set_link(Some(link));
+                        self.bury(former);
+                    }
+                    None => self.bury(Some(Grave::Link(link))),
+                }
+            }
+            Command::Unbridge { slot } => self.unbridge(slot),
+            Command::Close { slot } => self.close(slot),
+        }
+    }
+
+    fn leg(&mut self, slot: Slot) -> Option<&mut LegState> {
+        self.legs.get_mut(slot.0 as usize)?.as_deref_mut()
+    }
+
+    fn open(&mut self, slot: Slot, phase: usize, mut leg: Box<LegState>) {
+        leg.phase = phase;
+        self.legs[slot.0 as usize] = Some(leg);
+        self.phases[phase].push(slot);
+        self.count += 1;
+    }
+
+    /// Both legs hear each other from the next tick on; former bridges of both end.
+    fn bridge(&mut self, a: Slot, b: Slot) {
+        self.unbridge(a);
+        self.unbridge(b);
+        if a == b {
+            return;
+        }
+        let (Some(phase), Some(former_phase)) = (
+            self.leg(a).map(|leg| leg.phase),
+            self.leg(b).map(|leg| leg.phase),
+        ) else {
+            return;
+        };
+        if phase != former_phase {
+            self.phases[former_phase].retain(|slot| *slot != b);
+            self.phases[phase].push(b);
+        }
+        if let Some(leg) = self.leg(a) {
+            leg.peer.local = Some(b);
+        }
+        if let Some(leg) = self.leg(b) {
+            leg.phase = phase;
+            leg.peer.local = Some(a);
+        }
+    }
+
+    fn unbridge(&mut self, slot: Slot) {
+        let Some(leg) = self.leg(slot) else {
+            return;
+        };
+        let peer = leg.peer.local.take();
+        let link = leg.set_link(None);
+        self.bury(link);
+        if let Some(peer) = peer
+            && let Some(other) = self.leg(peer)
+            && other.peer.local == Some(slot)
+        {
+            other.peer.local = None;
+        }
+    }
+
+    fn close(&mut self, slot: Slot) {
+        self.unbridge(slot);
+        let Some(leg) = self.legs.get_mut(slot.0 as usize).and_then(Option::take) else {
+            return;
+        };
+        self.phases[leg.phase].retain(|other| *other != slot);
+        self.count -= 1;
+        self.bury(Some(Grave::Leg { slot, leg }));
+    }
+
+    fn bury(&mut self, grave: Option<Grave>) {
+        let Some(grave) = grave else {
+            return;
+        };
+        if let Err(rtrb::PushError::Full(grave)) = self.graves.push(grave) {
+            self.unburied.push(grave);
+        }
+        self.reaper.unpark();
+    }
+}
+
+fn slices(elapsed: Duration) -> u64 {
+    u64::try_from(elapsed.as_micros() / SLICE.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn time_of(slice: u64) -> Duration {
+    Duration::from_micros(slice.saturating_mul(SLICE.as_micros() as u64))
+}
