@@ -132,8 +132,8 @@ pub enum ActionKind {
     /// Beep and record the caller's words. The invitation was said already. `MessageTaken` or
     /// `MessageAbandoned` follows.
     TakeMessage,
-    /// The caller is gone or has talked long enough: answer with `MessageTaken` if anything was
-    /// said, else with `MessageAbandoned`.
+    /// The caller hung up while leaving a message: answer with `MessageTaken` if anything was said,
+    /// else with `MessageAbandoned`. Nothing is said any more.
     FinishMessage,
     /// Put a notice into the outbox, in the transaction that stores this step.
     Notify {
@@ -181,7 +181,7 @@ pub enum CallEvent {
         /// Whose it is.
         party: Party,
     },
-    /// A dialled leg answered.
+    /// A leg answered; after its `Cancel` that is too late, and it is hung up.
     LegAnswered {
         /// The leg.
         leg: LegId,
@@ -262,8 +262,8 @@ pub enum CallEvent {
     },
     /// A message was taken.
     MessageTaken {
-        /// The transfer it belongs to.
-        transfer: TransferId,
+        /// The transfer it belongs to; none if the assistant took it in the conversation.
+        transfer: Option<TransferId>,
         /// The transcript.
         text: String,
         /// Its length in milliseconds.

@@ -59,6 +59,8 @@ pub struct Call {
     pub(crate) voice: Voice,
     pub(crate) ringback: bool,
     pub(crate) recording: Option<RecordingId>,
+    /// How many transfers there were when the assistant was connected: its request ids count anew.
+    pub(crate) transfers_before_assistant: usize,
     /// Sentences asked for and not reported back.
     pub(crate) says: BTreeMap<SayId, TextKey>,
     pub(crate) counters: Counters,
@@ -158,7 +160,7 @@ pub(crate) enum Phase {
     /// The last words are being said.
     Farewell { last: Pending, ending: Ending },
     /// The caller left while leaving a message, whose text is still being made out.
-    AwaitingMessage { stage: u32, until: Timestamp },
+    AwaitingMessage { until: Timestamp },
     /// Over.
     Ended,
 }
@@ -203,6 +205,7 @@ impl Call {
             voice: Voice::Off,
             ringback: false,
             recording: None,
+            transfers_before_assistant: 0,
             says: BTreeMap::new(),
             counters: Counters::default(),
             outcome: None,
@@ -530,6 +533,10 @@ impl Call {
             AnswerSeen::Ignored => return,
             AnswerSeen::TooLate => {
                 let cause = leg.cause.unwrap_or(HangupCause::Canceled);
+                out.emit(CallEvent::LegAnswered {
+                    leg: id.clone(),
+                    party,
+                });
                 out.push(ActionKind::Hangup {
                     leg: id.clone(),
                     cause,
@@ -790,9 +797,7 @@ impl Call {
             }
             Phase::Transferring(step) => deadlines.extend(step.deadlines()),
             Phase::Farewell { last, .. } => deadlines.push((last.until, TimerId::Say(last.say))),
-            Phase::AwaitingMessage { stage, until } => {
-                deadlines.push((*until, TimerId::Message(*stage)));
-            }
+            Phase::AwaitingMessage { until } => deadlines.push((*until, TimerId::Message)),
         }
         if let Some(at) = self.max_call_deadline() {
             deadlines.push((at, TimerId::MaxCall));
@@ -834,7 +839,7 @@ impl Call {
             TimerId::Answer(leg) => self.answer_unconfirmed(out, leg),
             TimerId::Ring(leg) => self.rang_out(out, leg),
             TimerId::Say(say) => self.say_finished(out, *say, Heard::None),
-            TimerId::Message(_) => self.message_overdue(out),
+            TimerId::Message => self.message_overdue(out),
             TimerId::Notice(message) => self.notice_overdue(out, message),
             TimerId::MaxCall => self.time_is_up(out),
             TimerId::Settle(leg) => {
@@ -1179,6 +1184,7 @@ impl Call {
                 opening: Opening::Silent,
             });
             self.voice = Voice::Paused;
+            self.transfers_before_assistant = self.transfers.len();
         }
         self.counters.say += 1;
         let say = SayId(self.counters.say);

@@ -119,7 +119,9 @@ pub enum Event {
         /// How much of it was heard.
         heard: Heard,
     },
-    /// The caller left a message: the answer to `TakeMessage` or `FinishMessage`.
+    /// The caller left a message: the answer to `TakeMessage` or `FinishMessage`, or one the
+    /// assistant took of its own accord. The latter may come after the end of the call, when the
+    /// caller hung up within it; it is never lost.
     MessageTaken {
         /// The transcript; may be empty when only audio was kept.
         text: String,

@@ -1,5 +1,548 @@
-//! The one sentence that says what happened to a call.
+//! The one sentence that says what happened to a call, as data: a list of clauses with arguments,
+//! and the sentence they make in English and German. A page may word the clauses itself, with times
+//! in the reader's zone.
 
-/// The sentence.
-#[derive(Debug)]
-pub struct Headline;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use switchhook_model::{Direction, EndedBy, HangupCause, Language, Timestamp};
+
+use crate::call::Call;
+use crate::notice::{Notice, NoticeState, NoticeTemplate};
+use crate::outcome::OutcomeCode;
+use crate::transfer::{Attempt, AttemptResult, Requester, Transfer, TransferOutcome};
+use crate::view::{CallStatus, CallView};
+
+/// What a clause says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClauseKey {
+    /// The caller is not connected yet: `callee`.
+    Ringing,
+    /// The caller is with the assistant.
+    WithAssistant,
+    /// The caller is with a human.
+    WithAgent,
+    /// A human's phone rings: `target`.
+    TargetRinging,
+    /// The caller is told something or leaves a message.
+    FallbackRunning,
+    /// The caller asked for a human: `seconds` after the answer.
+    AskedForHuman,
+    /// The caller asked for a department: `department`, `seconds`.
+    AskedForDepartment,
+    /// An operator transferred the caller: `seconds`.
+    OperatorTransferred,
+    /// Outside the open hours.
+    Closed,
+    /// No target is configured.
+    NoTarget,
+    /// More transfers than allowed.
+    Declined,
+    /// `target` did not answer in `seconds`.
+    NoAnswer,
+    /// `target` was busy.
+    Busy,
+    /// `target` refused.
+    Refused,
+    /// `target` could not be reached.
+    Unreachable,
+    /// The caller hung up while `target` rang, after `seconds`.
+    GoneWhileRinging,
+    /// `target` answered after `seconds`.
+    Answered,
+    /// Caller and human talked for `seconds`.
+    Talked,
+    /// The caller left a message.
+    MessageTaken,
+    /// A message could not be made out.
+    MessageUnread,
+    /// The staff's receiver took the notice `at`.
+    StaffTold,
+    /// The staff's receiver did not take the notice: `error`.
+    StaffNotTold,
+    /// The notice is still owed.
+    StaffOwed,
+    /// The caller went back to the assistant.
+    BackWithAssistant,
+    /// The caller talked to the assistant for `seconds`.
+    TalkedToAssistant,
+    /// `callee` was not reached: `cause`.
+    NotReached,
+    /// The caller gave up before being answered, after `seconds`.
+    GaveUp,
+    /// The caller hung up.
+    EndedByCaller,
+    /// The human hung up.
+    EndedByAgent,
+    /// The assistant said goodbye.
+    EndedByAssistant,
+    /// An operator ended the call.
+    EndedByOperator,
+    /// The caller said nothing for too long.
+    EndedBySilence,
+    /// A limit was reached.
+    EndedByLimit,
+    /// Providers failed.
+    EndedByErrors,
+    /// Audio was lost.
+    EndedByMediaLoss,
+    /// The program restarted.
+    EndedByRestart,
+    /// The program was stopped.
+    EndedByShutdown,
+    /// Something else failed.
+    EndedByFailure,
+}
+
+/// One part of the sentence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Clause {
+    /// What it says.
+    pub key: ClauseKey,
+    /// Its arguments by name; `seconds` are whole seconds, `at` is RFC 3339 in UTC.
+    pub args: BTreeMap<String, String>,
+}
+
+/// What happened, in one sentence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Headline {
+    /// The parts, in order.
+    pub clauses: Vec<Clause>,
+    /// The sentence in English, times in UTC.
+    pub en: String,
+    /// The sentence in German, times in UTC.
+    pub de: String,
+}
+
+impl Headline {
+    fn from_clauses(clauses: Vec<Clause>) -> Self {
+        let sentence = |language| {
+            let parts: Vec<String> = clauses.iter().map(|clause| clause.text(language)).collect();
+            let joined = parts.join("; ");
+            let mut letters = joined.chars();
+            letters.next().map_or_else(String::new, |first| {
+                format!("{}{}.", first.to_uppercase(), letters.as_str())
+            })
+        };
+        Self {
+            en: sentence(Language::En),
+            de: sentence(Language::De),
+            clauses,
+        }
+    }
+
+    /// The sentence; English where there is no wording in that language.
+    pub fn text(&self, language: Language) -> &str {
+        match language {
+            Language::De => &self.de,
+            Language::En | Language::Ar => &self.en,
+        }
+    }
+}
+
+impl Call {
+    /// What happened to the call so far, in one sentence.
+    pub fn headline(&self) -> Headline {
+        let view = self.view();
+        let mut clauses = Vec::new();
+        for transfer in &self.transfers {
+            self.transfer_clauses(&view, transfer, &mut clauses);
+        }
+        for notice in self
+            .notices
+            .iter()
+            .filter(|notice| notice.transfer.is_none())
+        {
+            clauses.extend(message_clauses(notice));
+        }
+        clauses.extend(closing_clauses(&view));
+        Headline::from_clauses(clauses)
+    }
+
+    fn transfer_clauses(&self, view: &CallView, transfer: &Transfer, clauses: &mut Vec<Clause>) {
+        clauses.push(request_clause(view, transfer));
+        if transfer.outcome == Some(TransferOutcome::Declined) {
+            return clauses.push(clause(ClauseKey::Declined));
+        }
+        if transfer.closed {
+            clauses.push(clause(ClauseKey::Closed));
+        } else if transfer.attempts.is_empty() {
+            clauses.push(clause(ClauseKey::NoTarget));
+        }
+        clauses.extend(transfer.attempts.iter().filter_map(attempt_clause));
+        let notices: Vec<&Notice> = self
+            .notices
+            .iter()
+            .filter(|notice| notice.transfer.as_ref() == Some(&transfer.id))
+            .collect();
+        clauses.extend(notices.iter().flat_map(|notice| message_clauses(notice)));
+        match transfer.outcome {
+            Some(TransferOutcome::Bridged) => {
+                clauses.extend(talked_clause(view, transfer));
+            }
+            Some(TransferOutcome::ReturnedToAssistant) => {
+                clauses.push(clause(ClauseKey::BackWithAssistant));
+            }
+            None if transfer
+                .attempts
+                .iter()
+                .all(|attempt| attempt.result.is_some()) =>
+            {
+                clauses.push(clause(ClauseKey::FallbackRunning));
+            }
+            Some(
+                TransferOutcome::MessageTaken
+                | TransferOutcome::Notified
+                | TransferOutcome::CallbackScheduled
+                | TransferOutcome::Declined
+                | TransferOutcome::CallerGone
+                | TransferOutcome::Failed,
+            )
+            | None => {}
+        }
+    }
+}
+
+fn clause(key: ClauseKey) -> Clause {
+    Clause {
+        key,
+        args: BTreeMap::new(),
+    }
+}
+
+impl Clause {
+    fn arg(mut self, name: &str, value: impl ToString) -> Self {
+        self.args.insert(name.to_owned(), value.to_string());
+        self
+    }
+
+    fn get(&self, name: &str) -> &str {
+        self.args.get(name).map_or("", String::as_str)
+    }
+}
+
+fn whole_seconds(from: Timestamp, to: Timestamp) -> u64 {
+    (to.millis_since(from) + 500) / 1000
+}
+
+fn request_clause(view: &CallView, transfer: &Transfer) -> Clause {
+    let begun = view.answered_at.unwrap_or(view.started_at);
+    let seconds = whole_seconds(begun, transfer.requested_at);
+    match (transfer.requested_by, &transfer.department) {
+        (Requester::Operator, _) => clause(ClauseKey::OperatorTransferred),
+        (Requester::Assistant, Some(department)) => {
+            clause(ClauseKey::AskedForDepartment).arg("department", department)
+        }
+        (Requester::Assistant, None) => clause(ClauseKey::AskedForHuman),
+    }
+    .arg("seconds", seconds)
+}
+
+fn attempt_clause(attempt: &Attempt) -> Option<Clause> {
+    let seconds = whole_seconds(
+        attempt.started_at,
+        attempt.ended_at.unwrap_or(attempt.started_at),
+    );
+    let key = match attempt.result {
+        None => ClauseKey::TargetRinging,
+        Some(AttemptResult::Answered) => ClauseKey::Answered,
+        Some(AttemptResult::NoAnswer) => ClauseKey::NoAnswer,
+        Some(AttemptResult::Busy) => ClauseKey::Busy,
+        Some(AttemptResult::Failed) if attempt.cause == Some(HangupCause::Rejected) => {
+            ClauseKey::Refused
+        }
+        Some(AttemptResult::Failed) => ClauseKey::Unreachable,
+        Some(AttemptResult::Canceled) => ClauseKey::GoneWhileRinging,
+    };
+    Some(
+        clause(key)
+            .arg("target", &attempt.target)
+            .arg("seconds", seconds),
+    )
+}
+
+fn message_clauses(notice: &Notice) -> Vec<Clause> {
+    let about = match notice.template {
+        NoticeTemplate::MessageTaken => Some(ClauseKey::MessageTaken),
+        NoticeTemplate::MessageUnread => Some(ClauseKey::MessageUnread),
+        NoticeTemplate::MissedCall => None,
+    };
+    let fate = match &notice.state {
+        NoticeState::Owed => clause(ClauseKey::StaffOwed),
+        NoticeState::Accepted { at } => clause(ClauseKey::StaffTold).arg("at", at.to_rfc3339()),
+        NoticeState::Refused { error, .. } => clause(ClauseKey::StaffNotTold).arg("error", error),
+    };
+    about.map(clause).into_iter().chain([fate]).collect()
+}
+
+fn talked_clause(view: &CallView, transfer: &Transfer) -> Option<Clause> {
+    let attempt = transfer.attempts.last()?;
+    let from = attempt.ended_at?;
+    let leg = view.legs.iter().find(|leg| leg.id == attempt.leg)?;
+    let to = leg.ended_at?;
+    Some(clause(ClauseKey::Talked).arg("seconds", whole_seconds(from, to)))
+}
+
+fn closing_clauses(view: &CallView) -> Vec<Clause> {
+    let Some(outcome) = &view.outcome else {
+        return live_clause(view).into_iter().collect();
+    };
+    let mut clauses = Vec::new();
+    let ended_at = view.ended_at.unwrap_or(view.started_at);
+    match view.answered_at {
+        Some(answered_at) if view.transfers.is_empty() && view.assistant.is_some() => {
+            let seconds = whole_seconds(answered_at, ended_at);
+            clauses.push(clause(ClauseKey::TalkedToAssistant).arg("seconds", seconds));
+        }
+        Some(answered_at) if view.transfers.is_empty() => {
+            let seconds = whole_seconds(answered_at, ended_at);
+            clauses.push(clause(ClauseKey::Talked).arg("seconds", seconds));
+        }
+        Some(_) => {}
+        None => return unanswered_clauses(view, outcome.code, ended_at),
+    }
+    // "Hung up while 2001 rang" says already who ended it.
+    let said = outcome.code == OutcomeCode::CallerGone
+        && view
+            .transfers
+            .last()
+            .and_then(|transfer| transfer.attempts.last())
+            .is_some_and(|attempt| attempt.result == Some(AttemptResult::Canceled));
+    if !said {
+        clauses.push(clause(end_key(outcome.code, outcome.ended_by)));
+    }
+    clauses
+}
+
+fn live_clause(view: &CallView) -> Option<Clause> {
+    match view.status {
+        CallStatus::Ringing => Some(clause(ClauseKey::Ringing).arg("callee", &view.callee)),
+        CallStatus::Assistant => Some(clause(ClauseKey::WithAssistant)),
+        CallStatus::WithAgent => Some(clause(ClauseKey::WithAgent)),
+        // The transfer's own clauses say it.
+        CallStatus::Transferring | CallStatus::Ended => None,
+    }
+}
+
+fn unanswered_clauses(view: &CallView, code: OutcomeCode, ended_at: Timestamp) -> Vec<Clause> {
+    let seconds = whole_seconds(view.started_at, ended_at);
+    match (code, view.direction) {
+        (OutcomeCode::CallerCanceled, Direction::Inbound | Direction::Outbound) => {
+            vec![clause(ClauseKey::GaveUp).arg("seconds", seconds)]
+        }
+        (
+            OutcomeCode::NoAnswer
+            | OutcomeCode::Busy
+            | OutcomeCode::Rejected
+            | OutcomeCode::Unreachable
+            | OutcomeCode::NotAcceptable
+            | OutcomeCode::Failed
+            | OutcomeCode::MediaLost,
+            Direction::Inbound | Direction::Outbound,
+        ) => vec![
+            clause(ClauseKey::NotReached)
+                .arg("callee", &view.callee)
+                .arg("cause", code.code()),
+        ],
+        (
+            OutcomeCode::Completed
+            | OutcomeCode::CallerHungUp
+            | OutcomeCode::Transferred
+            | OutcomeCode::MessageTaken
+            | OutcomeCode::StaffNotified
+            | OutcomeCode::CallerGone
+            | OutcomeCode::TransferFailed
+            | OutcomeCode::Silence
+            | OutcomeCode::TurnLimit
+            | OutcomeCode::TimeLimit
+            | OutcomeCode::AssistantErrors
+            | OutcomeCode::OperatorHangup
+            | OutcomeCode::Restarted
+            | OutcomeCode::Shutdown,
+            Direction::Inbound | Direction::Outbound,
+        ) => {
+            let by = view
+                .outcome
+                .as_ref()
+                .map_or(EndedBy::System, |o| o.ended_by);
+            vec![clause(end_key(code, by))]
+        }
+    }
+}
+
+fn end_key(code: OutcomeCode, by: EndedBy) -> ClauseKey {
+    match code {
+        OutcomeCode::Silence => ClauseKey::EndedBySilence,
+        OutcomeCode::TurnLimit | OutcomeCode::TimeLimit => ClauseKey::EndedByLimit,
+        OutcomeCode::AssistantErrors => ClauseKey::EndedByErrors,
+        OutcomeCode::MediaLost => ClauseKey::EndedByMediaLoss,
+        OutcomeCode::Restarted => ClauseKey::EndedByRestart,
+        OutcomeCode::Shutdown => ClauseKey::EndedByShutdown,
+        OutcomeCode::Completed
+        | OutcomeCode::CallerHungUp
+        | OutcomeCode::Transferred
+        | OutcomeCode::MessageTaken
+        | OutcomeCode::StaffNotified
+        | OutcomeCode::CallerGone
+        | OutcomeCode::CallerCanceled
+        | OutcomeCode::TransferFailed
+        | OutcomeCode::OperatorHangup
+        | OutcomeCode::NoAnswer
+        | OutcomeCode::Busy
+        | OutcomeCode::Rejected
+        | OutcomeCode::Unreachable
+        | OutcomeCode::NotAcceptable
+        | OutcomeCode::Failed => match by {
+            EndedBy::Caller => ClauseKey::EndedByCaller,
+            EndedBy::Agent => ClauseKey::EndedByAgent,
+            EndedBy::Assistant => ClauseKey::EndedByAssistant,
+            EndedBy::Operator => ClauseKey::EndedByOperator,
+            EndedBy::System => ClauseKey::EndedByFailure,
+        },
+    }
+}
+
+/// `75` as `1 min 15 s`.
+fn duration(seconds: &str) -> String {
+    let total: u64 = seconds.parse().unwrap_or(0);
+    match (total / 60, total % 60) {
+        (0, rest) => format!("{rest} s"),
+        (minutes, 0) => format!("{minutes} min"),
+        (minutes, rest) => format!("{minutes} min {rest} s"),
+    }
+}
+
+/// The time of day of an RFC 3339 instant in UTC.
+fn time_of_day(at: &str) -> String {
+    at.get(11..19)
+        .map_or(at.to_owned(), |time| format!("{time} UTC"))
+}
+
+impl Clause {
+    fn text(&self, language: Language) -> String {
+        match language {
+            Language::De => self.german(),
+            Language::En | Language::Ar => self.english(),
+        }
+    }
+
+    fn english(&self) -> String {
+        let target = self.get("target");
+        let callee = self.get("callee");
+        let time = duration(self.get("seconds"));
+        match self.key {
+            ClauseKey::Ringing => format!("calling {callee}"),
+            ClauseKey::WithAssistant => "with the assistant".to_owned(),
+            ClauseKey::WithAgent => "talking to a human".to_owned(),
+            ClauseKey::TargetRinging => format!("{target} is ringing"),
+            ClauseKey::FallbackRunning => "is being told so".to_owned(),
+            ClauseKey::AskedForHuman => format!("asked for a human after {time}"),
+            ClauseKey::AskedForDepartment => {
+                format!("asked for {} after {time}", self.get("department"))
+            }
+            ClauseKey::OperatorTransferred => format!("transferred by an operator after {time}"),
+            ClauseKey::Closed => "it was outside the open hours".to_owned(),
+            ClauseKey::NoTarget => "nobody is configured to take calls".to_owned(),
+            ClauseKey::Declined => "no further transfer was allowed".to_owned(),
+            ClauseKey::NoAnswer => format!("{target} did not answer in {time}"),
+            ClauseKey::Busy => format!("{target} was busy"),
+            ClauseKey::Refused => format!("{target} declined"),
+            ClauseKey::Unreachable => format!("{target} could not be reached"),
+            ClauseKey::GoneWhileRinging => {
+                format!("the call ended while {target} rang, after {time}")
+            }
+            ClauseKey::Answered => format!("{target} answered after {time}"),
+            ClauseKey::Talked => format!("they talked for {time}"),
+            ClauseKey::MessageTaken => "left a message".to_owned(),
+            ClauseKey::MessageUnread => {
+                "was leaving a message that could not be made out".to_owned()
+            }
+            ClauseKey::StaffTold => format!("staff told at {}", time_of_day(self.get("at"))),
+            ClauseKey::StaffNotTold => "staff could not be told".to_owned(),
+            ClauseKey::StaffOwed => "staff not told yet".to_owned(),
+            ClauseKey::BackWithAssistant => "back with the assistant".to_owned(),
+            ClauseKey::TalkedToAssistant => format!("talked to the assistant for {time}"),
+            ClauseKey::NotReached => {
+                format!("{callee}: {}", self.get("cause").replace('_', " "))
+            }
+            ClauseKey::GaveUp => format!("the caller gave up after {time}, before the answer"),
+            ClauseKey::EndedByCaller => "the caller hung up".to_owned(),
+            ClauseKey::EndedByAgent => "the human hung up".to_owned(),
+            ClauseKey::EndedByAssistant => "the assistant said goodbye".to_owned(),
+            ClauseKey::EndedByOperator => "an operator ended the call".to_owned(),
+            ClauseKey::EndedBySilence => "ended because nothing was said".to_owned(),
+            ClauseKey::EndedByLimit => "ended by a limit".to_owned(),
+            ClauseKey::EndedByErrors => "ended because a provider kept failing".to_owned(),
+            ClauseKey::EndedByMediaLoss => "ended because audio was lost".to_owned(),
+            ClauseKey::EndedByRestart => "cut off by a restart of the program".to_owned(),
+            ClauseKey::EndedByShutdown => "cut off because the program was stopped".to_owned(),
+            ClauseKey::EndedByFailure => "the call failed".to_owned(),
+        }
+    }
+
+    fn german(&self) -> String {
+        let target = self.get("target");
+        let callee = self.get("callee");
+        let time = duration(self.get("seconds"));
+        match self.key {
+            ClauseKey::Ringing => format!("{callee} wird angerufen"),
+            ClauseKey::WithAssistant => "beim Assistenten".to_owned(),
+            ClauseKey::WithAgent => "im Gespräch mit einem Menschen".to_owned(),
+            ClauseKey::TargetRinging => format!("bei {target} klingelt es"),
+            ClauseKey::FallbackRunning => "das wird gerade gesagt".to_owned(),
+            ClauseKey::AskedForHuman => format!("wollte nach {time} einen Menschen sprechen"),
+            ClauseKey::AskedForDepartment => {
+                format!("wollte nach {time} {} sprechen", self.get("department"))
+            }
+            ClauseKey::OperatorTransferred => format!("nach {time} von der Zentrale verbunden"),
+            ClauseKey::Closed => "außerhalb der Öffnungszeiten".to_owned(),
+            ClauseKey::NoTarget => "niemand ist für Anrufe eingetragen".to_owned(),
+            ClauseKey::Declined => "ein weiterer Versuch war nicht erlaubt".to_owned(),
+            ClauseKey::NoAnswer => format!("{target} nahm in {time} nicht ab"),
+            ClauseKey::Busy => format!("{target} war besetzt"),
+            ClauseKey::Refused => format!("{target} lehnte ab"),
+            ClauseKey::Unreachable => format!("{target} war nicht erreichbar"),
+            ClauseKey::GoneWhileRinging => {
+                format!("der Anruf endete nach {time}, während es bei {target} klingelte")
+            }
+            ClauseKey::Answered => format!("{target} nahm nach {time} ab"),
+            ClauseKey::Talked => format!("sie sprachen {time}"),
+            ClauseKey::MessageTaken => "hinterließ eine Nachricht".to_owned(),
+            ClauseKey::MessageUnread => {
+                "sprach eine Nachricht, die nicht verstanden wurde".to_owned()
+            }
+            ClauseKey::StaffTold => format!("Team informiert um {}", time_of_day(self.get("at"))),
+            ClauseKey::StaffNotTold => "das Team war nicht zu erreichen".to_owned(),
+            ClauseKey::StaffOwed => "das Team weiß es noch nicht".to_owned(),
+            ClauseKey::BackWithAssistant => "zurück beim Assistenten".to_owned(),
+            ClauseKey::TalkedToAssistant => format!("sprach {time} mit dem Assistenten"),
+            ClauseKey::NotReached => {
+                let cause = match self.get("cause") {
+                    "no_answer" => "nicht abgenommen",
+                    "busy" => "besetzt",
+                    "rejected" => "abgelehnt",
+                    "unreachable" => "nicht erreichbar",
+                    "not_acceptable" => "kein gemeinsamer Codec",
+                    "media_lost" => "Ton verloren",
+                    _ => "fehlgeschlagen",
+                };
+                format!("{callee}: {cause}")
+            }
+            ClauseKey::GaveUp => format!("gab nach {time} auf, bevor abgenommen wurde"),
+            ClauseKey::EndedByCaller => "der Anrufer legte auf".to_owned(),
+            ClauseKey::EndedByAgent => "der Mensch legte auf".to_owned(),
+            ClauseKey::EndedByAssistant => "der Assistent verabschiedete sich".to_owned(),
+            ClauseKey::EndedByOperator => "von der Zentrale beendet".to_owned(),
+            ClauseKey::EndedBySilence => "beendet, weil nichts gesagt wurde".to_owned(),
+            ClauseKey::EndedByLimit => "durch eine Begrenzung beendet".to_owned(),
+            ClauseKey::EndedByErrors => "beendet, weil ein Dienst immer wieder ausfiel".to_owned(),
+            ClauseKey::EndedByMediaLoss => "beendet, weil der Ton verloren ging".to_owned(),
+            ClauseKey::EndedByRestart => {
+                "durch einen Neustart des Programms abgebrochen".to_owned()
+            }
+            ClauseKey::EndedByShutdown => "abgebrochen, weil das Programm beendet wurde".to_owned(),
+            ClauseKey::EndedByFailure => "der Anruf schlug fehl".to_owned(),
+        }
+    }
+}

@@ -32,8 +32,8 @@ pub struct TriedTarget {
 pub struct NoticeBody {
     /// The call it is about.
     pub call_id: CallId,
-    /// The transfer it belongs to.
-    pub transfer_id: TransferId,
+    /// The transfer it belongs to; none if the assistant took the message in the conversation.
+    pub transfer_id: Option<TransferId>,
     /// The caller's number or extension, as the caller stated it.
     pub caller: String,
     /// The caller's display name, as the caller stated it.
@@ -85,7 +85,10 @@ pub enum NoticeState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Notice {
     pub id: MessageId,
-    pub transfer: TransferId,
+    pub transfer: Option<TransferId>,
     pub template: NoticeTemplate,
+    /// The message's words and length, by which a doubled report is recognised.
+    pub text: String,
+    pub duration_ms: u64,
     pub state: NoticeState,
 }

@@ -15,8 +15,8 @@ pub enum TimerId {
     Ring(LegId),
     /// The end of a sentence was never reported: the call goes on as if nothing had been heard.
     Say(SayId),
-    /// The message being left takes too long, or its text never came. The number counts the stages.
-    Message(u32),
+    /// The message being left, or its text, takes too long.
+    Message,
     /// The caller waited long enough for the notice to be accepted.
     Notice(MessageId),
     /// The call reached its longest allowed duration.

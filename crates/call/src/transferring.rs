@@ -35,8 +35,8 @@ pub(crate) enum Step {
     },
     /// The caller is being told something.
     Telling { last: Pending, then: Then },
-    /// The caller speaks a message. Stage 1: it was asked to come to an end.
-    TakingMessage { stage: u32, until: Timestamp },
+    /// The caller speaks a message.
+    TakingMessage { until: Timestamp },
     /// The caller waits to hear whether the staff could be told.
     AwaitingNotice {
         message: MessageId,
@@ -61,7 +61,7 @@ impl Step {
                 ring.into_iter().chain(hold).collect()
             }
             Self::Telling { last, .. } => vec![(last.until, TimerId::Say(last.say))],
-            Self::TakingMessage { stage, until } => vec![(*until, TimerId::Message(*stage))],
+            Self::TakingMessage { until } => vec![(*until, TimerId::Message)],
             Self::AwaitingNotice { message, until } => {
                 vec![(*until, TimerId::Notice(message.clone()))]
             }
@@ -195,7 +195,10 @@ impl Call {
     }
 
     fn seen(&self, request: &RequestId) -> bool {
-        self.transfers.iter().any(|known| known.request == *request)
+        self.transfers
+            .iter()
+            .skip(self.transfers_before_assistant)
+            .any(|known| known.request == *request)
     }
 
     fn transfers_made(&self) -> u32 {
@@ -495,8 +498,7 @@ impl Call {
                     out.push(ActionKind::TakeMessage);
                     let longest = seconds(self.policy.max_message_s);
                     self.phase = Phase::Transferring(Step::TakingMessage {
-                        stage: 0,
-                        until: out.now + longest,
+                        until: out.now + longest + MESSAGE_TEXT_GUARD,
                     });
                 }
                 Then::Resume => self.return_to_assistant(out),
@@ -550,38 +552,63 @@ impl Call {
         duration_ms: u64,
         recorded: bool,
     ) {
-        let present = match &self.phase {
-            Phase::Transferring(step) if step.is_taking_message() => true,
-            Phase::AwaitingMessage { .. } => false,
-            Phase::Idle
-            | Phase::Answering { .. }
-            | Phase::Calling { .. }
-            | Phase::Direct { .. }
-            | Phase::Joining { .. }
-            | Phase::Assistant
-            | Phase::Transferring(_)
-            | Phase::WithAgent { .. }
-            | Phase::Farewell { .. }
-            | Phase::Ended => return,
-        };
         if text.trim().is_empty() && !recorded {
             self.message_abandoned(out);
             return;
         }
+        match &self.phase {
+            Phase::Transferring(step) if step.is_taking_message() => {
+                self.keep_message(out, true, text, duration_ms, recorded);
+                self.settle_transfer(out, TransferOutcome::MessageTaken);
+                self.next_step(out, vec![TextKey::MessageSaved]);
+            }
+            Phase::AwaitingMessage { .. } => {
+                self.keep_message(out, true, text, duration_ms, recorded);
+                self.settle_transfer(out, TransferOutcome::MessageTaken);
+                self.end_after_caller_left(out, "The caller left a message and hung up.");
+            }
+            // The assistant took it of its own accord; the caller may have hung up within it.
+            Phase::Assistant
+            | Phase::Transferring(_)
+            | Phase::WithAgent { .. }
+            | Phase::Farewell { .. }
+            | Phase::Ended => {
+                if !self.is_known_message(&text, duration_ms) && self.answered_at.is_some() {
+                    self.keep_message(out, false, text, duration_ms, recorded);
+                }
+            }
+            Phase::Idle
+            | Phase::Answering { .. }
+            | Phase::Calling { .. }
+            | Phase::Direct { .. }
+            | Phase::Joining { .. } => {}
+        }
+    }
+
+    fn is_known_message(&self, text: &str, duration_ms: u64) -> bool {
+        self.notices
+            .iter()
+            .any(|notice| notice.text == text && notice.duration_ms == duration_ms)
+    }
+
+    fn keep_message(
+        &mut self,
+        out: &mut Out,
+        in_transfer: bool,
+        text: String,
+        duration_ms: u64,
+        recorded: bool,
+    ) {
+        let transfer = self.transfers.last().filter(|_| in_transfer);
+        let transfer = transfer.map(|transfer| transfer.id.clone());
         out.emit(CallEvent::MessageTaken {
-            transfer: self.current().id.clone(),
+            transfer: transfer.clone(),
             text: text.clone(),
             duration_ms,
             recorded,
         });
         let template = NoticeTemplate::MessageTaken;
-        self.owe_notice(out, template, text, duration_ms, recorded);
-        self.settle_transfer(out, TransferOutcome::MessageTaken);
-        if present {
-            self.next_step(out, vec![TextKey::MessageSaved]);
-        } else {
-            self.end_after_caller_left(out, "The caller left a message and hung up.");
-        }
+        self.owe_notice(out, transfer, template, text, duration_ms, recorded);
     }
 
     pub(crate) fn message_abandoned(&mut self, out: &mut Out) {
@@ -617,13 +644,6 @@ impl Call {
     /// The message, or its text, takes too long.
     pub(crate) fn message_overdue(&mut self, out: &mut Out) {
         match self.phase.clone() {
-            Phase::Transferring(Step::TakingMessage { stage: 0, .. }) => {
-                out.push(ActionKind::FinishMessage);
-                self.phase = Phase::Transferring(Step::TakingMessage {
-                    stage: 1,
-                    until: out.now + MESSAGE_TEXT_GUARD,
-                });
-            }
             Phase::Transferring(Step::TakingMessage { .. }) => {
                 self.owe_unread_message(out);
                 self.next_step(out, Vec::new());
@@ -654,12 +674,14 @@ impl Call {
     pub(crate) fn owe_unread_message(&mut self, out: &mut Out) {
         let recorded = self.recording.is_some();
         let template = NoticeTemplate::MessageUnread;
-        self.owe_notice(out, template, String::new(), 0, recorded);
+        let transfer = Some(self.current().id.clone());
+        self.owe_notice(out, transfer, template, String::new(), 0, recorded);
     }
 
     fn owe_notice(
         &mut self,
         out: &mut Out,
+        transfer: Option<TransferId>,
         template: NoticeTemplate,
         text: String,
         duration_ms: u64,
@@ -667,22 +689,25 @@ impl Call {
     ) -> MessageId {
         self.counters.message += 1;
         let id = MessageId::derive(&self.id, self.counters.message);
-        let transfer = self.current();
+        let about = self
+            .transfers
+            .iter()
+            .find(|known| transfer.as_ref() == Some(&known.id));
         let body = NoticeBody {
             call_id: self.id.clone(),
-            transfer_id: transfer.id.clone(),
+            transfer_id: transfer.clone(),
             caller: self.party_number().to_owned(),
             caller_name: self.caller.display_name.clone(),
             callee: self.callee.clone(),
-            department: transfer.department.clone(),
-            reason: transfer.reason.clone(),
-            summary: transfer.summary.clone(),
-            text,
+            department: about.and_then(|transfer| transfer.department.clone()),
+            reason: about.map_or_else(String::new, |transfer| transfer.reason.clone()),
+            summary: about.map_or_else(String::new, |transfer| transfer.summary.clone()),
+            text: text.clone(),
             duration_ms,
             recorded,
-            tried: transfer
-                .attempts
-                .iter()
+            tried: about
+                .into_iter()
+                .flat_map(|transfer| &transfer.attempts)
                 .filter_map(|attempt| {
                     Some(TriedTarget {
                         target: attempt.target.clone(),
@@ -694,11 +719,19 @@ impl Call {
         };
         self.notices.push(Notice {
             id: id.clone(),
-            transfer: transfer.id.clone(),
+            transfer: transfer.clone(),
             template,
+            text,
+            duration_ms,
             state: NoticeState::Owed,
         });
-        self.current_mut().notices.push(id.clone());
+        if let Some(known) = self
+            .transfers
+            .iter_mut()
+            .find(|known| transfer.as_ref() == Some(&known.id))
+        {
+            known.notices.push(id.clone());
+        }
         out.push(ActionKind::Notify {
             message: id.clone(),
             template,
@@ -711,7 +744,7 @@ impl Call {
     }
 
     fn notify_staff(&mut self, out: &mut Out, mut told: Vec<TextKey>) {
-        let transfer = self.current().id.clone();
+        let transfer = Some(self.current().id.clone());
         let known = self
             .notices
             .iter()
@@ -723,7 +756,7 @@ impl Call {
             None => {
                 told.push(TextKey::Notifying);
                 let template = NoticeTemplate::MissedCall;
-                self.owe_notice(out, template, String::new(), 0, false)
+                self.owe_notice(out, transfer, template, String::new(), 0, false)
             }
         };
         for key in told {
@@ -735,7 +768,7 @@ impl Call {
         });
         // A second NotifyStaff step may come after the answer.
         match self.notice_mut(&message).map(|notice| notice.state.clone()) {
-            Some(NoticeState::Accepted { .. }) => self.staff_told(out, &message),
+            Some(NoticeState::Accepted { .. }) => self.staff_told(out),
             Some(NoticeState::Refused { .. }) => self.staff_not_told(out, &message),
             Some(NoticeState::Owed) | None => {}
         }
@@ -746,6 +779,7 @@ impl Call {
         let Some(notice) = self.notice_mut(message) else {
             return;
         };
+        let first = notice.state == NoticeState::Owed;
         match notice.state {
             NoticeState::Accepted { .. } => return,
             NoticeState::Owed | NoticeState::Refused { .. } => {
@@ -756,7 +790,33 @@ impl Call {
             message: message.clone(),
         });
         if self.awaits(message) {
-            self.staff_told(out, message);
+            self.staff_told(out);
+        } else if first {
+            self.tell_in_passing(out, message, TextKey::TeamInformed);
+        }
+    }
+
+    /// A message the assistant took of its own accord: its caller learns what came of it, if they
+    /// are still with the assistant.
+    fn tell_in_passing(&mut self, out: &mut Out, message: &MessageId, key: TextKey) {
+        let of_the_assistant = self
+            .notice_mut(message)
+            .is_some_and(|notice| notice.transfer.is_none());
+        match self.phase {
+            Phase::Assistant if of_the_assistant => {
+                self.say(out, key);
+            }
+            Phase::Assistant
+            | Phase::Idle
+            | Phase::Answering { .. }
+            | Phase::Calling { .. }
+            | Phase::Direct { .. }
+            | Phase::Joining { .. }
+            | Phase::Transferring(_)
+            | Phase::WithAgent { .. }
+            | Phase::Farewell { .. }
+            | Phase::AwaitingMessage { .. }
+            | Phase::Ended => {}
         }
     }
 
@@ -771,6 +831,7 @@ impl Call {
         let Some(notice) = self.notice_mut(message) else {
             return;
         };
+        let first = notice.state == NoticeState::Owed;
         match notice.state {
             // What was accepted stays accepted, whatever a doubled delivery says.
             NoticeState::Accepted { .. } => return,
@@ -789,6 +850,8 @@ impl Call {
         });
         if self.awaits(message) {
             self.staff_not_told(out, message);
+        } else if first {
+            self.tell_in_passing(out, message, TextKey::SavedNotDelivered);
         }
     }
 
@@ -817,7 +880,7 @@ impl Call {
         }
     }
 
-    fn staff_told(&mut self, out: &mut Out, _message: &MessageId) {
+    fn staff_told(&mut self, out: &mut Out) {
         self.settle_transfer(out, TransferOutcome::Notified);
         self.next_step(out, vec![TextKey::TeamInformed]);
     }
@@ -852,11 +915,10 @@ impl Call {
                 let cause = HangupCause::Canceled;
                 self.end_with_cause(out, ending, TransferOutcome::CallerGone, cause);
             }
-            Step::TakingMessage { stage, .. } => {
+            Step::TakingMessage { .. } => {
                 // What was said so far still counts: wait for its text before closing the call.
                 out.push(ActionKind::FinishMessage);
                 self.phase = Phase::AwaitingMessage {
-                    stage: stage + 2,
                     until: out.now + MESSAGE_TEXT_GUARD,
                 };
             }

@@ -1,0 +1,140 @@
+//! Invariants about what is heard, and when.
+
+use switchhook_model::LegId;
+
+use super::{CallFact, CallRecord, Finding};
+use crate::action::{ActionKind, CallEvent};
+use crate::texts::TextKey;
+
+/// The leg this action makes something audible on, and what.
+fn audible<'a>(kind: &'a ActionKind, caller: &'a LegId) -> Option<(&'a LegId, &'static str)> {
+    match kind {
+        ActionKind::Say { .. } => Some((caller, "a sentence")),
+        ActionKind::TakeMessage => Some((caller, "the message tone")),
+        ActionKind::ResumeAssistant { .. } => Some((caller, "the assistant")),
+        ActionKind::StartAssistant { leg, .. } => Some((leg, "the assistant")),
+        ActionKind::Ringback { leg, on: true } => Some((leg, "the ringing tone")),
+        ActionKind::Ringback { on: false, .. }
+        | ActionKind::Ring { .. }
+        | ActionKind::Answer { .. }
+        | ActionKind::Reject { .. }
+        | ActionKind::Dial { .. }
+        | ActionKind::Cancel { .. }
+        | ActionKind::Hangup { .. }
+        | ActionKind::Bridge { .. }
+        | ActionKind::Unbridge { .. }
+        | ActionKind::PauseAssistant
+        | ActionKind::StopAssistant
+        | ActionKind::FinishMessage
+        | ActionKind::Notify { .. }
+        | ActionKind::StartRecording { .. }
+        | ActionKind::StopRecording { .. }
+        | ActionKind::Emit(_) => None,
+    }
+}
+
+pub(super) fn no_audio_after_end(record: &CallRecord) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for stamped in &record.facts {
+        if let CallFact::AudioAfterEnd { leg, frames } = &stamped.fact
+            && *frames > 0
+        {
+            let detail = format!("{frames} frames were sent to {leg} after its end");
+            findings.push(Finding::new(stamped.at, detail));
+        }
+    }
+    let Some(caller) = record.caller_leg() else {
+        return findings;
+    };
+    for (position, at, kind) in record.actions() {
+        let Some((leg, what)) = audible(kind, &caller.id) else {
+            continue;
+        };
+        if record
+            .leg_over(leg)
+            .is_some_and(|(over, _)| over < position)
+        {
+            let detail = format!("{what} was asked for on {leg} after its end");
+            findings.push(Finding::new(at, detail));
+        }
+    }
+    findings
+}
+
+pub(super) fn assistant_silent_with_human(record: &CallRecord) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut bridged: Option<(&LegId, &LegId)> = None;
+    for (_, at, kind) in record.actions() {
+        match kind {
+            ActionKind::Bridge { a, b } => bridged = Some((a, b)),
+            ActionKind::Unbridge { .. } => bridged = None,
+            ActionKind::Emit(CallEvent::LegEnded { leg, .. }) => {
+                bridged = bridged.filter(|(a, b)| *a != leg && *b != leg);
+            }
+            ActionKind::Say { .. }
+            | ActionKind::TakeMessage
+            | ActionKind::StartAssistant { .. }
+            | ActionKind::ResumeAssistant { .. } => {
+                if let Some((_, agent)) = bridged {
+                    let detail = format!("the assistant was heard while {agent} talked");
+                    findings.push(Finding::new(at, detail));
+                }
+            }
+            ActionKind::Ring { .. }
+            | ActionKind::Answer { .. }
+            | ActionKind::Reject { .. }
+            | ActionKind::Dial { .. }
+            | ActionKind::Cancel { .. }
+            | ActionKind::Hangup { .. }
+            | ActionKind::Ringback { .. }
+            | ActionKind::PauseAssistant
+            | ActionKind::StopAssistant
+            | ActionKind::FinishMessage
+            | ActionKind::Notify { .. }
+            | ActionKind::StartRecording { .. }
+            | ActionKind::StopRecording { .. }
+            | ActionKind::Emit(_) => {}
+        }
+    }
+    findings
+}
+
+/// The sentence that comes before the tone.
+fn is_hold(key: TextKey) -> bool {
+    matches!(key, TextKey::Hold | TextKey::HoldInstead)
+}
+
+pub(super) fn no_sentence_under_ringback(record: &CallRecord) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut ringing = false;
+    for (_, at, kind) in record.actions() {
+        match kind {
+            ActionKind::Ringback { on, .. } => ringing = *on,
+            // A bridge ends the tone by itself.
+            ActionKind::Bridge { .. } => ringing = false,
+            ActionKind::Say { key, .. } if ringing && !is_hold(*key) => {
+                let detail = format!("\"{}\" was said under the ringing tone", key.code());
+                findings.push(Finding::new(at, detail));
+            }
+            ActionKind::Say { .. }
+            | ActionKind::TakeMessage
+            | ActionKind::StartAssistant { .. }
+            | ActionKind::ResumeAssistant { .. }
+            | ActionKind::Unbridge { .. }
+            | ActionKind::Ring { .. }
+            | ActionKind::Answer { .. }
+            | ActionKind::Reject { .. }
+            | ActionKind::Dial { .. }
+            | ActionKind::Cancel { .. }
+            | ActionKind::Hangup { .. }
+            | ActionKind::PauseAssistant
+            | ActionKind::StopAssistant
+            | ActionKind::FinishMessage
+            | ActionKind::Notify { .. }
+            | ActionKind::StartRecording { .. }
+            | ActionKind::StopRecording { .. }
+            | ActionKind::Emit(_) => {}
+        }
+    }
+    findings
+}
