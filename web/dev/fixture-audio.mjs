@@ -29,7 +29,9 @@ export function wavOf(call) {
       const syllable = Math.max(0, Math.sin(2 * Math.PI * 3.7 * t + turn.n) + 0.35);
       const word = 0.55 + 0.45 * Math.sin(2 * Math.PI * 0.83 * t + turn.n * 2.1);
       const hum =
-        Math.sin(2 * Math.PI * pitch * t) + 0.5 * Math.sin(4 * Math.PI * pitch * t) + 0.2 * Math.sin(14 * Math.PI * pitch * t);
+        Math.sin(2 * Math.PI * pitch * t) +
+        0.5 * Math.sin(4 * Math.PI * pitch * t) +
+        0.2 * Math.sin(14 * Math.PI * pitch * t);
       data.writeInt16LE(Math.round(hum * syllable * word * 7500), 44 + i * 4 + right);
     }
   }

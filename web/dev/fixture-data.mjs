@@ -1,5 +1,15 @@
 // Invented calls for development. Shapes are those of the operator API.
 
+/** A head line from words such as `busy target=2005`. */
+const headline = (...clauses) => ({
+  clauses: clauses.map((clause) => {
+    const [key, ...args] = clause.split(' ');
+    return { key, args: Object.fromEntries(args.map((arg) => arg.split('='))) };
+  }),
+  en: '',
+  de: '',
+});
+
 const iso = (ms) => new Date(ms).toISOString();
 
 /** Writes the events of one call with offsets in milliseconds. */
@@ -28,7 +38,9 @@ export class Script {
     const method = response ? extra.of : start;
     const host = { caller: '198.51.100.7', switchhook: '192.0.2.10' };
     const user = from === 'switchhook' ? to : from;
-    const first = response ? `SIP/2.0 ${start}` : `${method} sip:${to === 'caller' ? 'caller' : to}@${host[to] ?? '203.0.113.21'}:5060 SIP/2.0`;
+    const first = response
+      ? `SIP/2.0 ${start}`
+      : `${method} sip:${to === 'caller' ? 'caller' : to}@${host[to] ?? '203.0.113.21'}:5060 SIP/2.0`;
     const sdp = extra.sdp
       ? [
           'v=0',
@@ -205,19 +217,31 @@ export function bridgedCall(id, startedAt) {
   return {
     events: s.events,
     call: base(s, {
+      headline: headline(
+        'asked_for_human seconds=18',
+        'answered target=2001 seconds=6',
+        'talked seconds=123',
+        'ended_by_caller',
+      ),
       caller: '+4915123456780',
       caller_name: 'Anna Berger',
       agent: '2001',
       status: 'ended',
       ended_at: s.at(147740),
-      outcome: { code: 'transferred', ended_by: 'caller', responsible: 'nobody', detail: 'The caller talked to 2001 and hung up.' },
+      outcome: {
+        code: 'transferred',
+        ended_by: 'caller',
+        responsible: 'nobody',
+        detail: 'The caller talked to 2001 and hung up.',
+      },
       legs: [callerLeg(s, 147740), agentLeg(s, 2, '2001', 18320, 24480, 147790, 'normal')],
       transfers: [
         {
           id: `tr_${id.slice(5)}-1`,
           requested_by: 'assistant',
           reason: 'The caller would like to speak to a human agent.',
-          summary: 'Wants to move the delivery of order 4711 from Friday to Monday; the assistant could not change it.',
+          summary:
+            'Wants to move the delivery of order 4711 from Friday to Monday; the assistant could not change it.',
           department: 'sales',
           closed: false,
           requested_at: s.at(18300),
@@ -228,15 +252,71 @@ export function bridgedCall(id, startedAt) {
         },
       ],
       turns: turns(s, [
-        ['assistant', 720, 4900, 'Hello, this is Mia, the automatic assistant of Berger Logistics. How can I help you?', null],
+        [
+          'assistant',
+          720,
+          4900,
+          'Hello, this is Mia, the automatic assistant of Berger Logistics. How can I help you?',
+          null,
+        ],
         ['caller', 5500, 8790, 'Hi, my order 4711 comes on Friday, can you make that Monday?', null],
-        ['assistant', 9890, 13700, 'I can see order 4711. I am not able to move it myself, but a colleague', [640, 330, 410, 96, 24], true],
+        [
+          'assistant',
+          9890,
+          13700,
+          'I can see order 4711. I am not able to move it myself, but a colleague',
+          [640, 330, 410, 96, 24],
+          true,
+        ],
         ['caller', 13500, 17200, 'I would like to speak to a human agent please.', null],
-        ['system', 18310, 20900, 'Of course. I am putting you through, one moment please.', [630, 340, 0, 40, 31]],
+        [
+          'system',
+          18310,
+          20900,
+          'Of course. I am putting you through, one moment please.',
+          [630, 340, 0, 40, 31],
+        ],
         ['agent', 25000, 31000, 'Sales, Jonas Weber speaking. You want Monday instead of Friday?', null],
         ['caller', 31400, 34100, 'Exactly, Monday morning if you can.', null],
-        ['agent', 34600, 41000, 'Monday between eight and ten. I have changed it, you get a mail in a minute.', null],
-        ['caller', 41200, 43600, 'Wonderful, thank you very much.', null],
+        [
+          'agent',
+          34600,
+          41000,
+          'Monday between eight and ten. I have changed it, you get a mail in a minute.',
+          null,
+        ],
+        [
+          'caller',
+          41600,
+          52300,
+          'Could the driver ring me an hour before? We are two floors up, and the lift is being repaired.',
+          null,
+        ],
+        [
+          'agent',
+          53100,
+          66400,
+          'I can note that for the driver. You will get the number as a text message on Monday morning.',
+          null,
+        ],
+        ['caller', 67900, 74200, 'And the old machine, is it taken away?', null],
+        [
+          'agent',
+          75000,
+          96800,
+          'It was not part of the order, I can add it for twenty euros. Shall I?',
+          null,
+        ],
+        ['caller', 98100, 104300, 'Yes please, add it.', null],
+        [
+          'agent',
+          105200,
+          131700,
+          'Done. So: Monday, eight to ten, a call an hour before, and the old machine goes with the driver.',
+          null,
+        ],
+        ['caller', 133000, 139900, 'Wonderful, thank you very much. Goodbye.', null],
+        ['agent', 140600, 145800, 'Goodbye, Ms Berger.', null],
       ]),
       latency: summary(1270, 1500, 27, 31),
       recording: recording(s, 147100),
@@ -275,11 +355,23 @@ export function messageCall(id, startedAt) {
     events: s.events,
     messages: [message],
     call: base(s, {
+      headline: headline(
+        'asked_for_human seconds=17',
+        'no_answer target=2001 seconds=20',
+        'message_taken',
+        `staff_told at=${s.at(58210)}`,
+        'ended_by_assistant',
+      ),
       caller: '+493098765432',
       caller_name: 'Karl Sommer',
       status: 'ended',
       ended_at: s.at(64742),
-      outcome: { code: 'message_taken', ended_by: 'assistant', responsible: 'nobody', detail: 'Nobody answered; the caller left a message.' },
+      outcome: {
+        code: 'message_taken',
+        ended_by: 'assistant',
+        responsible: 'nobody',
+        detail: 'Nobody answered; the caller left a message.',
+      },
       legs: [callerLeg(s, 64742), agentLeg(s, 2, '2001', 18120, null, 38160, 'no_answer')],
       transfers: [
         {
@@ -298,12 +390,36 @@ export function messageCall(id, startedAt) {
       turns: turns(s, [
         ['assistant', 720, 4700, 'Hello, this is Mia, the automatic assistant. How can I help you?', null],
         ['caller', 5300, 9100, 'My heating has failed since this morning.', null],
-        ['assistant', 10400, 14600, 'I am sorry to hear that. Should I arrange a visit, or would you like to talk to somebody?', [650, 380, 690, 120, 22]],
+        [
+          'assistant',
+          10400,
+          14600,
+          'I am sorry to hear that. Should I arrange a visit, or would you like to talk to somebody?',
+          [650, 380, 690, 120, 22],
+        ],
         ['caller', 15000, 17100, 'I want a real person, please.', null],
         ['system', 18200, 20600, 'One moment, I am trying to reach somebody.', [640, 350, 0, 44, 29]],
-        ['system', 38300, 43900, 'I am sorry, nobody has answered. Please leave a message after the tone.', null],
-        ['caller', 45100, 56100, 'My heating has failed since this morning, please call me back today, I am at home until six.', null],
-        ['system', 58260, 63900, 'Thank you. I have informed the team, they will call you back. Goodbye.', null],
+        [
+          'system',
+          38300,
+          43900,
+          'I am sorry, nobody has answered. Please leave a message after the tone.',
+          null,
+        ],
+        [
+          'caller',
+          45100,
+          56100,
+          'My heating has failed since this morning, please call me back today, I am at home until six.',
+          null,
+        ],
+        [
+          'system',
+          58260,
+          63900,
+          'Thank you. I have informed the team, they will call you back. Goodbye.',
+          null,
+        ],
       ]),
       latency: summary(1450, 1862, 25, 29),
       recording: recording(s, 64000),
@@ -346,6 +462,13 @@ export function violatedCall(id, startedAt) {
     events: s.events,
     messages: [message],
     call: base(s, {
+      headline: headline(
+        'asked_for_department department=billing seconds=11',
+        'busy target=2005 seconds=0',
+        'refused target=+4930555123 seconds=1',
+        'staff_not_told',
+        'ended_by_caller',
+      ),
       caller: '+442071838750',
       status: 'ended',
       ended_at: s.at(33122),
@@ -354,7 +477,8 @@ export function violatedCall(id, startedAt) {
         ended_by: 'caller',
         responsible: 'called',
         detail: 'No human was reached: 2005 busy, +4930555123 refused (403).',
-        remedy: 'Add TakeMessage and NotifyStaff to the fallback chain, so that the next caller can leave something.',
+        remedy:
+          'Add TakeMessage and NotifyStaff to the fallback chain, so that the next caller can leave something.',
       },
       legs: [
         callerLeg(s, 33122),
@@ -416,6 +540,7 @@ export function ringingTransfer(id, startedAt) {
     events: s.events,
     messages: [],
     call: base(s, {
+      headline: headline('asked_for_human seconds=14', 'target_ringing target=2001'),
       caller: '+4917612345678',
       caller_name: 'Lena Hoffmann',
       status: 'transferring',
@@ -436,7 +561,13 @@ export function ringingTransfer(id, startedAt) {
       turns: turns(s, [
         ['assistant', 720, 4700, 'Hello, this is Mia, the automatic assistant. How can I help you?', null],
         ['caller', 5200, 7900, 'Is the shop in the old town open on Saturday?', null],
-        ['assistant', 9100, 12400, 'Yes, on Saturday from ten to four. Anything else?', [640, 310, 380, 90, 21]],
+        [
+          'assistant',
+          9100,
+          12400,
+          'Yes, on Saturday from ten to four. Anything else?',
+          [640, 310, 380, 90, 21],
+        ],
         ['system', 14220, 16700, 'One moment, I am trying to reach somebody.', [0, 0, 0, 42, 18]],
       ]),
       latency: summary(1441, 1441, 21, 21),
@@ -451,13 +582,20 @@ export function talkingCall(id, startedAt) {
     events: s.events,
     messages: [],
     call: base(s, {
+      headline: headline('with_assistant'),
       caller: '2005',
       status: 'assistant',
       legs: [callerLeg(s, null)],
       turns: turns(s, [
         ['assistant', 720, 4700, 'Hello, this is Mia, the automatic assistant. How can I help you?', null],
         ['caller', 5200, 7900, 'Book a table for two tomorrow at seven.', null],
-        ['assistant', 9100, 13900, 'A table for two, tomorrow at seven in the evening. Under which name?', [630, 300, 420, 88, 19]],
+        [
+          'assistant',
+          9100,
+          13900,
+          'A table for two, tomorrow at seven in the evening. Under which name?',
+          [630, 300, 420, 88, 19],
+        ],
       ]),
       latency: summary(1457, 1457, 19, 19),
     }),
@@ -475,6 +613,7 @@ export function withAgentCall(id, startedAt) {
     events: s.events,
     messages: [],
     call: base(s, {
+      headline: headline('operator_transferred seconds=9', 'answered target=2005 seconds=5', 'with_agent'),
       direction: 'outbound',
       caller: '+4989443322',
       caller_name: 'Praxis Dr. Yilmaz',
@@ -527,7 +666,7 @@ export function plainCall(id, startedAt, n) {
   const s = new Script(id, startedAt);
   const [caller, caller_name] = PEOPLE[n % PEOPLE.length];
   const [code, ended_by, answered] = ENDS[(n * 3 + 1) % ENDS.length];
-  const length = 14_000 + ((n * 7919) % 240) * 1000;
+  const length = 14_000 + ((n * n * 37 + n * 53) % 251) * 1000;
   const outbound = !answered;
   if (answered) s.arrive().bye(length, 'caller', 'switchhook');
   else {
@@ -541,6 +680,9 @@ export function plainCall(id, startedAt, n) {
     events: s.events,
     messages: [],
     call: base(s, {
+      headline: answered
+        ? headline(`talked_to_assistant seconds=${Math.round(length / 1000)}`, `ended_by_${ended_by}`)
+        : headline(`not_reached callee=${caller} cause=${code}`),
       direction: outbound ? 'outbound' : 'inbound',
       caller,
       caller_name,
@@ -548,9 +690,26 @@ export function plainCall(id, startedAt, n) {
       status: 'ended',
       answered_at: answered ? s.at(612) : null,
       ended_at: s.at(length),
-      outcome: { code, ended_by, responsible: 'nobody', detail: '', remedy: code === 'media_lost' ? 'No RTP arrived: check the network path, firewall and the advertised media address.' : undefined },
-      legs: [{ ...callerLeg(s, length), answered_at: answered ? s.at(612) : null, cause: answered ? 'normal' : 'no_answer' }],
-      latency: answered ? summary(1180 + (n * 83) % 700, 1600 + (n * 83) % 900, 17 + (n * 5) % 19, 24 + (n * 5) % 30) : null,
+      outcome: {
+        code,
+        ended_by,
+        responsible: 'nobody',
+        detail: '',
+        remedy:
+          code === 'media_lost'
+            ? 'No RTP arrived: check the network path, firewall and the advertised media address.'
+            : undefined,
+      },
+      legs: [
+        {
+          ...callerLeg(s, length),
+          answered_at: answered ? s.at(612) : null,
+          cause: answered ? 'normal' : 'no_answer',
+        },
+      ],
+      latency: answered
+        ? summary(1180 + ((n * 83) % 700), 1600 + ((n * 83) % 900), 17 + ((n * 5) % 19), 24 + ((n * 5) % 30))
+        : null,
     }),
   };
 }

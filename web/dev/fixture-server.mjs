@@ -21,7 +21,12 @@ const dist = fileURLToPath(new URL('../dist', import.meta.url));
 const CSP =
   "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; " +
   "connect-src 'self'; media-src 'self' blob:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
-const TYPES = { '.html': 'text/html; charset=utf-8', '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml' };
+const TYPES = {
+  '.html': 'text/html; charset=utf-8',
+  '.js': 'text/javascript',
+  '.css': 'text/css',
+  '.svg': 'image/svg+xml',
+};
 
 const calls = new Map();
 const streams = new Set();
@@ -42,7 +47,14 @@ if (!args.includes('--empty')) {
 }
 
 const row = ({ call }) => {
-  const { legs: _legs, transfers: _transfers, turns: _turns, recording: _recording, violations, ...head } = call;
+  const {
+    legs: _legs,
+    transfers: _transfers,
+    turns: _turns,
+    recording: _recording,
+    violations,
+    ...head
+  } = call;
   return { ...head, violations: violations.length };
 };
 
@@ -57,6 +69,7 @@ function end(entry, ended_by, code) {
   const now = new Date().toISOString();
   call.status = 'ended';
   call.ended_at = now;
+  call.headline = { clauses: [{ key: `ended_by_${ended_by}` }] };
   call.outcome = { code, ended_by, responsible: 'nobody', detail: '' };
   for (const leg of call.legs) {
     if (leg.ended_at) continue;
@@ -90,15 +103,26 @@ function start(phone) {
     ended_at: null,
     outcome: null,
     latency: null,
+    headline: { clauses: [{ key: 'ringing', args: { callee: phone } }] },
   });
-  Object.assign(entry.call.legs[0], { state: 'ringing', answered_at: null, ended_at: null, cause: undefined, target: phone });
+  Object.assign(entry.call.legs[0], {
+    state: 'ringing',
+    answered_at: null,
+    ended_at: null,
+    cause: undefined,
+    target: phone,
+  });
   entry.events.length = 1;
   put(entry);
   changed(entry);
   setTimeout(() => {
     if (entry.call.status !== 'ringing') return;
     const now = new Date().toISOString();
-    Object.assign(entry.call, { status: 'assistant', answered_at: now });
+    Object.assign(entry.call, {
+      status: 'assistant',
+      answered_at: now,
+      headline: { clauses: [{ key: 'with_assistant' }] },
+    });
     Object.assign(entry.call.legs[0], { state: 'answered', answered_at: now });
     changed(entry);
   }, 2500);
@@ -110,20 +134,46 @@ const EXTENSIONS = [
     extension: '2001',
     display_name: 'Jonas Weber',
     registered: true,
-    contacts: [{ uri: 'sip:2001@203.0.113.21:5060', user_agent: 'baresip v1.0.0', expires_at: new Date(Date.now() + 3_400_000).toISOString() }],
+    contacts: [
+      {
+        uri: 'sip:2001@203.0.113.21:5060',
+        user_agent: 'baresip v1.0.0',
+        expires_at: new Date(Date.now() + 3_400_000).toISOString(),
+      },
+    ],
   },
   { extension: '2005', display_name: 'Billing', registered: false, contacts: [] },
 ];
 
 const READY = () => ({
-  status: 'degraded',
+  ready: true,
   version: '0.1.0',
   mode: 'demo',
-  capacity: { calls_active: [...calls.values()].filter((c) => c.call.status !== 'ended').length, calls_max: 200 },
+  capacity: {
+    calls_active: [...calls.values()].filter((c) => c.call.status !== 'ended').length,
+    calls_max: 200,
+  },
   integrations: [
-    { name: 'database', state: 'ok', detail: 'sqlite, var/switchhook.db', checked_at: new Date().toISOString(), latency_ms: 1 },
-    { name: 'sip', state: 'ok', detail: 'UDP and TCP on 127.0.0.1:5060', checked_at: new Date().toISOString() },
-    { name: 'speech', state: 'ok', detail: 'faster-whisper base, hibari-tts', checked_at: new Date().toISOString(), latency_ms: 42 },
+    {
+      name: 'database',
+      state: 'ok',
+      detail: 'sqlite, var/switchhook.db',
+      checked_at: new Date().toISOString(),
+      latency_ms: 1,
+    },
+    {
+      name: 'sip',
+      state: 'ok',
+      detail: 'UDP and TCP on 127.0.0.1:5060',
+      checked_at: new Date().toISOString(),
+    },
+    {
+      name: 'speech',
+      state: 'ok',
+      detail: 'faster-whisper base, hibari-tts',
+      checked_at: new Date().toISOString(),
+      latency_ms: 42,
+    },
     {
       name: 'notices',
       state: 'degraded',
@@ -166,7 +216,10 @@ function listCalls(url) {
     .filter((one) => !wants('direction') || one.direction === wants('direction'))
     .filter((one) => !wants('from') || one.started_at >= wants('from'))
     .filter((one) => !wants('to') || one.started_at < wants('to'))
-    .filter((one) => !q || JSON.stringify([one.id, one.caller, one.caller_name, one.callee]).toLowerCase().includes(q))
+    .filter(
+      (one) =>
+        !q || JSON.stringify([one.id, one.caller, one.caller_name, one.callee]).toLowerCase().includes(q),
+    )
     .sort((a, b) => b.started_at.localeCompare(a.started_at));
   return page(items, url, Math.min(200, Number(wants('limit') ?? 50)), (one) => one.id);
 }
@@ -191,8 +244,10 @@ async function answer(request, response, url) {
   if (path === '/api/auth/refresh') return send(response, 200, tokens('operator'));
   if (path === '/readyz') return send(response, 200, READY());
   const bearer = request.headers.authorization ?? '';
-  if (!bearer.startsWith('Bearer fixture-')) return refuse(response, 401, 'auth.required', 'a bearer token is required');
-  if (bearer.includes('-desk-')) return refuse(response, 403, 'auth.forbidden', 'the role desk may not do this');
+  if (!bearer.startsWith('Bearer fixture-'))
+    return refuse(response, 401, 'auth.required', 'a bearer token is required');
+  if (bearer.includes('-desk-'))
+    return refuse(response, 403, 'auth.forbidden', 'the role desk may not do this');
 
   if (path === '/api/events') {
     response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' });
@@ -208,16 +263,38 @@ async function answer(request, response, url) {
   if (path === '/api/calls/initiate') {
     const { phone } = await readJson(request);
     if (phone === '2005') {
-      return refuse(response, 409, 'extension.unregistered', 'extension 2005 is not registered; sign a phone in as 2005 first');
+      return refuse(
+        response,
+        409,
+        'extension.unregistered',
+        'extension 2005 is not registered; sign a phone in as 2005 first',
+      );
     }
     const entry = start(phone);
-    return send(response, 202, { call_id: entry.call.id, session_id: entry.call.id, status: 'ringing', twilio_configured: false, message: '' });
+    return send(response, 202, {
+      call_id: entry.call.id,
+      session_id: entry.call.id,
+      status: 'ringing',
+      twilio_configured: false,
+      message: '',
+    });
   }
   if (path === '/api/calls') return send(response, 200, listCalls(url));
   if (path === '/api/messages') {
-    const items = [...calls.values()].flatMap((c) => c.messages).sort((a, b) => b.created_at.localeCompare(a.created_at));
+    const items = [...calls.values()]
+      .flatMap((c) => c.messages)
+      .sort((a, b) => b.created_at.localeCompare(a.created_at));
     const id = url.searchParams.get('call_id');
-    return send(response, 200, page(items.filter((m) => !id || m.call_id === id), url, 100, (m) => m.id));
+    return send(
+      response,
+      200,
+      page(
+        items.filter((m) => !id || m.call_id === id),
+        url,
+        100,
+        (m) => m.id,
+      ),
+    );
   }
   if (path === '/api/extensions') return send(response, 200, { items: EXTENSIONS, next_cursor: null });
 
@@ -230,7 +307,8 @@ async function answer(request, response, url) {
     case 'events':
       return send(response, 200, { items: entry.events, next_cursor: null });
     case 'recording': {
-      if (entry.call.recording?.state !== 'ready') return refuse(response, 404, 'recording.none', 'no recording');
+      if (entry.call.recording?.state !== 'ready')
+        return refuse(response, 404, 'recording.none', 'no recording');
       const wav = wavOf(entry.call);
       response.writeHead(200, { 'content-type': 'audio/wav', 'content-length': wav.length });
       return response.end(wav);
@@ -242,7 +320,12 @@ async function answer(request, response, url) {
     case 'transfer': {
       const { target, department } = await readJson(request);
       if (department && department !== 'sales') {
-        return refuse(response, 422, 'transfer.unknown_department', `no department ${department}; known: sales`);
+        return refuse(
+          response,
+          422,
+          'transfer.unknown_department',
+          `no department ${department}; known: sales`,
+        );
       }
       const now = new Date().toISOString();
       const n = entry.call.transfers.length + 1;
@@ -254,7 +337,9 @@ async function answer(request, response, url) {
         department: department ?? null,
         closed: false,
         requested_at: now,
-        attempts: [{ id: `att_${n}`, target: target ?? '2001', ring_timeout_s: 20, result: null, started_at: now }],
+        attempts: [
+          { id: `att_${n}`, target: target ?? '2001', ring_timeout_s: 20, result: null, started_at: now },
+        ],
         notices: [],
       });
       changed(entry);

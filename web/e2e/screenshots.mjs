@@ -28,17 +28,22 @@ const PAGES = {
     await page.locator('button.ladder-row').first().click();
     await page.locator('.wire').waitFor();
   },
-  messages: (page) => page.goto(`${BASE_URL}/console/messages`).then(() => page.locator('.message').first().waitFor()),
-  extensions: (page) => page.goto(`${BASE_URL}/console/extensions`).then(() => page.locator('.extensions').waitFor()),
-  health: (page) => page.goto(`${BASE_URL}/console/health`).then(() => page.locator('.integration').first().waitFor()),
+  messages: (page) =>
+    page.goto(`${BASE_URL}/console/messages`).then(() => page.locator('.message').first().waitFor()),
+  extensions: (page) =>
+    page.goto(`${BASE_URL}/console/extensions`).then(() => page.locator('.extensions').waitFor()),
+  health: (page) =>
+    page.goto(`${BASE_URL}/console/health`).then(() => page.locator('.integration').first().waitFor()),
   dialog: async (page) => {
     await page.goto(`${BASE_URL}/`);
     await page.locator('tr.call-row').first().waitFor();
     await page.keyboard.press('n');
     await page.locator('dialog[open] .suggestion-list').waitFor();
   },
-  missing: (page) => page.goto(`${BASE_URL}/console/calls/call_missing`).then(() => page.locator('.blank').waitFor()),
-  filtered: (page) => page.goto(`${BASE_URL}/?q=nothing-like-it`).then(() => page.locator('.blank').waitFor()),
+  missing: (page) =>
+    page.goto(`${BASE_URL}/console/calls/call_missing`).then(() => page.locator('.blank').waitFor()),
+  filtered: (page) =>
+    page.goto(`${BASE_URL}/?q=nothing-like-it`).then(() => page.locator('.blank').waitFor()),
   first: (page) => page.goto(`${BASE_URL}/`).then(() => page.locator('.first-call').waitFor()),
 };
 
@@ -53,7 +58,8 @@ for (const [size, viewport] of Object.entries(SIZES)) {
       deviceScaleFactor: Number(process.env.SHOT_SCALE ?? 1),
     });
     const page = context.pages()[0] ?? (await context.newPage());
-    const shot = (name, fullPage) => page.screenshot({ path: join(out, `${name}-${size}-${colorScheme}.png`), fullPage });
+    const shot = (name, fullPage) =>
+      page.screenshot({ path: join(out, `${name}-${size}-${colorScheme}.png`), fullPage });
     if (wanted('login')) {
       await page.goto(`${BASE_URL}/`);
       await page.locator('#username').waitFor();

@@ -1,10 +1,8 @@
-// Runs before the first paint, so that a chosen theme or language does not flash into place.
+// Runs before the first paint, so that a chosen theme does not flash into place.
 // A file of its own: the content security policy forbids inline scripts.
-(function () {
-  try {
-    var theme = localStorage.getItem('switchhook.theme');
-    if (theme === 'light' || theme === 'dark') document.documentElement.dataset.theme = theme;
-  } catch (e) {
-    // Storage may be blocked; the system's theme applies.
-  }
-})();
+try {
+  const theme = localStorage.getItem('switchhook.theme');
+  if (theme === 'light' || theme === 'dark') document.documentElement.dataset.theme = theme;
+} catch {
+  // Storage may be blocked; the system's theme applies.
+}

@@ -7,7 +7,10 @@ const LIMIT_KIB = 300;
 const dist = fileURLToPath(new URL('../dist/', import.meta.url));
 const index = readFileSync(`${dist}index.html`, 'utf8');
 const files = [...index.matchAll(/(?:src|href)="\/([^"]+)"/g)].map((match) => match[1]);
-const sizes = ['index.html', ...files].map((file) => [file, gzipSync(readFileSync(dist + file)).length / 1024]);
+const sizes = ['index.html', ...files].map((file) => [
+  file,
+  gzipSync(readFileSync(dist + file)).length / 1024,
+]);
 const total = sizes.reduce((sum, [, size]) => sum + size, 0);
 for (const [file, size] of sizes) console.log(`${size.toFixed(1).padStart(8)} KiB  ${file}`);
 console.log(`${total.toFixed(1).padStart(8)} KiB  first load, gzip (limit ${LIMIT_KIB})`);

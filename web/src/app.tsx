@@ -22,7 +22,9 @@ export function App() {
         <Shell>
           <Switch>
             <Route path={routes.calls} component={CallsPage} />
-            <Route path={routes.callPattern}>{(params: { id: string }) => <CallPage key={params.id} id={params.id} />}</Route>
+            <Route path={routes.callPattern}>
+              {(params: { id: string }) => <CallPage key={params.id} id={params.id} />}
+            </Route>
             <Route path={routes.messages} component={MessagesPage} />
             <Route path={routes.extensions} component={ExtensionsPage} />
             <Route path={routes.health} component={HealthPage} />

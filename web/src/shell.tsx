@@ -1,16 +1,16 @@
-import { Activity, Languages, LogOut, MessageSquareText, Moon, PhoneCall, Voicemail } from 'lucide-react';
+import { Activity, Headset, Languages, LogOut, MessageSquareText, Moon, PhoneCall } from 'lucide-react';
 import { type ReactNode, useEffect, useMemo, useRef, useState, useSyncExternalStore } from 'react';
 import { useTranslation } from 'react-i18next';
 import { Link, useLocation } from 'wouter';
 import { auth } from './api/client';
 import { LiveLink } from './api/live';
 import { applyServerEvent, queryClient, refreshAll, useLiveCount, useMessages } from './api/queries';
-import { LANGUAGES, type LanguageCode, changeLanguage } from './i18n';
+import { changeLanguage, LANGUAGES, type LanguageCode } from './i18n';
 import { timeOfDay } from './lib/format';
 import { routes } from './routes';
 import { Button, useWord } from './ui/basics';
 import { useLocale } from './ui/hooks';
-import { type Theme, setTheme, theme } from './ui/theme';
+import { setTheme, type Theme, theme } from './ui/theme';
 
 export function Shell({ children }: { children: ReactNode }) {
   const { t } = useTranslation();
@@ -109,7 +109,7 @@ function Navigation() {
     },
     {
       href: routes.extensions,
-      icon: <Voicemail size={16} aria-hidden />,
+      icon: <Headset size={16} aria-hidden />,
       text: t('nav.extensions'),
       count: 0,
       tone: '',
@@ -145,7 +145,11 @@ function LinkBadge({ link }: { link: LiveLink }) {
   const { t } = useTranslation();
   const { state } = useSyncExternalStore(link.subscribe, link.get);
   return (
-    <span className="link-state" data-state={state} title={state === 'live' ? t('link.live_hint') : undefined}>
+    <span
+      className="link-state"
+      data-state={state}
+      title={state === 'live' ? t('link.live_hint') : undefined}
+    >
       {t(`link.${state}`)}
     </span>
   );
@@ -183,7 +187,7 @@ function OfflineBar({ link }: { link: LiveLink }) {
 export function LanguageSelect() {
   const { t, i18n } = useTranslation();
   return (
-    <label>
+    <label className="setting">
       <Languages size={16} aria-hidden />
       <span className="visually-hidden">{t('settings.language')}</span>
       <select
@@ -205,7 +209,7 @@ function ThemeSelect() {
   const { t } = useTranslation();
   const current = useSyncExternalStore(theme.subscribe, theme.get);
   return (
-    <label>
+    <label className="setting">
       <Moon size={16} aria-hidden />
       <span className="visually-hidden">{t('settings.theme')}</span>
       <select className="select" value={current} onChange={(event) => setTheme(event.target.value as Theme)}>
@@ -231,7 +235,14 @@ function Who() {
         <strong>{held?.username}</strong>
         <span className="muted small">{word('role', held?.role)}</span>
       </div>
-      <Button look="quiet" icon small aria-label={t('settings.sign_out')} title={t('settings.sign_out')} onClick={signOut}>
+      <Button
+        look="quiet"
+        icon
+        small
+        aria-label={t('settings.sign_out')}
+        title={t('settings.sign_out')}
+        onClick={signOut}
+      >
         <LogOut size={16} aria-hidden />
       </Button>
     </div>

@@ -30,6 +30,7 @@ export interface Credentials {
 const STORAGE_KEY = 'switchhook.credentials';
 let credentials: Credentials | null = read();
 const listeners = new Set<() => void>();
+let expired = false;
 
 function read(): Credentials | null {
   try {
@@ -51,13 +52,23 @@ function keep(next: Credentials | null): void {
   for (const listener of listeners) listener();
 }
 
+/** The gateway no longer takes the login: unlike signing out, the next page says why. */
+function expire(): void {
+  expired = credentials !== null;
+  keep(null);
+}
+
 export const auth = {
   get: () => credentials,
+  hasExpired: () => expired,
   subscribe(listener: () => void): () => void {
     listeners.add(listener);
     return () => listeners.delete(listener);
   },
-  signOut: () => keep(null),
+  signOut(): void {
+    expired = false;
+    keep(null);
+  },
   async signIn(username: string, password: string): Promise<void> {
     const answer = await send<TokenAnswer>('/api/auth/token', {
       method: 'POST',
@@ -68,6 +79,7 @@ export const auth = {
 };
 
 function keepAnswer(answer: TokenAnswer, username: string): void {
+  expired = false;
   keep({
     accessToken: answer.access_token,
     refreshToken: answer.refresh_token,
@@ -93,7 +105,7 @@ function refresh(): Promise<boolean> {
       return true;
     } catch (error) {
       // Only a refusal ends the login; an unreachable gateway does not.
-      if (error instanceof ApiError && !error.isOffline) keep(null);
+      if (error instanceof ApiError && !error.isOffline) expire();
       return false;
     }
   })().finally(() => {
@@ -174,7 +186,7 @@ export async function authorized(path: string, options: RequestOptions = {}): Pr
 export async function api<T>(path: string, options: RequestOptions = {}): Promise<T> {
   const response = await authorized(path, options);
   if (!response.ok) {
-    if (response.status === 401) keep(null);
+    if (response.status === 401) expire();
     throw await errorFrom(response);
   }
   if (response.status === 204) return undefined as T;

@@ -1,5 +1,5 @@
+import { backoff, EventParser, type ServerEvent } from '../lib/sse';
 import { authorized, errorFrom } from './client';
-import { EventParser, type ServerEvent, backoff } from '../lib/sse';
 
 export type LinkState =
   | { state: 'connecting' }

@@ -1,4 +1,10 @@
-import { type InfiniteData, QueryClient, useInfiniteQuery, useMutation, useQuery } from '@tanstack/react-query';
+import {
+  type InfiniteData,
+  QueryClient,
+  useInfiniteQuery,
+  useMutation,
+  useQuery,
+} from '@tanstack/react-query';
 import { type CallFilters, filtersFromSearch, filtersToQuery, filtersToSearch, upsert } from '../lib/filters';
 import type { ServerEvent } from '../lib/sse';
 import { ApiError, api, authorized, errorFrom } from './client';
@@ -21,7 +27,8 @@ export const queryClient = new QueryClient({
       // The live link says what changed; asking again on focus would only repeat it.
       refetchOnWindowFocus: false,
       staleTime: 30_000,
-      retry: (count, error) => count < 3 && (!(error instanceof ApiError) || error.isOffline || error.status === 503),
+      retry: (count, error) =>
+        count < 3 && (!(error instanceof ApiError) || error.isOffline || error.status === 503),
     },
   },
 });
@@ -230,9 +237,10 @@ export function useCallMessages(id: string) {
   return useQuery({
     queryKey: ['call-messages', id],
     queryFn: ({ signal }) =>
-      api<Page<Message>>(`/api/messages?call_id=${encodeURIComponent(id)}&limit=100`, { signal }).then((page) =>
-        // A gateway that does not know the filter answers with everybody's messages.
-        page.items.filter((message) => message.call_id === id),
+      api<Page<Message>>(`/api/messages?call_id=${encodeURIComponent(id)}&limit=100`, { signal }).then(
+        (page) =>
+          // A gateway that does not know the filter answers with everybody's messages.
+          page.items.filter((message) => message.call_id === id),
       ),
   });
 }

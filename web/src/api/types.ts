@@ -123,9 +123,10 @@ export interface Violation {
 }
 
 export interface Headline {
-  key: string;
-  args?: Record<string, string | number | null>;
-  text?: Record<string, string>;
+  clauses: { key: string; args?: Record<string, string> }[];
+  /** The gateway's own wording, times in UTC. */
+  en?: string;
+  de?: string;
 }
 
 /** A row of `GET /api/calls` and the data of an SSE event `call`. */
@@ -189,13 +190,12 @@ export interface ExtensionRow {
   extension: string;
   display_name?: string | null;
   registered: boolean;
-  contacts?: { uri: string; expires_at?: string | null; user_agent?: string | null }[];
-  expires_at?: string | null;
+  contacts: { uri: string; expires_at?: string | null; user_agent?: string | null }[];
 }
 
 export interface Integration {
   name: string;
-  state: 'ok' | 'degraded' | 'not_configured' | string;
+  state: 'ok' | 'degraded' | 'not_configured';
   detail?: string | null;
   cause?: string | null;
   cure?: string | null;
@@ -204,7 +204,8 @@ export interface Integration {
 }
 
 export interface Readiness {
-  status: string;
+  /** Whether new calls are taken. */
+  ready: boolean;
   version?: string | null;
   mode?: string | null;
   integrations: Integration[];

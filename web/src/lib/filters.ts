@@ -17,7 +17,8 @@ export const STATUSES: CallStatus[] = ['ringing', 'assistant', 'transferring', '
 export const DIRECTIONS: Direction[] = ['inbound', 'outbound'];
 
 const DAY = /^\d{4}-\d{2}-\d{2}$/;
-const oneOf = <T extends string>(all: T[], value: string | null): T | '' => all.find((one) => one === value) ?? '';
+const oneOf = <T extends string>(all: T[], value: string | null): T | '' =>
+  all.find((one) => one === value) ?? '';
 
 /** Reads the address. Anything it does not know is no filter: a link from elsewhere never fails. */
 export function filtersFromSearch(search: string): CallFilters {

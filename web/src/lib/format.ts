@@ -96,9 +96,3 @@ export function dayHeading(day: string, now: number, locale: string): string {
 export function between(start: string, end: string | null | undefined, now: number): number {
   return Math.max(0, (end ? Date.parse(end) : now) - Date.parse(start));
 }
-
-/** The part of an id that tells it from its neighbours, for narrow places. */
-export function shortId(id: string): string {
-  const unique = id.slice(id.indexOf('_') + 1);
-  return unique.length > 10 ? `…${unique.slice(-8)}` : unique;
-}

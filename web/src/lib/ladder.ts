@@ -47,7 +47,19 @@ export type Tone = 'setup' | 'progress' | 'success' | 'failure' | 'end' | 'cance
 /** A silence of this length becomes a row of its own, so that waiting is seen. */
 export const GAP_MS = 1500;
 
-const PROVIDERS = new Set(['assistant', 'provider', 'providers', 'speech', 'stt', 'llm', 'tts', 'model', 'notice', 'notices', 'webhook']);
+const PROVIDERS = new Set([
+  'assistant',
+  'provider',
+  'providers',
+  'speech',
+  'stt',
+  'llm',
+  'tts',
+  'model',
+  'notice',
+  'notices',
+  'webhook',
+]);
 
 export function roleOf(party: string): Role {
   const name = party.toLowerCase();
@@ -127,7 +139,11 @@ function activityAt(columns: Column[], legs: Leg[], at: number): Activity[] {
   return columns.map((column) => {
     let best: Activity = 'idle';
     for (const leg of legs) {
-      const key = isHumanLeg(leg) ? (leg.target ? columnKey(leg.target) : 'human:agent') : columnKey(leg.party);
+      const key = isHumanLeg(leg)
+        ? leg.target
+          ? columnKey(leg.target)
+          : 'human:agent'
+        : columnKey(leg.party);
       if (key !== column.key) continue;
       const start = Date.parse(leg.started_at);
       const end = leg.ended_at ? Date.parse(leg.ended_at) : Number.POSITIVE_INFINITY;

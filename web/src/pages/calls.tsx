@@ -1,5 +1,14 @@
-import { AlertOctagon, Phone, PhoneCall, PhoneIncoming, PhoneOff, PhoneOutgoing, Search } from 'lucide-react';
-import { type KeyboardEvent, type ReactNode, useDeferredValue, useEffect, useRef, useState } from 'react';
+import {
+  AlertOctagon,
+  Phone,
+  PhoneCall,
+  PhoneIncoming,
+  PhoneOff,
+  PhoneOutgoing,
+  Search,
+  SlidersHorizontal,
+} from 'lucide-react';
+import { type KeyboardEvent, type ReactNode, useEffect, useRef, useState } from 'react';
 import { Trans, useTranslation } from 'react-i18next';
 import { Link, useLocation, useSearch } from 'wouter';
 import { useCalls, useExtensions } from '../api/queries';
@@ -7,16 +16,16 @@ import type { CallRow } from '../api/types';
 import {
   type CallFilters,
   DIRECTIONS,
-  NO_FILTERS,
-  STATUSES,
   filtersFromSearch,
   filtersToSearch,
   isFiltered,
+  NO_FILTERS,
+  STATUSES,
 } from '../lib/filters';
 import { between, clockDuration, dayHeading, latency, localDay } from '../lib/format';
 import { shortTarget } from '../lib/party';
 import { routes } from '../routes';
-import { Blank, Button, Failure, Loading, StatusBadge, Time, useWord } from '../ui/basics';
+import { type BadgeTone, Blank, Button, Failure, Loading, StatusBadge, Time, useWord } from '../ui/basics';
 import { useKeys, useLocale, useNow, useTitle } from '../ui/hooks';
 import { EndCallDialog, StartCallDialog } from './dialogs';
 
@@ -64,7 +73,11 @@ export function CallsPage() {
         ) : calls.isError && rows.length === 0 ? (
           <Failure error={calls.error} retry={() => void calls.refetch()} />
         ) : rows.length === 0 ? (
-          <NoCalls filtered={isFiltered(filters)} onStart={() => setStarting(true)} onClear={() => setFilters(NO_FILTERS)} />
+          <NoCalls
+            filtered={isFiltered(filters)}
+            onStart={() => setStarting(true)}
+            onClear={() => setFilters(NO_FILTERS)}
+          />
         ) : (
           <CallTable rows={rows} onEnd={setEnding} />
         )}
@@ -99,18 +112,18 @@ interface FilterBarProps {
 function FilterBar({ filters, onChange, search }: FilterBarProps) {
   const { t } = useTranslation();
   const [text, setText] = useState(filters.q);
-  const settled = useDeferredValue(text);
+  const [open, setOpen] = useState(false);
   const latest = useRef({ filters, onChange });
   latest.current = { filters, onChange };
 
   // Typing settles before it becomes a request and an address.
   useEffect(() => {
-    if (settled === latest.current.filters.q) return;
+    if (text === latest.current.filters.q) return;
     const timer = setTimeout(() => {
-      latest.current.onChange({ ...latest.current.filters, q: settled });
+      latest.current.onChange({ ...latest.current.filters, q: text });
     }, 250);
     return () => clearTimeout(timer);
-  }, [settled]);
+  }, [text]);
   useEffect(() => setText(filters.q), [filters.q]);
 
   const select = (name: 'status' | 'direction', values: string[], any: string) => (
@@ -153,10 +166,21 @@ function FilterBar({ filters, onChange, search }: FilterBarProps) {
           onChange={(event) => setText(event.target.value)}
         />
       </div>
-      {select('status', STATUSES, t('calls.filter.any_status'))}
-      {select('direction', DIRECTIONS, t('calls.filter.any_direction'))}
-      {day('from')}
-      {day('to')}
+      <Button
+        className="filter-toggle"
+        aria-expanded={open}
+        aria-controls="filter-rest"
+        onClick={() => setOpen(!open)}
+      >
+        <SlidersHorizontal size={14} aria-hidden />
+        {t('calls.filter.toggle')}
+      </Button>
+      <div id="filter-rest" className="filter-rest" data-open={open || undefined}>
+        {select('status', STATUSES, t('calls.filter.any_status'))}
+        {select('direction', DIRECTIONS, t('calls.filter.any_direction'))}
+        {day('from')}
+        {day('to')}
+      </div>
       {isFiltered(filters) && (
         <Button look="quiet" onClick={() => onChange(NO_FILTERS)}>
           {t('calls.filter.clear')}
@@ -196,10 +220,13 @@ function CallTable({ rows, onEnd }: { rows: CallRow[]; onEnd(row: CallRow): void
   const focusRow = (step: number) => {
     const links = [...(table.current?.querySelectorAll<HTMLElement>('a.call-link') ?? [])];
     const at = links.findIndex((link) => link.closest('tr')?.contains(document.activeElement));
-    const next = at < 0 ? (step > 0 ? 0 : links.length - 1) : Math.min(links.length - 1, Math.max(0, at + step));
+    const next =
+      at < 0 ? (step > 0 ? 0 : links.length - 1) : Math.min(links.length - 1, Math.max(0, at + step));
     links[next]?.focus();
   };
-  useKeys({ ArrowDown: () => focusRow(1), ArrowUp: () => focusRow(-1), j: () => focusRow(1), k: () => focusRow(-1) });
+  const down = () => focusRow(1);
+  const up = () => focusRow(-1);
+  useKeys({ ArrowDown: down, ArrowUp: up, j: down, k: up });
   return (
     <table className="table calls" ref={table}>
       <caption className="visually-hidden">{t('calls.list')}</caption>
@@ -257,7 +284,6 @@ function Row({ row, onEnd }: { row: CallRow; onEnd(row: CallRow): void }) {
   const ours = row.latency?.ours_ms;
   return (
     // The row is a larger target for the pointer; the link inside is what the keyboard and readers use.
-    // biome-ignore lint/a11y/useKeyWithClickEvents: see above
     <tr
       className="call-row"
       data-call={row.id}
@@ -269,25 +295,39 @@ function Row({ row, onEnd }: { row: CallRow; onEnd(row: CallRow): void }) {
       }}
     >
       <td className="cell-state">
-        <StatusBadge status={row.status} />
+        {live ? (
+          <StatusBadge status={row.status} />
+        ) : (
+          <span className="state-ended">{t('status.ended')}</span>
+        )}
       </td>
       <td className="cell-caller">
-        <DirectionMark row={row} />
-        <Link href={routes.call(row.id)} className="call-link">
-          {name || <bdi dir="ltr">{number}</bdi>}
-        </Link>
-        {name && (
-          <bdi dir="ltr" className="muted">
-            {number}
-          </bdi>
-        )}
-        <ViolationMark row={row} />
+        <div className="who-calls">
+          <DirectionMark row={row} />
+          <Link href={routes.call(row.id)} className="call-link">
+            {name || <bdi dir="ltr">{number}</bdi>}
+          </Link>
+          {name && (
+            <bdi dir="ltr" className="muted">
+              {number}
+            </bdi>
+          )}
+          <ViolationMark row={row} />
+        </div>
       </td>
       <td className="cell-with">{withWhom(row)}</td>
-      <td className="cell-outcome">{row.outcome ? word('outcome', row.outcome.code) : ''}</td>
+      <td className="cell-outcome">
+        {row.outcome && (
+          <span className="outcome" data-tone={outcomeTone(row.outcome.code)}>
+            {word('outcome', row.outcome.code)}
+          </span>
+        )}
+      </td>
       <td className="cell-ours number">
         {ours?.p50 != null && (
-          <span title={t('call.median_p95', { p50: latency(ours.p50, locale), p95: latency(ours.p95, locale) })}>
+          <span
+            title={t('call.median_p95', { p50: latency(ours.p50, locale), p95: latency(ours.p95, locale) })}
+          >
             {latency(ours.p50, locale)}
           </span>
         )}
@@ -315,6 +355,37 @@ function Row({ row, onEnd }: { row: CallRow; onEnd(row: CallRow): void }) {
       </td>
     </tr>
   );
+}
+
+/** Green: somebody was helped. Amber: a person was not there. Red: something of ours or upstream broke. */
+function outcomeTone(code: string): BadgeTone {
+  switch (code) {
+    case 'transferred':
+      return 'good';
+    case 'completed':
+    case 'message_taken':
+    case 'staff_notified':
+      return 'accent';
+    case 'caller_gone':
+    case 'no_answer':
+    case 'busy':
+    case 'rejected':
+    case 'silence':
+    case 'turn_limit':
+    case 'time_limit':
+      return 'wait';
+    case 'transfer_failed':
+    case 'assistant_errors':
+    case 'unreachable':
+    case 'not_acceptable':
+    case 'failed':
+    case 'media_lost':
+    case 'restarted':
+    case 'shutdown':
+      return 'bad';
+    default:
+      return 'quiet';
+  }
 }
 
 function withWhom(row: CallRow): ReactNode {
@@ -390,7 +461,9 @@ function NoCalls({ filtered, onStart, onClear }: { filtered: boolean; onStart():
             <p className="muted small">
               {registered.length > 0
                 ? t('calls.empty.registered', { list: registered.join(', ') })
-                : t('calls.empty.none_registered', { list: extensions.map((row) => row.extension).join(', ') })}
+                : t('calls.empty.none_registered', {
+                    list: extensions.map((row) => row.extension).join(', '),
+                  })}
             </p>
           )}
           <Button look="primary" onClick={onStart}>

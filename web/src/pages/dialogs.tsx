@@ -2,21 +2,10 @@ import { type FormEvent, useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { useExtensions, useHangup, useStartCall, useTransfer } from '../api/queries';
 import type { CallRow } from '../api/types';
-import { shortTarget } from '../lib/party';
+import { isTarget, shortTarget, tidyTarget } from '../lib/party';
 import { Button, Note, useActionError } from '../ui/basics';
 import { Dialog } from '../ui/dialog';
 import { toast } from '../ui/toast';
-
-/** What the API takes as a target: an extension, a number in E.164, or a SIP address. */
-export function isTarget(text: string): boolean {
-  return /^\d{2,8}$/.test(text) || /^\+[1-9]\d{6,14}$/.test(text) || /^sips?:[!-~]+$/.test(text);
-}
-
-/** Numbers are pasted with spaces, dashes and brackets; the API wants none. */
-export function tidyTarget(text: string): string {
-  const trimmed = text.trim();
-  return /^sips?:/.test(trimmed) ? trimmed : trimmed.replace(/[\s().\-/]/g, '').replace(/^00(?=[1-9])/, '+');
-}
 
 function RegisteredSuggestions({ id, onPick }: { id: string; onPick(extension: string): void }) {
   const { t } = useTranslation();
@@ -38,7 +27,13 @@ function RegisteredSuggestions({ id, onPick }: { id: string; onPick(extension: s
   );
 }
 
-export function StartCallDialog({ initial = '', onClose }: { initial?: string; onClose(callId?: string): void }) {
+export function StartCallDialog({
+  initial = '',
+  onClose,
+}: {
+  initial?: string;
+  onClose(callId?: string): void;
+}) {
   const { t } = useTranslation();
   const errorText = useActionError();
   const start = useStartCall();

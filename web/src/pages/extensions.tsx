@@ -1,4 +1,4 @@
-import { Phone, Voicemail } from 'lucide-react';
+import { Headset, Phone } from 'lucide-react';
 import { useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { useLocation } from 'wouter';
@@ -29,7 +29,7 @@ export function ExtensionsPage() {
         ) : query.isError && items.length === 0 ? (
           <Failure error={query.error} retry={() => void query.refetch()} />
         ) : items.length === 0 ? (
-          <Blank icon={<Voicemail size={24} aria-hidden />} title={t('extensions.empty_title')}>
+          <Blank icon={<Headset size={24} aria-hidden />} title={t('extensions.empty_title')}>
             <p>{t('extensions.empty')}</p>
           </Blank>
         ) : (
@@ -71,7 +71,7 @@ export function ExtensionsPage() {
 function Row({ row, onCall }: { row: ExtensionRow; onCall(extension: string): void }) {
   const { t } = useTranslation();
   const now = useNow();
-  const expires = row.expires_at ?? row.contacts?.find((contact) => contact.expires_at)?.expires_at;
+  const expires = row.contacts.find((contact) => contact.expires_at)?.expires_at;
   return (
     <tr>
       <td>
@@ -84,7 +84,7 @@ function Row({ row, onCall }: { row: ExtensionRow; onCall(extension: string): vo
       </td>
       <td className="cell-contact">
         {row.registered ? (
-          row.contacts?.map((contact) => (
+          row.contacts.map((contact) => (
             <div key={contact.uri}>
               <code dir="ltr">{contact.uri}</code>{' '}
               {contact.user_agent && <span className="muted small">{contact.user_agent}</span>}
@@ -95,10 +95,19 @@ function Row({ row, onCall }: { row: ExtensionRow; onCall(extension: string): vo
         )}
       </td>
       <td className="number muted">
-        {row.registered && expires && t('extensions.expires_in', { length: spokenDuration(between(new Date(now).toISOString(), expires, now)) })}
+        {row.registered &&
+          expires &&
+          t('extensions.expires_in', {
+            length: spokenDuration(between(new Date(now).toISOString(), expires, now)),
+          })}
       </td>
       <td className="number">
-        <Button small disabled={!row.registered} aria-label={t('extensions.call', { extension: row.extension })} onClick={() => onCall(row.extension)}>
+        <Button
+          small
+          disabled={!row.registered}
+          aria-label={t('extensions.call', { extension: row.extension })}
+          onClick={() => onCall(row.extension)}
+        >
           <Phone size={14} aria-hidden />
           {t('extensions.column.action')}
         </Button>

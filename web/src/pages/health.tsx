@@ -6,7 +6,12 @@ import { latency, timeOfDay } from '../lib/format';
 import { Badge, type BadgeTone, Button, Failure, Loading, Time, useWord } from '../ui/basics';
 import { useLocale, useTitle } from '../ui/hooks';
 
-const TONE: Record<string, BadgeTone> = { ok: 'good', degraded: 'bad', failed: 'bad', not_configured: 'quiet' };
+const TONE: Record<string, BadgeTone> = {
+  ok: 'good',
+  degraded: 'bad',
+  failed: 'bad',
+  not_configured: 'quiet',
+};
 
 export function HealthPage() {
   const { t } = useTranslation();
@@ -36,7 +41,11 @@ export function HealthPage() {
         </>
       ) : (
         <div className="panel">
-          {query.isPending ? <Loading lines={5} /> : <Failure error={query.error} retry={() => void query.refetch()} />}
+          {query.isPending ? (
+            <Loading lines={5} />
+          ) : (
+            <Failure error={query.error} retry={() => void query.refetch()} />
+          )}
         </div>
       )}
     </>
@@ -45,11 +54,15 @@ export function HealthPage() {
 
 function Summary({ data, checkedAt }: { data: Readiness; checkedAt: string }) {
   const { t } = useTranslation();
-  const wrong = data.integrations.filter((one) => one.state !== 'ok' && one.state !== 'not_configured').length;
+  const wrong = data.integrations.filter(
+    (one) => one.state !== 'ok' && one.state !== 'not_configured',
+  ).length;
   const { calls_active: active, calls_max: max } = data.capacity ?? {};
   return (
     <section className="panel health-summary" data-wrong={wrong > 0 || undefined}>
-      <strong role="status">{wrong > 0 ? t('health.some_degraded', { count: wrong }) : t('health.all_ok')}</strong>
+      <strong role="status">
+        {wrong > 0 ? t('health.some_degraded', { count: wrong }) : t('health.all_ok')}
+      </strong>
       <span className="muted">{t('health.checked_at', { at: checkedAt })}</span>
       {data.version && <span className="muted">{t('health.version', { version: data.version })}</span>}
       {data.mode && <span className="muted">{t('health.mode', { mode: data.mode })}</span>}

@@ -14,7 +14,7 @@ function reason(error: unknown): string {
 export function LoginPage() {
   const { t } = useTranslation();
   const [busy, setBusy] = useState(false);
-  const [problem, setProblem] = useState('');
+  const [problem, setProblem] = useState(auth.hasExpired() ? 'login.expired' : '');
   const password = useRef<HTMLInputElement>(null);
   useTitle(t('login.title'));
 

@@ -5,7 +5,17 @@ import { useMessages } from '../api/queries';
 import type { Message } from '../api/types';
 import { timeOfDay } from '../lib/format';
 import { routes } from '../routes';
-import { Badge, type BadgeTone, Blank, Button, CopyText, Failure, Loading, Time, useWord } from '../ui/basics';
+import {
+  Badge,
+  type BadgeTone,
+  Blank,
+  Button,
+  CopyText,
+  Failure,
+  Loading,
+  Time,
+  useWord,
+} from '../ui/basics';
 import { useLocale, useTitle } from '../ui/hooks';
 
 export function MessagesPage() {
@@ -75,7 +85,9 @@ export function MessageItem({ message, withCall }: { message: Message; withCall?
         )}
         <span className="end muted small">
           {word('channel', message.channel)}
-          {message.attempts != null && message.attempts > 1 && ` · ${t('messages.column.tries')}: ${message.attempts}`}
+          {message.attempts != null &&
+            message.attempts > 1 &&
+            ` · ${t('messages.column.tries')}: ${message.attempts}`}
         </span>
       </div>
       <p dir="auto" className="message-text">
@@ -88,7 +100,9 @@ export function MessageItem({ message, withCall }: { message: Message; withCall?
         </span>
         {message.to && <bdi dir="ltr">{message.to}</bdi>}
         <CopyText text={message.id} />
-        {withCall && message.call_id && <Link href={routes.call(message.call_id)}>{t('messages.open_call')}</Link>}
+        {withCall && message.call_id && (
+          <Link href={routes.call(message.call_id)}>{t('messages.open_call')}</Link>
+        )}
       </div>
     </li>
   );

@@ -87,7 +87,13 @@ export function CopyText({ text, shown }: { text: string; shown?: string }) {
     );
   };
   return (
-    <button type="button" className="copy" title={text} onClick={copy} aria-label={`${t('app.copy')}: ${text}`}>
+    <button
+      type="button"
+      className="copy"
+      title={text}
+      onClick={copy}
+      aria-label={`${t('app.copy')}: ${text}`}
+    >
       <span dir="ltr">{shown ?? text}</span>
       {copied ? <Check size={12} aria-hidden /> : <Copy size={12} aria-hidden />}
       <span role="status" className="visually-hidden">

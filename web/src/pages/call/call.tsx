@@ -4,7 +4,7 @@ import { useTranslation } from 'react-i18next';
 import { Link } from 'wouter';
 import { ApiError } from '../../api/client';
 import { useCall, useCallMessages } from '../../api/queries';
-import type { CallDetail, Message } from '../../api/types';
+import type { CallDetail } from '../../api/types';
 import { between, clockDuration, latency } from '../../lib/format';
 import { headline } from '../../lib/headline';
 import { Moment, MomentContext } from '../../lib/moment';
@@ -61,36 +61,33 @@ function Loaded({ call }: { call: CallDetail }) {
   return (
     <MomentContext value={moment}>
       <SeekContext value={player.state === 'ready' ? player.seek : null}>
-      <Head call={call} messages={messages.data ?? []} />
-      <Violations violations={call.violations} />
-      <Remedy outcome={call.outcome} />
-      <TimelinePanel call={call} player={player} />
-      <div className="call-grid">
-        <LadderPanel call={call} />
-        <div className="call-column">
-          <TranscriptPanel call={call} />
-          <LatencyPanel call={call} />
+        <Head call={call} />
+        <Violations violations={call.violations} />
+        <Remedy outcome={call.outcome} />
+        <TimelinePanel call={call} player={player} />
+        <div className="call-grid">
+          <div className="call-column">
+            <LadderPanel call={call} />
+            <TransfersPanel call={call} />
+            <LegsPanel call={call} />
+          </div>
+          <div className="call-column">
+            <TranscriptPanel call={call} />
+            <LatencyPanel call={call} />
+            <MessagesOfCall query={messages} />
+          </div>
         </div>
-      </div>
-      <div className="call-pair">
-        <TransfersPanel call={call} />
-        <div className="call-column">
-          <LegsPanel call={call} />
-          <MessagesOfCall query={messages} />
-        </div>
-      </div>
       </SeekContext>
     </MomentContext>
   );
 }
 
-function Head({ call, messages }: { call: CallDetail; messages: Message[] }) {
-  const { t } = useTranslation();
+function Head({ call }: { call: CallDetail }) {
+  const { t, i18n } = useTranslation();
   const locale = useLocale();
   const live = call.status !== 'ended';
   const now = useNow(live);
   const [open, setOpen] = useState<'end' | 'transfer' | null>(null);
-  const byId = useMemo(() => new Map(messages.map((message) => [message.id, message])), [messages]);
   const canTransfer = live && call.status !== 'ringing';
   useKeys({
     ...(live ? { e: () => setOpen('end') } : {}),
@@ -127,7 +124,9 @@ function Head({ call, messages }: { call: CallDetail; messages: Message[] }) {
           </div>
         )}
       </div>
-      <h1 className="headline">{headline(call, { t, locale, now, messages: byId })}</h1>
+      <h1 className="headline">
+        {headline(call, { t, locale, language: i18n.language, exists: (key) => i18n.exists(key) })}
+      </h1>
       <Facts call={call} now={now} />
       {open === 'end' && live && <EndCallDialog call={call} onClose={() => setOpen(null)} />}
       {open === 'transfer' && canTransfer && <TransferDialog call={call} onClose={() => setOpen(null)} />}
@@ -157,7 +156,9 @@ function Facts({ call, now }: { call: CallDetail; now: number }) {
       <Fact name={t('call.started')}>
         <Time at={call.started_at} />
       </Fact>
-      <Fact name={t('call.length')}>{clockDuration(between(call.answered_at ?? call.started_at, call.ended_at, now))}</Fact>
+      <Fact name={t('call.length')}>
+        {clockDuration(between(call.answered_at ?? call.started_at, call.ended_at, now))}
+      </Fact>
       {call.outcome && <Fact name={t('calls.column.outcome')}>{word('outcome', call.outcome.code)}</Fact>}
       {call.assistant && (
         <Fact name={t('call.assistant')}>

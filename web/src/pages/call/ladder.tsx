@@ -4,7 +4,14 @@ import { useTranslation } from 'react-i18next';
 import { useCallEvents } from '../../api/queries';
 import type { CallDetail } from '../../api/types';
 import { delta, fullTime, spokenDuration, timeOfDay } from '../../lib/format';
-import { type Activity, type Column, type GapRow, type LadderRow, layoutLadder, splitWireText } from '../../lib/ladder';
+import {
+  type Activity,
+  type Column,
+  type GapRow,
+  type LadderRow,
+  layoutLadder,
+  splitWireText,
+} from '../../lib/ladder';
 import { MomentContext, useMoment } from '../../lib/moment';
 import { shortTarget } from '../../lib/party';
 import { Button, CopyText, Failure, Loading, Time, useWord } from '../../ui/basics';
@@ -160,7 +167,11 @@ function ColumnName({ column, call }: { column: Column; call: CallDetail }) {
   const { t } = useTranslation();
   const name = useColumnName();
   const below =
-    column.role === 'caller' ? shortTarget(call.caller) : column.role === 'human' && column.name ? t('ladder.human') : '';
+    column.role === 'caller'
+      ? shortTarget(call.caller)
+      : column.role === 'human' && column.name
+        ? t('ladder.human')
+        : '';
   return (
     <span className="ladder-column" data-role={column.role}>
       <bdi dir="auto">{name(column)}</bdi>
@@ -175,8 +186,13 @@ const centre = (column: number): string => `calc((${column} + 0.5) * 100% / var(
 
 function Lines({ activity }: { activity: Activity[] }) {
   return activity.map((state, column) => (
-    // biome-ignore lint/suspicious/noArrayIndexKey: columns never move
-    <span key={column} className="lifeline" data-activity={state} style={{ insetInlineStart: centre(column) }} />
+    <span
+      // biome-ignore lint/suspicious/noArrayIndexKey: columns never move
+      key={column}
+      className="lifeline"
+      data-activity={state}
+      style={{ insetInlineStart: centre(column) }}
+    />
   ));
 }
 
@@ -243,7 +259,11 @@ function Item({ row, columns, focusable, open, current, onOpen }: ItemProps) {
         <span className="lanes">
           <Lines activity={row.activity} />
           {row.type === 'note' ? (
-            <span className="ladder-note" data-kind={row.event.kind} style={{ insetInlineStart: centre(row.from) }}>
+            <span
+              className="ladder-note"
+              data-kind={row.event.kind}
+              style={{ insetInlineStart: centre(row.from) }}
+            >
               <span>{label}</span>
             </span>
           ) : (
@@ -287,7 +307,8 @@ function WirePanel({ row, columns, first, last, onClose, onStep }: WirePanelProp
   const { event } = row;
   const text = event.text ? splitWireText(event.text) : null;
   useEffect(() => {
-    const onKey = (key: globalThis.KeyboardEvent) => key.key === 'Escape' && !key.defaultPrevented && onClose();
+    const onKey = (key: globalThis.KeyboardEvent) =>
+      key.key === 'Escape' && !key.defaultPrevented && onClose();
     addEventListener('keydown', onKey);
     return () => removeEventListener('keydown', onKey);
   });
@@ -301,10 +322,26 @@ function WirePanel({ row, columns, first, last, onClose, onStep }: WirePanelProp
             {row.from !== row.to && ` → ${name(columns[row.to])}`}
           </span>
         </div>
-        <Button icon small look="quiet" disabled={first} aria-label={t('ladder.previous')} title={t('ladder.previous')} onClick={() => onStep(-1)}>
+        <Button
+          icon
+          small
+          look="quiet"
+          disabled={first}
+          aria-label={t('ladder.previous')}
+          title={t('ladder.previous')}
+          onClick={() => onStep(-1)}
+        >
           <ChevronUp size={16} aria-hidden />
         </Button>
-        <Button icon small look="quiet" disabled={last} aria-label={t('ladder.next')} title={t('ladder.next')} onClick={() => onStep(1)}>
+        <Button
+          icon
+          small
+          look="quiet"
+          disabled={last}
+          aria-label={t('ladder.next')}
+          title={t('ladder.next')}
+          onClick={() => onStep(1)}
+        >
           <ChevronDown size={16} aria-hidden />
         </Button>
         <Button icon small look="quiet" aria-label={t('app.close')} title={t('app.close')} onClick={onClose}>
@@ -314,7 +351,7 @@ function WirePanel({ row, columns, first, last, onClose, onStep }: WirePanelProp
       {text && event.text && event.kind === 'wire' ? (
         // A scrolling area is reached by the keyboard, too.
         // biome-ignore lint/a11y/noNoninteractiveTabindex: see above
-        <div className="wire-text" dir="ltr" tabIndex={0} role="region" aria-label={label}>
+        <section className="wire-text" dir="ltr" tabIndex={0} aria-label={label}>
           <p className="wire-start">{text.start}</p>
           <dl className="wire-headers">
             {text.headers.map((header, i) => (
@@ -326,9 +363,11 @@ function WirePanel({ row, columns, first, last, onClose, onStep }: WirePanelProp
           </dl>
           {text.body && <pre className="wire-body">{text.body}</pre>}
           <CopyText text={event.text} shown={t('app.copy')} />
-        </div>
+        </section>
       ) : (
-        <p className="wire-text muted">{event.text ?? (event.kind === 'wire' ? t('ladder.no_text') : label)}</p>
+        <p className="wire-text muted">
+          {event.text ?? (event.kind === 'wire' ? t('ladder.no_text') : label)}
+        </p>
       )}
       {event.leg && (
         <div className="wire-foot">

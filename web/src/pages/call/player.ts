@@ -107,15 +107,16 @@ export function usePlayer(call: CallDetail, moment: Moment): Player {
     setSpeedState(next);
   }, []);
 
-  const state = !recording || recording.state === 'deleted' || recording.state === 'failed'
-    ? 'none'
-    : !ready
-      ? 'later'
-      : query.isError
-        ? 'failed'
-        : url
-          ? 'ready'
-          : 'loading';
+  const state =
+    !recording || recording.state === 'deleted' || recording.state === 'failed'
+      ? 'none'
+      : !ready
+        ? 'later'
+        : query.isError
+          ? 'failed'
+          : url
+            ? 'ready'
+            : 'loading';
   return {
     state,
     retry: () => void query.refetch(),

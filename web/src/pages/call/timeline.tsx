@@ -62,7 +62,13 @@ export function TimelinePanel({ call, player }: { call: CallDetail; player: Play
         >
           <AxisTicks axis={axis} />
           <Voice call={call} axis={axis} player={player} channel={0} speakers={['caller']} />
-          <Voice call={call} axis={axis} player={player} channel={1} speakers={['assistant', 'agent', 'system']} />
+          <Voice
+            call={call}
+            axis={axis}
+            player={player}
+            channel={1}
+            speakers={['assistant', 'agent', 'system']}
+          />
           {humans.map(([target, legs]) => (
             <div key={target} className="track track-leg">
               {legs.map((leg) => (
@@ -204,7 +210,9 @@ function Cursor({ axis }: { axis: Scale }) {
   const played = useMoment((moment) => moment.playedTo);
   return (
     <>
-      {played !== null && <span className="cursor cursor-play" style={{ insetInlineStart: percent(axis.at(played)) }} />}
+      {played !== null && (
+        <span className="cursor cursor-play" style={{ insetInlineStart: percent(axis.at(played)) }} />
+      )}
       {at !== null && at !== played && (
         <span className="cursor" style={{ insetInlineStart: percent(axis.at(at)) }}>
           <span>{clockDuration(at - axis.start)}</span>

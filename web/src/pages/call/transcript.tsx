@@ -16,7 +16,9 @@ export function TranscriptPanel({ call }: { call: CallDetail }) {
         <h2 id="transcript-title">{t('transcript.title')}</h2>
       </div>
       {call.turns.length === 0 ? (
-        <p className="panel-body muted">{t(call.status === 'ended' ? 'transcript.empty_ended' : 'transcript.empty')}</p>
+        <p className="panel-body muted">
+          {t(call.status === 'ended' ? 'transcript.empty_ended' : 'transcript.empty')}
+        </p>
       ) : (
         <ol className="transcript">
           {call.turns.map((turn) => (
@@ -42,7 +44,8 @@ function Bubble({ turn, call, current }: { turn: Turn; call: CallDetail; current
   const seek = useContext(SeekContext);
   const start = Date.parse(turn.started_at);
   const offset = clockDuration(start - Date.parse(call.started_at));
-  const name = turn.speaker === 'assistant' && call.assistant ? call.assistant : t(`transcript.${turn.speaker}`);
+  const name =
+    turn.speaker === 'assistant' && call.assistant ? call.assistant : t(`transcript.${turn.speaker}`);
   return (
     <li
       className="bubble"

@@ -1,9 +1,9 @@
 import { useTranslation } from 'react-i18next';
 import type { AttemptResult, CallDetail, DialAttempt, Leg, Transfer, TransferOutcome } from '../../api/types';
-import { between, clockDuration, spokenDuration } from '../../lib/format';
+import { between, clockDuration, latency, spokenDuration } from '../../lib/format';
 import { shortTarget } from '../../lib/party';
 import { Badge, type BadgeTone, Time, useWord } from '../../ui/basics';
-import { useNow } from '../../ui/hooks';
+import { useLocale, useNow } from '../../ui/hooks';
 
 const RESULT_TONE: Record<AttemptResult, BadgeTone> = {
   answered: 'good',
@@ -53,11 +53,15 @@ function TransferItem({ transfer }: { transfer: Transfer }) {
       <div className="transfer-head">
         <Time at={transfer.requested_at} />
         <strong>{word('requested_by', transfer.requested_by ?? 'assistant')}</strong>
-        {transfer.department && <span className="muted">{t('transfers.department', { name: transfer.department })}</span>}
+        {transfer.department && (
+          <span className="muted">{t('transfers.department', { name: transfer.department })}</span>
+        )}
         {transfer.closed && <span className="muted">{t('transfers.closed')}</span>}
         <span className="end">
           {transfer.outcome ? (
-            <Badge tone={OUTCOME_TONE[transfer.outcome] ?? 'quiet'}>{word('transfer_outcome', transfer.outcome)}</Badge>
+            <Badge tone={OUTCOME_TONE[transfer.outcome] ?? 'quiet'}>
+              {word('transfer_outcome', transfer.outcome)}
+            </Badge>
           ) : (
             <Badge tone="wait" live>
               {t('transfers.running')}
@@ -94,6 +98,7 @@ function TransferItem({ transfer }: { transfer: Transfer }) {
 
 function Attempt({ attempt }: { attempt: DialAttempt }) {
   const { t } = useTranslation();
+  const locale = useLocale();
   const now = useNow(!attempt.result);
   const result = attempt.result ?? 'ringing';
   const rang = between(attempt.started_at, attempt.ended_at, now);
@@ -107,10 +112,15 @@ function Attempt({ attempt }: { attempt: DialAttempt }) {
         <span style={{ width: `${share * 100}%` }} />
       </span>
       <span className="attempt-rang muted">
-        {t('transfers.of', { rang: spokenDuration(rang), timeout: spokenDuration(attempt.ring_timeout_s * 1000) })}
+        {t('transfers.of', {
+          rang: rang < 1000 ? latency(rang, locale) : spokenDuration(rang),
+          timeout: spokenDuration(attempt.ring_timeout_s * 1000),
+        })}
       </span>
       <span className="attempt-result">
-        {attempt.sip_status && <span className="muted small">{t('transfers.sip_status', { status: attempt.sip_status })}</span>}
+        {attempt.sip_status && (
+          <span className="muted small">{t('transfers.sip_status', { status: attempt.sip_status })}</span>
+        )}
         <Badge tone={attempt.result ? RESULT_TONE[attempt.result] : 'wait'} live={!attempt.result}>
           {t(`transfers.result_of.${result}`)}
         </Badge>
@@ -131,7 +141,7 @@ export function LegsPanel({ call }: { call: CallDetail }) {
       ) : (
         // A scrolling area is reached by the keyboard, too.
         // biome-ignore lint/a11y/noNoninteractiveTabindex: see above
-        <div className="table-scroll" tabIndex={0} role="region" aria-labelledby="legs-title">
+        <section className="table-scroll" tabIndex={0} aria-label={t('legs.title')}>
           <table className="table">
             <thead>
               <tr>
@@ -154,7 +164,7 @@ export function LegsPanel({ call }: { call: CallDetail }) {
               ))}
             </tbody>
           </table>
-        </div>
+        </section>
       )}
     </section>
   );
@@ -188,8 +198,12 @@ function LegRow({ leg }: { leg: Leg }) {
       <td className="number muted">
         <Time at={leg.started_at} />
       </td>
-      <td className="number">{clockDuration(between(leg.started_at, leg.answered_at ?? leg.ended_at, now))}</td>
-      <td className="number">{leg.answered_at ? clockDuration(between(leg.answered_at, leg.ended_at, now)) : '–'}</td>
+      <td className="number">
+        {clockDuration(between(leg.started_at, leg.answered_at ?? leg.ended_at, now))}
+      </td>
+      <td className="number">
+        {leg.answered_at ? clockDuration(between(leg.answered_at, leg.ended_at, now)) : '–'}
+      </td>
     </tr>
   );
 }
