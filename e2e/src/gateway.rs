@@ -24,14 +24,25 @@ const RTP_PORTS: u16 = 80;
 pub struct GatewaySettings {
     env: BTreeMap<String, String>,
     speech: bool,
+    config: Option<String>,
 }
 
 impl GatewaySettings {
+    /// A configuration file of the test's own instead of the demo profile.
+    pub fn file(toml: &str) -> Self {
+        Self {
+            env: BTreeMap::new(),
+            speech: true,
+            config: Some(toml.to_owned()),
+        }
+    }
+
     /// The demo with the shared speech server.
     pub fn demo() -> Self {
         Self {
             env: BTreeMap::new(),
             speech: true,
+            config: None,
         }
     }
 
@@ -104,6 +115,18 @@ impl GatewaySettings {
         if self.speech {
             default("SWITCHHOOK_SPEECH_URL", speech::url().await);
         }
+        let arguments = match self.config {
+            Some(toml) => {
+                let path = dir.path().join("test.toml");
+                std::fs::write(&path, toml).expect("the temporary directory is writable");
+                vec![
+                    "serve".into(),
+                    "--config".into(),
+                    path.display().to_string(),
+                ]
+            }
+            None => vec!["serve".into(), "--profile".into(), "demo".into()],
+        };
         let mut gateway = Gateway {
             http: env["SWITCHHOOK_HTTP_BIND"]
                 .parse()
@@ -113,6 +136,7 @@ impl GatewaySettings {
                 .expect("an address was set"),
             process: None,
             env,
+            arguments,
             dir,
             starts: 0,
             client: http_client(),
@@ -129,6 +153,7 @@ pub struct Gateway {
     sip: SocketAddr,
     process: Option<Process>,
     env: BTreeMap<String, String>,
+    arguments: Vec<String>,
     dir: TempDir,
     starts: u32,
     client: reqwest::Client,
@@ -208,7 +233,8 @@ impl Gateway {
     pub async fn start_again(&mut self) {
         self.starts += 1;
         let log = self.dir.path().join(format!("gateway-{}.log", self.starts));
-        let command = command(&self.env, self.dir.path(), &["serve", "--profile", "demo"]);
+        let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
+        let command = command(&self.env, self.dir.path(), &arguments);
         self.process = Some(Process::start(
             "switchhook",
             "it by cargo build",

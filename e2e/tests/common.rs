@@ -1,0 +1,154 @@
+//! What many tests begin with: a caller, and a call with the assistant whose greeting was heard.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use switchhook_e2e::baresip::{Baresip, BaresipConfig};
+use switchhook_e2e::gateway::Gateway;
+use switchhook_e2e::phrases::Phrase;
+use switchhook_lab::audio::speech::{self, Sound};
+use switchhook_lab::audio::{Audio, wav};
+use switchhook_lab::phone::{Phone, PhoneCall, PhoneConfig, PhoneEvent};
+use switchhook_lab::tap::SipTap;
+
+/// For signalling that needs nobody to think.
+pub const SOON: Duration = Duration::from_secs(15);
+/// For answers that are recognized, thought about and spoken on a busy machine.
+pub const ANSWER: Duration = Duration::from_secs(60);
+/// For whole calls to be judged and stored.
+pub const ENDED: Duration = Duration::from_secs(30);
+
+/// Frequency the human's phone plays.
+pub const HUMAN_HZ: f64 = 1000.0;
+/// Frequency the caller plays.
+pub const CALLER_HZ: f64 = 1500.0;
+
+/// Silence that ends somebody's speech, longer than the pauses between sentences.
+pub const PAUSE_MS: u64 = 1_200;
+
+/// A phone on loopback without credentials.
+pub async fn caller() -> Phone {
+    Phone::start(PhoneConfig::new("caller")).await.unwrap()
+}
+
+/// Calls the assistant and listens until the greeting is over.
+pub async fn greeted(phone: &Phone, gateway: &Gateway) -> PhoneCall {
+    let call = phone.dial(&gateway.assistant()).await.unwrap();
+    call.wait_answered(SOON).await.unwrap();
+    call.wait_speech_ended(0, 500, PAUSE_MS, ANSWER)
+        .await
+        .unwrap();
+    call
+}
+
+/// Says a WAV file.
+pub async fn say(call: &PhoneCall, path: &Path) {
+    call.say(wav::read_phone(path).unwrap()).await.unwrap();
+}
+
+/// Says some audio and listens until the reply is over; returns what was heard since.
+pub async fn say_and_listen(call: &PhoneCall, audio: Audio) -> Audio {
+    call.say(audio).await.unwrap();
+    let from = call.now_ms();
+    let heard = call
+        .wait_speech_ended(from, 300, PAUSE_MS, ANSWER)
+        .await
+        .unwrap();
+    heard.audio.window(from, heard.audio.duration_ms())
+}
+
+/// The message a caller leaves, in a voice of its own.
+pub const MESSAGE: Phrase = Phrase::new(
+    "This is Maria Keller. Please call me back tomorrow morning about my invoice.",
+    "en-gb+f3",
+);
+
+/// Waits for the beep that follows `from_ms`, leaves [`MESSAGE`] after it, and listens until the
+/// gateway ends the call; returns what was heard after the message.
+pub async fn leave_message(call: &PhoneCall, from_ms: u64) -> Audio {
+    wait_beep(call, from_ms).await;
+    call.say(MESSAGE.audio().await).await.unwrap();
+    let said_at = call.now_ms();
+    let end = call.wait_ended(ANSWER).await.unwrap();
+    assert!(
+        matches!(
+            end,
+            PhoneEvent::Ended {
+                by_remote: true,
+                ..
+            }
+        ),
+        "{end:?}"
+    );
+    let heard = call.heard().audio;
+    heard.window(said_at, heard.duration_ms())
+}
+
+/// Waits until a tone between the words of the assistant has sounded and ended.
+pub async fn wait_beep(call: &PhoneCall, from_ms: u64) {
+    call.wait_heard(
+        "a beep",
+        |h| {
+            let part = h.audio.window(from_ms, h.audio.duration_ms());
+            let quiet = speech::silent_since_ms(&part).is_some_and(|ms| ms >= 200);
+            let last = speech::stretches(&part).last().copied();
+            quiet && last.is_some_and(|s| matches!(s.sound, Sound::Tone { .. }))
+        },
+        ANSWER,
+    )
+    .await
+    .unwrap();
+}
+
+/// baresip registered as 2001 through a tap that counts what is on the wire.
+pub struct HumanPhone {
+    pub tap: SipTap,
+    pub baresip: Baresip,
+}
+
+impl HumanPhone {
+    /// Answers by itself and plays [`HUMAN_HZ`].
+    pub async fn answering(gateway: &Gateway) -> Self {
+        Self::start(gateway, "auto").await
+    }
+
+    /// Rings and does nothing else.
+    pub async fn ringing(gateway: &Gateway) -> Self {
+        Self::start(gateway, "manual").await
+    }
+
+    async fn start(gateway: &Gateway, answer_mode: &'static str) -> Self {
+        let tap = SipTap::open(gateway.sip()).await.unwrap();
+        let mut config = BaresipConfig::with_tone("2001", tap.addr(), HUMAN_HZ);
+        config.answer_mode = answer_mode;
+        let baresip = Baresip::start(config).await;
+        Self { tap, baresip }
+    }
+
+    /// Waits until the phone rings.
+    pub async fn rings(&self) {
+        self.baresip.wait_event("CALL_INCOMING", 1, ANSWER).await;
+    }
+
+    /// Exactly one INVITE transaction was on the wire.
+    pub fn assert_rang_once(&self) {
+        assert_eq!(self.tap.invites_to_phone(), 1, "{}", self.tap.ladder());
+    }
+}
+
+/// Share of the words of `expected` that occur in `heard`: recognisers differ in a word or two.
+pub fn words_in_common(expected: &str, heard: &str) -> f64 {
+    let words = |text: &str| -> BTreeSet<String> {
+        text.to_lowercase()
+            .split(|c: char| !c.is_alphanumeric())
+            .filter(|w| w.len() > 2)
+            .map(str::to_owned)
+            .collect()
+    };
+    let (expected, heard) = (words(expected), words(heard));
+    if expected.is_empty() {
+        return 0.0;
+    }
+    expected.intersection(&heard).count() as f64 / expected.len() as f64
+}
