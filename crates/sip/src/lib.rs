@@ -1,1 +1,46 @@
-//! placeholder
+//! SIP for the gateway: listeners, registrar, trunks, digest, dialogs.
+//!
+//! What belongs here: everything of RFC 3261 between the socket and "a call comes in", "it rings",
+//! "it was answered", "it is over". What does not: what a call is for, media, storage.
+//!
+//! The adopted stack (rsipstack) supplies message parsing and the transaction machines; its types
+//! stop at this crate. Sockets, checks, digest, dialogs and the registrar are ours, because a dial
+//! must be written down before it leaves, with everything another process needs to end it.
+//! `docs/sip.md` says what is left out on purpose.
+//!
+//! Start reading at [`SipEndpoint`] and [`SipEvent`]; inside, at `core.rs` (the way of a message)
+//! and `leg/mod.rs` (the life of a leg).
+
+mod auth;
+mod client;
+pub mod config;
+mod core;
+mod dial;
+pub mod digest;
+mod endpoint;
+pub mod event;
+pub mod fuzzing;
+mod leg;
+mod message;
+mod orphan;
+pub mod record;
+mod register;
+pub mod registrar;
+mod tap;
+pub mod throttle;
+mod transport;
+pub mod uri;
+mod wire;
+
+pub use config::{
+    AccountSecret, ExtensionAccount, LegIdSource, SipConfig, SipLimits, SipStartError, SipTimers,
+    SipTransport, TrunkAddress, TrunkAuth, TrunkConfig, TrunkId,
+};
+pub use dial::PreparedDial;
+pub use endpoint::{InboundHandle, ReInviteResponder, SipEndpoint};
+pub use event::{
+    DialError, DialFrom, DialRequest, DialTarget, IncomingCall, LegGone, OrphanOutcome, SipEvent,
+    SipLegEvent, Source, UnregisterReason, WireDirection, WireMessage,
+};
+pub use record::{DialogRecord, DialogRole, DialogState, RecordError};
+pub use registrar::Binding;

@@ -1,0 +1,323 @@
+//! Who is who: digest verification against our accounts, with bounds on guessing.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, PoisonError};
+
+use rsipstack::sip::{Headers, Request};
+use rsipstack::transaction::Transaction;
+use switchhook_model::{Extension, Timestamp};
+
+use crate::config::{AccountSecret, SipConfig, TrunkId};
+use crate::core::Core;
+use crate::digest::{
+    Authorization, DigestInput, NonceBook, NonceVerdict, constant_time_eq, digest_response, ha1,
+    hex,
+};
+use crate::message::{self, header_of};
+use crate::tap::now;
+use crate::throttle::FailureCounter;
+use crate::uri::SipUri;
+
+const FAILURE_WINDOW_MS: u64 = 60_000;
+
+/// How many times as many failures one address may cause over all users.
+const PER_ADDRESS_FACTOR: u32 = 10;
+
+/// An account that proved itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Who {
+    Extension(Extension),
+    Trunk(TrunkId),
+}
+
+/// What credentials are worth.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Verified(Who),
+    /// 401 with a new nonce.
+    Challenge {
+        stale: bool,
+    },
+    /// 403: too many failures. The same for users that exist and users that do not.
+    Refused,
+}
+
+struct Account {
+    ha1: String,
+    who: Who,
+}
+
+/// Accounts, nonces and failure counters.
+pub(crate) struct Authenticator {
+    realm: String,
+    accounts: HashMap<String, Account>,
+    /// Stands in for the HA1 of users we do not have, so that the work is the same.
+    decoy_ha1: String,
+    nonces: NonceBook,
+    by_user: FailureCounter<(IpAddr, String)>,
+    by_address: FailureCounter<IpAddr>,
+}
+
+impl Authenticator {
+    pub(crate) fn new(config: &SipConfig) -> Self {
+        let mut accounts = HashMap::new();
+        for account in &config.extensions {
+            let name = account.extension.as_str();
+            let ha1 = match &account.secret {
+                AccountSecret::Password(password) => ha1(name, &config.realm, password),
+                AccountSecret::Ha1(ha1) => ha1.to_ascii_lowercase(),
+            };
+            let who = Who::Extension(account.extension.clone());
+            accounts.insert(name.to_owned(), Account { ha1, who });
+        }
+        for trunk in &config.trunks {
+            if let Some(auth) = &trunk.inbound_auth {
+                let ha1 = ha1(&auth.user, &config.realm, &auth.password);
+                let who = Who::Trunk(trunk.id.clone());
+                accounts.insert(auth.user.clone(), Account { ha1, who });
+            }
+        }
+        let limits = &config.limits;
+        let lifetime_ms = u64::try_from(config.timers.nonce_lifetime.as_millis());
+        Self {
+            realm: config.realm.clone(),
+            accounts,
+            decoy_ha1: hex(&rand::random::<[u8; 16]>()),
+            nonces: NonceBook::new(
+                rand::random(),
+                lifetime_ms.unwrap_or(u64::MAX),
+                limits.max_nonces,
+            ),
+            by_user: FailureCounter::new(
+                limits.max_auth_failures,
+                FAILURE_WINDOW_MS,
+                limits.max_sources,
+            ),
+            by_address: FailureCounter::new(
+                limits.max_auth_failures.saturating_mul(PER_ADDRESS_FACTOR),
+                FAILURE_WINDOW_MS,
+                limits.max_sources,
+            ),
+        }
+    }
+
+    /// Value of WWW-Authenticate (RFC 3261 §22.4).
+    pub(crate) fn challenge(&self, now: Timestamp, source: IpAddr, stale: bool) -> String {
+        let nonce = self.nonces.make(now, source, rand::random());
+        let stale = if stale { ", stale=true" } else { "" };
+        format!(
+            "Digest realm=\"{}\", nonce=\"{nonce}\", algorithm=MD5, qop=\"auth\"{stale}",
+            self.realm
+        )
+    }
+
+    /// Judges the credentials of a request; those for other realms are not ours to judge.
+    pub(crate) fn verify(
+        &mut self,
+        now: Timestamp,
+        source: IpAddr,
+        method: &str,
+        request_uri: &str,
+        headers: &Headers,
+    ) -> Verdict {
+        let ours = message::headers_all(headers, "Authorization")
+            .filter_map(|value| Authorization::parse(value).ok())
+            .find(|auth| auth.realm == self.realm);
+        let Some(auth) = ours else {
+            return Verdict::Challenge { stale: false };
+        };
+        let key = (source, auth.username.chars().take(64).collect::<String>());
+        if self.by_address.is_blocked(&source, now) || self.by_user.is_blocked(&key, now) {
+            return Verdict::Refused;
+        }
+        let account = self.accounts.get(&auth.username);
+        let expected = digest_response(DigestInput {
+            ha1: account.map_or(&self.decoy_ha1, |a| &a.ha1),
+            method,
+            uri: &auth.uri,
+            nonce: &auth.nonce,
+            counted: auth
+                .counted
+                .as_ref()
+                .map(|c| (c.nc_text.as_str(), c.cnonce.as_str())),
+        });
+        let right = constant_time_eq(expected.as_bytes(), auth.response.as_bytes());
+        let Some(account) = account.filter(|_| right && names_same(&auth.uri, request_uri)) else {
+            self.by_user.failed(key, now);
+            self.by_address.failed(source, now);
+            return Verdict::Challenge { stale: false };
+        };
+        let nc = auth.counted.as_ref().map(|c| c.nc);
+        match self.nonces.take(now, source, &auth.nonce, nc) {
+            NonceVerdict::Fresh => {
+                self.by_user.succeeded(&key);
+                Verdict::Verified(account.who.clone())
+            }
+            // The password is right, so the client may try again without asking its user: with a
+            // replayed nonce, one that is too old, or one of the process before us.
+            NonceVerdict::Stale | NonceVerdict::Foreign => Verdict::Challenge { stale: true },
+        }
+    }
+
+    /// Whether the request carries credentials for our realm.
+    pub(crate) fn has_credentials(&self, headers: &Headers) -> bool {
+        message::headers_all(headers, "Authorization")
+            .filter_map(|value| Authorization::parse(value).ok())
+            .any(|auth| auth.realm == self.realm)
+    }
+}
+
+/// RFC 2617 §3.2.2.5: the digest must be for this request. Phones write the URI their own way, so
+/// the resource is compared, not the spelling.
+fn names_same(digest_uri: &str, request_uri: &str) -> bool {
+    if digest_uri == request_uri {
+        return true;
+    }
+    match (SipUri::parse(digest_uri), SipUri::parse(request_uri)) {
+        (Ok(a), Ok(b)) => a.same_resource(&b),
+        _ => false,
+    }
+}
+
+impl Core {
+    /// Judges a request. On anything but `Ok` the request has been answered.
+    pub(crate) async fn authenticate(
+        self: &Arc<Self>,
+        transaction: &mut Transaction,
+        source: SocketAddr,
+    ) -> Option<Who> {
+        let request: &Request = &transaction.original;
+        let ip = source.ip().to_canonical();
+        let (verdict, challenge) = {
+            let mut authenticator = self
+                .authenticator
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            // The stack escapes percent signs again when it writes what it read.
+            let uri = request.uri.to_string().replace("%25", "%");
+            let method = request.method.to_string();
+            let verdict = authenticator.verify(now(), ip, &method, &uri, &request.headers);
+            let challenge = match verdict {
+                Verdict::Challenge { stale } => Some(authenticator.challenge(now(), ip, stale)),
+                Verdict::Verified(_) | Verdict::Refused => None,
+            };
+            (verdict, challenge)
+        };
+        let mut response = match &verdict {
+            Verdict::Verified(who) => return Some(who.clone()),
+            Verdict::Challenge { .. } => self.response(request, 401, None),
+            Verdict::Refused => {
+                tracing::warn!(%source, "SIP log-in refused: too many failures");
+                self.response(request, 403, None)
+            }
+        };
+        if let Some(challenge) = challenge {
+            response
+                .headers
+                .push(header_of("WWW-Authenticate", challenge));
+        }
+        self.finish(transaction, response).await;
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ExtensionAccount;
+    use switchhook_model::LegId;
+
+    const HOME: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+    fn authenticator() -> Authenticator {
+        let address = "127.0.0.1:5060".parse().expect("valid");
+        let mut config = SipConfig::new(address, Arc::new(|| LegId::from_unique("1")));
+        config.extensions.push(ExtensionAccount {
+            extension: "2001".parse().expect("valid"),
+            secret: AccountSecret::Password("pw".to_owned()),
+        });
+        config.limits.max_auth_failures = 3;
+        Authenticator::new(&config)
+    }
+
+    fn headers(auth: &Authenticator, user: &str, password: &str, nc: u32, nonce: &str) -> Headers {
+        let ha1 = ha1(user, &auth.realm, password);
+        let nc = format!("{nc:08x}");
+        let response = digest_response(DigestInput {
+            ha1: &ha1,
+            method: "REGISTER",
+            uri: "sip:h",
+            nonce,
+            counted: Some((&nc, "c")),
+        });
+        vec![header_of(
+            "Authorization",
+            format!(
+                "Digest username=\"{user}\", realm=\"{}\", nonce=\"{nonce}\", uri=\"sip:h\", \
+                 response=\"{response}\", qop=auth, nc={nc}, cnonce=\"c\"",
+                auth.realm
+            ),
+        )]
+        .into()
+    }
+
+    fn nonce_of(auth: &Authenticator, now: Timestamp) -> String {
+        let challenge = auth.challenge(now, HOME, false);
+        let (_, rest) = challenge.split_once("nonce=\"").expect("has one");
+        rest.split('"').next().expect("closed").to_owned()
+    }
+
+    #[test]
+    fn right_password_once_per_count() {
+        let now = Timestamp::from_millis(1_000_000);
+        let mut auth = authenticator();
+        let nonce = nonce_of(&auth, now);
+        let good = headers(&auth, "2001", "pw", 1, &nonce);
+        let who = Verdict::Verified(Who::Extension("2001".parse().expect("valid")));
+        assert_eq!(auth.verify(now, HOME, "REGISTER", "sip:h", &good), who);
+        let again = auth.verify(now, HOME, "REGISTER", "sip:h", &good);
+        assert_eq!(again, Verdict::Challenge { stale: true });
+        let next = headers(&auth, "2001", "pw", 2, &nonce);
+        assert_eq!(auth.verify(now, HOME, "REGISTER", "sip:h", &next), who);
+    }
+
+    #[test]
+    fn unknown_users_and_wrong_passwords_are_treated_alike() {
+        let now = Timestamp::from_millis(1_000_000);
+        let mut auth = authenticator();
+        for user in ["2001", "9999"] {
+            let nonce = nonce_of(&auth, now);
+            let mut answers = Vec::new();
+            for nc in 1..=5 {
+                let wrong = headers(&auth, user, "guess", nc, &nonce);
+                answers.push(auth.verify(now, HOME, "REGISTER", "sip:h", &wrong));
+            }
+            let challenge = Verdict::Challenge { stale: false };
+            assert_eq!(
+                answers[..3],
+                [challenge.clone(), challenge.clone(), challenge]
+            );
+            assert_eq!(answers[3..], [Verdict::Refused, Verdict::Refused]);
+        }
+    }
+
+    #[test]
+    fn a_digest_for_another_request_is_worthless() {
+        let now = Timestamp::from_millis(1_000_000);
+        let mut auth = authenticator();
+        let nonce = nonce_of(&auth, now);
+        let good = headers(&auth, "2001", "pw", 1, &nonce);
+        let challenge = Verdict::Challenge { stale: false };
+        assert_eq!(auth.verify(now, HOME, "INVITE", "sip:h", &good), challenge);
+        assert_eq!(
+            auth.verify(now, HOME, "REGISTER", "sip:x@h", &good),
+            challenge
+        );
+        let none = Headers::default();
+        assert_eq!(
+            auth.verify(now, HOME, "REGISTER", "sip:h", &none),
+            challenge
+        );
+    }
+}

@@ -1,0 +1,382 @@
+//! What the endpoint is told at start. Resolved and valid: files and environment are read by the
+//! gateway.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use switchhook_model::{Extension, LegId, ParseError};
+
+use crate::registrar::Binding;
+
+/// Makes the id of each inbound leg (the gateway derives it from the call it creates).
+pub type LegIdSource = Arc<dyn Fn() -> LegId + Send + Sync>;
+
+/// Everything the endpoint needs.
+#[derive(Clone)]
+pub struct SipConfig {
+    /// UDP listeners. The first of an address family is the one we send from.
+    pub udp: Vec<SocketAddr>,
+    /// TCP listeners.
+    pub tcp: Vec<SocketAddr>,
+    /// The address put into Via and Contact when a listener is bound to `0.0.0.0` or `::`. Without
+    /// it the address of the interface towards the peer is used.
+    pub advertised_ip: Option<IpAddr>,
+    /// `User-Agent` in requests and `Server` in responses.
+    pub user_agent: String,
+    /// Digest realm. Stored HA1 values are bound to it.
+    pub realm: String,
+    /// Host part of the addresses we write for ourselves and for extensions.
+    pub domain: String,
+    pub extensions: Vec<ExtensionAccount>,
+    pub trunks: Vec<TrunkConfig>,
+    /// Callers from a loopback address need no credentials, unless they claim to be an extension.
+    pub allow_loopback_guests: bool,
+    pub limits: SipLimits,
+    pub timers: SipTimers,
+    /// Bindings kept from before a restart; expired ones are dropped.
+    pub initial_bindings: Vec<Binding>,
+    pub leg_ids: LegIdSource,
+}
+
+impl SipConfig {
+    /// A configuration that listens on `address` for UDP and TCP and knows nobody.
+    pub fn new(address: SocketAddr, leg_ids: LegIdSource) -> Self {
+        Self {
+            udp: vec![address],
+            tcp: vec![address],
+            advertised_ip: None,
+            user_agent: "Switchhook".to_owned(),
+            realm: "switchhook".to_owned(),
+            domain: address.ip().to_string(),
+            extensions: Vec::new(),
+            trunks: Vec::new(),
+            allow_loopback_guests: false,
+            limits: SipLimits::default(),
+            timers: SipTimers::default(),
+            initial_bindings: Vec::new(),
+            leg_ids,
+        }
+    }
+}
+
+impl fmt::Debug for SipConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SipConfig")
+            .field("udp", &self.udp)
+            .field("tcp", &self.tcp)
+            .field("realm", &self.realm)
+            .field("domain", &self.domain)
+            .field("extensions", &self.extensions.len())
+            .field("trunks", &self.trunks.len())
+            .field("allow_loopback_guests", &self.allow_loopback_guests)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A password, or MD5(user:realm:password) in lower-case hex (RFC 2617 §3.2.2.2, HA1).
+#[derive(Clone, PartialEq, Eq)]
+pub enum AccountSecret {
+    Password(String),
+    Ha1(String),
+}
+
+impl fmt::Debug for AccountSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AccountSecret(…)")
+    }
+}
+
+/// An extension that may register and call.
+#[derive(Debug, Clone)]
+pub struct ExtensionAccount {
+    pub extension: Extension,
+    pub secret: AccountSecret,
+}
+
+/// Names a trunk in configuration, log and API.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TrunkId(String);
+
+impl TrunkId {
+    /// The name as configured.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self(name.into())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for TrunkId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A relation with a carrier or PBX. Inbound and outbound settings are separate.
+#[derive(Debug, Clone)]
+pub struct TrunkConfig {
+    pub id: TrunkId,
+    /// Inbound: INVITEs from these addresses belong to the trunk.
+    pub addresses: Vec<TrunkAddress>,
+    /// Inbound: credentials the other side must prove as well (or instead, when `addresses` is
+    /// empty).
+    pub inbound_auth: Option<TrunkAuth>,
+    /// Outbound: `host` or `host:port` that takes our calls.
+    pub termination: Option<String>,
+    pub transport: SipTransport,
+    /// Outbound: credentials for 401 and 407.
+    pub auth: Option<TrunkAuth>,
+    /// User part of From; the caller id when absent.
+    pub from_user: Option<String>,
+    /// Host part of From; our domain when absent.
+    pub from_domain: Option<String>,
+    /// Number shown to the called party when the dial names none.
+    pub caller_id: Option<String>,
+}
+
+impl TrunkConfig {
+    /// A trunk with nothing but a name.
+    pub fn new(id: impl Into<String>) -> Self {
+        Self {
+            id: TrunkId::new(id),
+            addresses: Vec::new(),
+            inbound_auth: None,
+            termination: None,
+            transport: SipTransport::Udp,
+            auth: None,
+            from_user: None,
+            from_domain: None,
+            caller_id: None,
+        }
+    }
+}
+
+/// User and password of a trunk.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TrunkAuth {
+    pub user: String,
+    pub password: String,
+}
+
+impl fmt::Debug for TrunkAuth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TrunkAuth({:?}, …)", self.user)
+    }
+}
+
+/// How a request travels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SipTransport {
+    Udp,
+    Tcp,
+}
+
+impl SipTransport {
+    /// As in Via (RFC 3261 §20.42).
+    pub fn as_via(self) -> &'static str {
+        match self {
+            Self::Udp => "UDP",
+            Self::Tcp => "TCP",
+        }
+    }
+}
+
+/// An address or network inbound calls of a trunk come from: `203.0.113.7`, `203.0.113.0/24`,
+/// `127.0.0.1:5090`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TrunkAddress {
+    ip: IpAddr,
+    prefix: u8,
+    port: Option<u16>,
+}
+
+impl TrunkAddress {
+    /// Whether `source` lies in the network (and has the port, if one is given).
+    pub fn matches(&self, source: SocketAddr) -> bool {
+        if self.port.is_some_and(|port| port != source.port()) {
+            return false;
+        }
+        let (a, b, width) = match (self.ip, source.ip().to_canonical()) {
+            (IpAddr::V4(a), IpAddr::V4(b)) => {
+                (u128::from(u32::from(a)), u128::from(u32::from(b)), 32u32)
+            }
+            (IpAddr::V6(a), IpAddr::V6(b)) => (u128::from(a), u128::from(b), 128),
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => return false,
+        };
+        let shift = width - u32::from(self.prefix);
+        a.checked_shr(shift).unwrap_or(0) == b.checked_shr(shift).unwrap_or(0)
+    }
+}
+
+impl FromStr for TrunkAddress {
+    type Err = ParseError;
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let fail = || ParseError::new("an IP address, address:port or network/prefix", text);
+        if let Ok(address) = text.parse::<SocketAddr>() {
+            return Ok(Self {
+                ip: address.ip(),
+                prefix: if address.is_ipv4() { 32 } else { 128 },
+                port: Some(address.port()),
+            });
+        }
+        let (ip, prefix) = match text.split_once('/') {
+            Some((ip, prefix)) => (ip, Some(prefix.parse::<u8>().map_err(|_| fail())?)),
+            None => (text, None),
+        };
+        let ip: IpAddr = ip.parse().map_err(|_| fail())?;
+        let width = if ip.is_ipv4() { 32 } else { 128 };
+        let prefix = prefix.unwrap_or(width);
+        if prefix > width {
+            return Err(fail());
+        }
+        Ok(Self {
+            ip,
+            prefix,
+            port: None,
+        })
+    }
+}
+
+/// Bounds on what the network can make us do.
+#[derive(Debug, Clone)]
+pub struct SipLimits {
+    /// Largest message, in bytes. Larger datagrams are answered 513, larger streams closed.
+    pub max_message_bytes: usize,
+    /// Most legs at once; further INVITEs get 503 with Retry-After.
+    pub max_legs: usize,
+    /// Messages one source address may send per second, after a burst. Trunk addresses are exempt.
+    pub messages_per_s: u32,
+    /// Size of that burst, in messages.
+    pub message_burst: u32,
+    /// Source addresses we keep counters for.
+    pub max_sources: usize,
+    /// Failed log-ins of one user from one address within a minute before it is refused unseen.
+    pub max_auth_failures: u32,
+    /// Digest nonces whose counters we keep.
+    pub max_nonces: usize,
+    /// TCP connections in total and from one address.
+    pub max_tcp_connections: usize,
+    pub max_tcp_connections_per_ip: usize,
+    /// Bindings per extension; a further one replaces the oldest.
+    pub max_contacts: usize,
+    /// Shortest and longest registration, in seconds (423 below, shortened above).
+    pub min_expires_s: u32,
+    pub max_expires_s: u32,
+}
+
+impl Default for SipLimits {
+    fn default() -> Self {
+        Self {
+            max_message_bytes: 65_535,
+            max_legs: 2_000,
+            messages_per_s: 200,
+            message_burst: 1_000,
+            max_sources: 10_000,
+            max_auth_failures: 8,
+            max_nonces: 8_192,
+            max_tcp_connections: 1_024,
+            max_tcp_connections_per_ip: 256,
+            max_contacts: 5,
+            min_expires_s: 10,
+            max_expires_s: 3_600,
+        }
+    }
+}
+
+/// RFC 3261 timers and our own deadlines.
+#[derive(Debug, Clone)]
+pub struct SipTimers {
+    /// Round-trip estimate T1 (RFC 3261 §17.1.1.1); Timers B, F, H are 64 times as long.
+    pub t1: Duration,
+    /// How long a TCP connection may take to open.
+    pub connect_timeout: Duration,
+    /// How long one write to a TCP peer may take before the connection is closed.
+    pub write_timeout: Duration,
+    /// How long a TCP peer may take to finish a message it began.
+    pub partial_message_timeout: Duration,
+    /// How long a digest nonce is good for.
+    pub nonce_lifetime: Duration,
+}
+
+impl Default for SipTimers {
+    fn default() -> Self {
+        Self {
+            t1: Duration::from_millis(500),
+            connect_timeout: Duration::from_secs(4),
+            write_timeout: Duration::from_secs(5),
+            partial_message_timeout: Duration::from_secs(20),
+            nonce_lifetime: Duration::from_secs(300),
+        }
+    }
+}
+
+/// Why the endpoint did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum SipStartError {
+    #[error(
+        "SIP {transport} address {address} is already in use: stop the other program or choose \
+         another address"
+    )]
+    AddressInUse {
+        transport: &'static str,
+        address: SocketAddr,
+    },
+    #[error("cannot listen for SIP on {transport} {address}: {source}")]
+    Bind {
+        transport: &'static str,
+        address: SocketAddr,
+        source: std::io::Error,
+    },
+    #[error("no SIP listener is configured: give at least one UDP or TCP address")]
+    NoListener,
+    #[error("extension {0} is configured twice")]
+    DuplicateExtension(Extension),
+    #[error("trunk {0} is configured twice")]
+    DuplicateTrunk(TrunkId),
+    #[error("trunk {trunk}: termination {value:?} is not host or host:port")]
+    BadTermination { trunk: TrunkId, value: String },
+    #[error("user agent, realm or domain holds a quote, a line break or nothing: {0:?}")]
+    BadText(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trunk_addresses_match_networks_and_ports() {
+        let at = |text: &str| text.parse::<SocketAddr>().expect("valid");
+        let net: TrunkAddress = "203.0.113.0/24".parse().expect("valid");
+        assert!(net.matches(at("203.0.113.9:5060")));
+        assert!(!net.matches(at("203.0.114.9:5060")));
+        let one: TrunkAddress = "127.0.0.1:5090".parse().expect("valid");
+        assert!(one.matches(at("127.0.0.1:5090")));
+        assert!(!one.matches(at("127.0.0.1:5091")));
+        let all: TrunkAddress = "0.0.0.0/0".parse().expect("valid");
+        assert!(all.matches(at("8.8.8.8:1")));
+        assert!("203.0.113.0/33".parse::<TrunkAddress>().is_err());
+        assert!("carrier".parse::<TrunkAddress>().is_err());
+    }
+
+    #[test]
+    fn debug_output_hides_secrets() {
+        let account = ExtensionAccount {
+            extension: "2001".parse().expect("valid"),
+            secret: AccountSecret::Password("hunter2".to_owned()),
+        };
+        assert!(!format!("{account:?}").contains("hunter2"));
+        let auth = TrunkAuth {
+            user: "u".to_owned(),
+            password: "hunter2".to_owned(),
+        };
+        assert!(!format!("{auth:?}").contains("hunter2"));
+    }
+}

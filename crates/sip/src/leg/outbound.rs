@@ -1,0 +1,426 @@
+//! Dialling: our INVITE from its sending to a dialog or its end (RFC 3261 §13.2, §9.1).
+
+use std::sync::Arc;
+
+use rsipstack::sip::{Method, Request, Response, SipMessage};
+use switchhook_model::HangupCause;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::time::Instant;
+
+use super::{Calling, ClientKind, Leg, LegCommand, LegInput, OutboundStart, Phase};
+use crate::client::{Outcome, run_client};
+use crate::core::Core;
+use crate::digest::answer_challenges;
+use crate::event::SipLegEvent;
+use crate::message::{self, header_of, random_token, set_sdp};
+use crate::record::DialogState;
+use crate::transport::Path;
+
+/// How many INVITEs one dial may take: the first, one with credentials, one more for `stale`.
+const MAX_ATTEMPTS: u32 = 3;
+
+impl Leg {
+    /// Starts the task of an outbound leg whose record is stored.
+    pub(crate) fn start_outbound(
+        core: Arc<Core>,
+        start: OutboundStart,
+        myself: UnboundedSender<LegInput>,
+        inputs: UnboundedReceiver<LegInput>,
+    ) {
+        let deadline = Instant::now() + start.timeout;
+        let mut leg = Self {
+            id: start.record.leg.clone(),
+            dialog: (
+                start.record.sip_call_id.clone(),
+                start.record.local_tag.clone(),
+            ),
+            caller_tag: None,
+            record: start.record,
+            path: None,
+            contact_user: start.contact_user,
+            credentials: start.credentials,
+            phase: Phase::Calling(Calling {
+                attempt: 1,
+                heard: false,
+                ringing: false,
+                giving_up: None,
+                cancel_sent: false,
+                deadline,
+            }),
+            inputs,
+            myself,
+            offer: Some((start.sdp_offer, start.headers)),
+            alternatives: start.alternatives.into(),
+            last_ack: None,
+            authorization: None,
+            remote_cseq: None,
+            reinvite: None,
+            bye_retried: false,
+            pending: None,
+            next_reinvite_id: 0,
+            timer: None,
+            reported: false,
+            was_answered: false,
+            core,
+        };
+        tokio::spawn(async move {
+            leg.core.tap.bind(&leg.record.sip_call_id, &leg.id);
+            leg.open_and_invite().await;
+            leg.run().await;
+        });
+    }
+
+    /// Opens the way and sends the first INVITE, unless the dial was given up meanwhile.
+    async fn open_and_invite(&mut self) {
+        let (transport, mut peer) = (self.record.transport, self.record.peer);
+        let path = loop {
+            match self.core.hub.path(&self.core, transport, peer).await {
+                Ok(path) => break path,
+                Err(error) => match self.alternatives.pop_front() {
+                    Some(next) => peer = next,
+                    None => {
+                        return self.failed(None, HangupCause::Unreachable, error.to_string());
+                    }
+                },
+            }
+        };
+        self.record.peer = peer;
+        self.path = Some(path.clone());
+        while let Ok(input) = self.inputs.try_recv() {
+            if let LegInput::Command(LegCommand::Cancel | LegCommand::Hangup { .. }) = input {
+                let reason = "given up before anything was sent";
+                return self.failed(None, HangupCause::Canceled, reason);
+            }
+        }
+        self.send_invite(1, &path);
+    }
+
+    fn send_invite(&mut self, attempt: u32, path: &Path) {
+        let remote = self.record.remote.clone();
+        let request =
+            self.record
+                .attempt_request(Method::Invite, attempt, remote, self.user_agent());
+        let mut request = match request {
+            Ok(request) => request,
+            Err(error) => return self.failed(None, HangupCause::Failed, error.to_string()),
+        };
+        let contact = self.contact(&self.record.sent_by);
+        request.headers.push(header_of("Contact", contact));
+        request.headers.push(header_of("Allow", message::ALLOW));
+        if let Some((sdp, headers)) = &self.offer {
+            for (name, value) in headers {
+                request.headers.push(header_of(name, value.as_str()));
+            }
+            set_sdp(&mut request.headers, &mut request.body, sdp);
+        }
+        if let Some((name, value)) = &self.authorization {
+            request.headers.push(header_of(name, value.as_str()));
+        }
+        let myself = self.myself.clone();
+        run_client(&self.core, path, request, move |outcome| {
+            let _ = myself.send(LegInput::Invite { attempt, outcome });
+        });
+    }
+
+    pub(super) async fn invite_outcome(&mut self, attempt: u32, outcome: Outcome) {
+        let Phase::Calling(calling) = &mut self.phase else {
+            return;
+        };
+        if attempt != calling.attempt {
+            return;
+        }
+        match outcome {
+            Outcome::Response(response) => {
+                let status = response.status_code.code();
+                match status {
+                    100..=199 => self.provisional(status, &response).await,
+                    200..=299 => self.answered(*response).await,
+                    401 | 407 => self.challenged(*response).await,
+                    _ => self.refused(status, &response),
+                }
+            }
+            Outcome::NoResponse { connection_lost } => {
+                let given_up = calling.giving_up;
+                let reason = if connection_lost {
+                    "the connection was lost"
+                } else {
+                    "no response within 64 T1"
+                };
+                let cause = given_up.unwrap_or(HangupCause::Unreachable);
+                self.failed(None, cause, reason);
+            }
+        }
+    }
+
+    async fn provisional(&mut self, status: u16, response: &Response) {
+        let Phase::Calling(calling) = &mut self.phase else {
+            return;
+        };
+        let first = !calling.heard;
+        calling.heard = true;
+        if calling.giving_up.is_some() {
+            // Now it may be cancelled (RFC 3261 §9.1).
+            return self.send_cancel().await;
+        }
+        if status == 100 {
+            if first {
+                self.emit(SipLegEvent::Trying);
+            }
+            return;
+        }
+        calling.ringing = true;
+        let early_sdp = message::sdp_of(&response.headers, &response.body).unwrap_or(None);
+        self.emit(SipLegEvent::Ringing { status, early_sdp });
+    }
+
+    async fn answered(&mut self, response: Response) {
+        let given_up = match &self.phase {
+            Phase::Calling(calling) => calling.giving_up,
+            Phase::Incoming(_)
+            | Phase::Answering { .. }
+            | Phase::Established
+            | Phase::Ending { .. }
+            | Phase::Over => return,
+        };
+        self.learn_dialog(&response);
+        self.record.state = DialogState::Established;
+        self.emit_record();
+        self.phase = Phase::Established;
+        self.acknowledge(self.record.invite_cseq).await;
+        if let Some(cause) = given_up {
+            // The answer crossed our CANCEL: nobody is left to talk to.
+            return self.send_bye(cause).await;
+        }
+        self.was_answered = true;
+        let sdp = message::sdp_of(&response.headers, &response.body).unwrap_or(None);
+        self.emit(SipLegEvent::Answered { sdp });
+    }
+
+    /// Dialog state from a 2xx (RFC 3261 §12.1.2).
+    fn learn_dialog(&mut self, response: &Response) {
+        let to = message::name_addr(&response.headers, "To").ok();
+        self.record.remote_tag = to.as_ref().and_then(|to| to.tag()).map(str::to_owned);
+        // A 2xx without a usable Contact breaks the RFC; the Request-URI is the best guess then.
+        self.record.remote_target = message::contact_uri(&response.headers)
+            .ok()
+            .map(|uri| uri.to_string());
+        let mut routes = message::route_entries(&response.headers, "Record-Route");
+        routes.reverse();
+        self.record.route_set = routes;
+        if self.record.next_hop().is_err() {
+            self.record.route_set.clear();
+        }
+    }
+
+    /// ACK for a 2xx (RFC 3261 §13.2.2.4): a request of its own, sent again with each 2xx.
+    pub(super) async fn acknowledge(&mut self, cseq: u32) {
+        let path = match self.dialog_path().await {
+            Ok(path) => path,
+            Err(error) => return tracing::warn!(%error, leg = %self.id, "ACK cannot be sent"),
+        };
+        let branch = format!("z9hG4bK{}", random_token(16));
+        let ack = self
+            .record
+            .dialog_request(Method::Ack, cseq, &branch, self.user_agent());
+        let mut ack = match ack {
+            Ok(ack) => ack,
+            Err(error) => return tracing::warn!(%error, leg = %self.id, "ACK cannot be built"),
+        };
+        if let Some((name, value)) = &self.authorization {
+            ack.headers.push(header_of(name, value.as_str()));
+        }
+        self.last_ack = Some(ack.clone());
+        path.send(SipMessage::Request(ack)).await;
+    }
+
+    /// A 2xx again: our ACK was lost. A 2xx of another fork: that call is ended at once.
+    pub(super) async fn stray_answer(&mut self, response: Response) {
+        let tag = message::name_addr(&response.headers, "To").ok();
+        let tag = tag.as_ref().and_then(|to| to.tag()).map(str::to_owned);
+        if tag == self.record.remote_tag {
+            let cseq = message::cseq(&response.headers).map(|(number, _)| number);
+            let fits = |ack: &&Request| message::cseq(&ack.headers).map(|(n, _)| n) == cseq;
+            if let Some(ack) = self.last_ack.as_ref().filter(fits).cloned()
+                && let Ok(path) = self.dialog_path().await
+            {
+                path.send(SipMessage::Request(ack)).await;
+            }
+            return;
+        }
+        if !self.record.is_outbound() {
+            return;
+        }
+        let fork = self.fork_of(&response);
+        self.core.end_fork(fork);
+    }
+
+    fn fork_of(&self, response: &Response) -> crate::record::DialogRecord {
+        let mut fork = self.record.clone();
+        let to = message::name_addr(&response.headers, "To").ok();
+        fork.remote_tag = to.as_ref().and_then(|to| to.tag()).map(str::to_owned);
+        fork.remote_target = message::contact_uri(&response.headers)
+            .ok()
+            .map(|uri| uri.to_string());
+        fork.route_set = message::route_entries(&response.headers, "Record-Route");
+        fork.route_set.reverse();
+        fork.state = DialogState::Established;
+        fork
+    }
+
+    async fn challenged(&mut self, response: Response) {
+        let status = response.status_code.code();
+        let (Phase::Calling(calling), Some(credentials)) = (&mut self.phase, &self.credentials)
+        else {
+            return self.refused(status, &response);
+        };
+        if calling.giving_up.is_some() || calling.attempt >= MAX_ATTEMPTS {
+            return self.refused(status, &response);
+        }
+        let (asked, answer) = challenge_headers(status);
+        let answered = answer_challenges(
+            message::headers_all(&response.headers, asked),
+            credentials,
+            "INVITE",
+            &self.record.request_uri,
+            &random_token(16),
+        );
+        let Some((value, challenge)) = answered else {
+            let reason = "no digest challenge we can answer";
+            return self.failed(Some(status), HangupCause::Rejected, reason);
+        };
+        if calling.attempt > 1 && !challenge.stale {
+            // The same password again would be refused again.
+            return self.refused(status, &response);
+        }
+        calling.attempt += 1;
+        calling.heard = false;
+        let attempt = calling.attempt;
+        self.authorization = Some((answer.to_owned(), value));
+        self.record.invite_attempts = attempt;
+        self.record.invite_cseq = attempt;
+        self.record.local_cseq = attempt;
+        self.emit_record();
+        match self.path.clone() {
+            Some(path) => self.send_invite(attempt, &path),
+            None => self.failed(None, HangupCause::Unreachable, "the connection was lost"),
+        }
+    }
+
+    fn refused(&mut self, status: u16, response: &Response) {
+        let given_up = match &self.phase {
+            Phase::Calling(calling) => calling.giving_up,
+            Phase::Incoming(_)
+            | Phase::Answering { .. }
+            | Phase::Established
+            | Phase::Ending { .. }
+            | Phase::Over => None,
+        };
+        let cause = given_up.unwrap_or_else(|| HangupCause::from_sip_status(status));
+        let phrase = response.wire_reason.clone();
+        let phrase = phrase.unwrap_or_else(|| response.status_code.text().to_owned());
+        self.failed(Some(status), cause, phrase);
+    }
+
+    pub(super) fn failed(
+        &mut self,
+        status: Option<u16>,
+        cause: HangupCause,
+        reason: impl Into<String>,
+    ) {
+        let reason: String = reason.into();
+        let reason = reason.chars().filter(|c| !c.is_control()).take(200);
+        self.finish(SipLegEvent::Failed {
+            status,
+            cause,
+            reason: reason.collect(),
+        });
+    }
+
+    /// Gives the dial up. CANCEL leaves at once when the other side was heard, else as soon as it
+    /// is (RFC 3261 §9.1).
+    pub(super) async fn give_up(&mut self, cause: HangupCause) {
+        let Phase::Calling(calling) = &mut self.phase else {
+            // `cancel` may cross the answer: then it ends the call.
+            return match self.phase {
+                Phase::Established if self.record.is_outbound() => self.send_bye(cause).await,
+                Phase::Calling(_)
+                | Phase::Incoming(_)
+                | Phase::Answering { .. }
+                | Phase::Established
+                | Phase::Ending { .. }
+                | Phase::Over => {}
+            };
+        };
+        if calling.giving_up.is_some() {
+            return;
+        }
+        calling.giving_up = Some(cause);
+        calling.deadline = Instant::now() + self.core.config.timers.t1 * 4;
+        if calling.heard {
+            self.send_cancel().await;
+        }
+    }
+
+    pub(super) async fn dial_deadline(&mut self) {
+        let Phase::Calling(calling) = &self.phase else {
+            return;
+        };
+        match calling.giving_up {
+            None => {
+                // Nobody was heard at all: that is not a phone that rang.
+                let cause = if calling.heard {
+                    HangupCause::NoAnswer
+                } else {
+                    HangupCause::Unreachable
+                };
+                self.give_up(cause).await;
+            }
+            Some(cause) if !self.reported => {
+                // The user need not wait for a phone that does not even answer a CANCEL. The leg
+                // goes on by itself, so that a late 200 is ended and not left alone.
+                self.reported = true;
+                self.emit(SipLegEvent::Failed {
+                    status: None,
+                    cause,
+                    reason: "given up; no final response yet".to_owned(),
+                });
+                if let Phase::Calling(calling) = &mut self.phase {
+                    // Silence is an end, too: after 64 T1 none is to be expected (§9.1).
+                    calling.deadline = Instant::now() + self.core.config.timers.t1 * 64;
+                }
+            }
+            Some(cause) => self.failed(None, cause, "no final response after giving up"),
+        }
+    }
+
+    async fn send_cancel(&mut self) {
+        let Phase::Calling(calling) = &mut self.phase else {
+            return;
+        };
+        if calling.cancel_sent {
+            return;
+        }
+        calling.cancel_sent = true;
+        let attempt = calling.attempt;
+        let remote = self.record.remote.clone();
+        let request =
+            self.record
+                .attempt_request(Method::Cancel, attempt, remote, self.user_agent());
+        if let (Ok(request), Some(path)) = (request, &self.path) {
+            let myself = self.myself.clone();
+            run_client(&self.core, path, request, move |outcome| {
+                let kind = ClientKind::Cancel;
+                let _ = myself.send(LegInput::Client { kind, outcome });
+            });
+        }
+    }
+}
+
+/// The header a challenge comes in and the one its answer goes in (RFC 3261 §22.2, §22.3).
+pub(crate) fn challenge_headers(status: u16) -> (&'static str, &'static str) {
+    if status == 407 {
+        ("Proxy-Authenticate", "Proxy-Authorization")
+    } else {
+        ("WWW-Authenticate", "Authorization")
+    }
+}

@@ -1,0 +1,635 @@
+//! Sockets. They are ours, so that limits, framing, write deadlines and the ladder hold for every
+//! byte; the adopted stack's transactions send through them.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rsipstack::platform::net::UdpSocket as StackSocket;
+use rsipstack::sip::{SipMessage, Transport};
+use rsipstack::transport::channel::ChannelConnection;
+use rsipstack::transport::udp::UdpConnection;
+use rsipstack::transport::{SipAddr, SipConnection, TransportEvent};
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{SipConfig, SipStartError, SipTransport};
+use crate::core::Core;
+use crate::event::WireDirection;
+use crate::tap::Tap;
+use crate::wire::{Frame, next_frame};
+
+/// A way to one peer.
+#[derive(Clone)]
+pub(crate) struct Path {
+    pub transport: SipTransport,
+    pub remote: SocketAddr,
+    /// `host:port` for Via and Contact.
+    pub sent_by: String,
+    pub connection: SipConnection,
+    /// Fires when a TCP connection is gone; never for UDP.
+    pub closed: CancellationToken,
+}
+
+impl Path {
+    /// The destination in the stack's terms.
+    pub(crate) fn destination(&self) -> SipAddr {
+        stack_address(self.transport, self.remote)
+    }
+
+    /// Sends a message outside any transaction (ACK for a 2xx).
+    pub(crate) async fn send(&self, message: SipMessage) {
+        let destination = self.destination();
+        if let Err(error) = self.connection.send(message, Some(&destination)).await {
+            tracing::debug!(peer = %self.remote, %error, "SIP send failed");
+        }
+    }
+}
+
+/// Where a stateless answer goes.
+#[derive(Clone)]
+pub(crate) enum RawReply {
+    Udp(Arc<TappedSocket>),
+    Tcp(mpsc::UnboundedSender<Vec<u8>>),
+}
+
+impl RawReply {
+    pub(crate) async fn send(&self, bytes: Vec<u8>, peer: SocketAddr) {
+        match self {
+            Self::Udp(socket) => {
+                // A datagram that cannot be sent is a lost one.
+                let _ = socket.send_to(&bytes, peer).await;
+            }
+            Self::Tcp(sender) => {
+                let _ = sender.send(bytes);
+            }
+        }
+    }
+}
+
+/// A UDP socket that shows what it sends to the ladder.
+pub(crate) struct TappedSocket {
+    socket: UdpSocket,
+    tap: Arc<Tap>,
+}
+
+#[async_trait::async_trait]
+impl StackSocket for TappedSocket {
+    async fn recv_from(&self, buf: &mut [u8]) -> rsipstack::Result<(usize, SocketAddr)> {
+        Ok(self.socket.recv_from(buf).await?)
+    }
+
+    async fn send_to(&self, buf: &[u8], addr: SocketAddr) -> rsipstack::Result<usize> {
+        self.tap
+            .message(WireDirection::Sent, SipTransport::Udp, addr, buf);
+        Ok(self.socket.send_to(buf, addr).await?)
+    }
+
+    fn local_addr(&self) -> rsipstack::Result<SocketAddr> {
+        Ok(self.socket.local_addr()?)
+    }
+}
+
+struct UdpEndpoint {
+    local: SocketAddr,
+    socket: Arc<TappedSocket>,
+    connection: SipConnection,
+}
+
+#[derive(Clone)]
+struct TcpPeer {
+    connection: SipConnection,
+    closed: CancellationToken,
+    local: SocketAddr,
+}
+
+/// All sockets of the endpoint.
+pub(crate) struct Hub {
+    udp: Vec<UdpEndpoint>,
+    listeners: Mutex<Vec<TcpListener>>,
+    tcp_local: Vec<SocketAddr>,
+    tcp: Mutex<HashMap<SocketAddr, TcpPeer>>,
+    advertised_ip: Option<IpAddr>,
+    max_message_bytes: usize,
+    max_tcp: usize,
+    max_tcp_per_ip: usize,
+    connect_timeout: Duration,
+    write_timeout: Duration,
+    partial_timeout: Duration,
+    tap: Arc<Tap>,
+    stop: CancellationToken,
+}
+
+/// Why there is no way to a peer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum PathError {
+    #[error("no {} listener of the address family of {peer}", transport.as_via())]
+    NoListener {
+        transport: SipTransport,
+        peer: SocketAddr,
+    },
+    #[error("TCP connection to {peer} failed: {cause}")]
+    Connect { peer: SocketAddr, cause: String },
+}
+
+impl Hub {
+    /// Binds all listeners; nothing is read yet.
+    pub(crate) async fn bind(
+        config: &SipConfig,
+        tap: Arc<Tap>,
+        stop: CancellationToken,
+    ) -> Result<Self, SipStartError> {
+        let mut udp = Vec::new();
+        for address in &config.udp {
+            let socket = bind_udp(*address).map_err(|e| start_error("UDP", *address, e))?;
+            let local = socket
+                .local_addr()
+                .map_err(|e| start_error("UDP", *address, e))?;
+            let socket = Arc::new(TappedSocket {
+                socket,
+                tap: tap.clone(),
+            });
+            let connection = UdpConnection::from_socket(socket.clone(), None, None)
+                .await
+                .map_err(|e| start_error("UDP", *address, std::io::Error::other(e)))?;
+            udp.push(UdpEndpoint {
+                local,
+                socket,
+                connection: SipConnection::Udp(connection),
+            });
+        }
+        let mut listeners = Vec::new();
+        let mut tcp_local = Vec::new();
+        for address in &config.tcp {
+            let listener = bind_tcp(*address).map_err(|e| start_error("TCP", *address, e))?;
+            tcp_local.push(
+                listener
+                    .local_addr()
+                    .map_err(|e| start_error("TCP", *address, e))?,
+            );
+            listeners.push(listener);
+        }
+        Ok(Self {
+            udp,
+            listeners: Mutex::new(listeners),
+            tcp_local,
+            tcp: Mutex::default(),
+            advertised_ip: config.advertised_ip,
+            max_message_bytes: config.limits.max_message_bytes,
+            max_tcp: config.limits.max_tcp_connections,
+            max_tcp_per_ip: config.limits.max_tcp_connections_per_ip,
+            connect_timeout: config.timers.connect_timeout,
+            write_timeout: config.timers.write_timeout,
+            partial_timeout: config.timers.partial_message_timeout,
+            tap,
+            stop,
+        })
+    }
+
+    /// Bound addresses, with the ports the system chose.
+    pub(crate) fn local_addrs(&self) -> (Vec<SocketAddr>, Vec<SocketAddr>) {
+        (
+            self.udp.iter().map(|u| u.local).collect(),
+            self.tcp_local.clone(),
+        )
+    }
+
+    /// Starts reading.
+    pub(crate) fn serve(&self, core: &Arc<Core>) {
+        for endpoint in &self.udp {
+            let core = core.clone();
+            let socket = endpoint.socket.clone();
+            let connection = endpoint.connection.clone();
+            let stop = self.stop.clone();
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = read_udp(core, socket, connection) => {}
+                }
+            });
+        }
+        let listeners = std::mem::take(
+            &mut *self
+                .listeners
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
+        for listener in listeners {
+            let core = core.clone();
+            let stop = self.stop.clone();
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = accept_tcp(core, listener) => {}
+                }
+            });
+        }
+    }
+
+    /// The way to `remote`; opens a TCP connection when there is none.
+    pub(crate) async fn path(
+        &self,
+        core: &Arc<Core>,
+        transport: SipTransport,
+        remote: SocketAddr,
+    ) -> Result<Path, PathError> {
+        match transport {
+            SipTransport::Udp => self.udp_path(remote),
+            SipTransport::Tcp => self.tcp_path(core, remote).await,
+        }
+    }
+
+    /// The `host:port` we would put into Via, without opening anything.
+    pub(crate) fn sent_by(
+        &self,
+        transport: SipTransport,
+        remote: SocketAddr,
+    ) -> Result<String, PathError> {
+        let locals: Vec<SocketAddr> = match transport {
+            SipTransport::Udp => self.udp.iter().map(|u| u.local).collect(),
+            SipTransport::Tcp => self.tcp_local.clone(),
+        };
+        best_local(&locals, remote)
+            .or_else(|| {
+                // TCP can be dialled out without a listener; replies use the same connection.
+                (transport == SipTransport::Tcp).then(|| {
+                    let any: IpAddr = match remote {
+                        SocketAddr::V4(_) => [0, 0, 0, 0].into(),
+                        SocketAddr::V6(_) => [0u16; 8].into(),
+                    };
+                    SocketAddr::new(any, 5060)
+                })
+            })
+            .map(|local| self.advertise(local, remote))
+            .ok_or(PathError::NoListener {
+                transport,
+                peer: remote,
+            })
+    }
+
+    fn udp_path(&self, remote: SocketAddr) -> Result<Path, PathError> {
+        let locals: Vec<SocketAddr> = self.udp.iter().map(|u| u.local).collect();
+        let best = best_local(&locals, remote).ok_or(PathError::NoListener {
+            transport: SipTransport::Udp,
+            peer: remote,
+        })?;
+        let endpoint = self
+            .udp
+            .iter()
+            .find(|u| u.local == best)
+            .expect("best_local gives one of its inputs");
+        Ok(Path {
+            transport: SipTransport::Udp,
+            remote,
+            sent_by: self.advertise(best, remote),
+            connection: endpoint.connection.clone(),
+            closed: CancellationToken::new(),
+        })
+    }
+
+    async fn tcp_path(&self, core: &Arc<Core>, remote: SocketAddr) -> Result<Path, PathError> {
+        let known = self
+            .tcp
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&remote)
+            .filter(|peer| !peer.closed.is_cancelled())
+            .cloned();
+        let peer = match known {
+            Some(peer) => peer,
+            None => {
+                let fail = |cause: String| PathError::Connect {
+                    peer: remote,
+                    cause,
+                };
+                let stream = tokio::time::timeout(self.connect_timeout, TcpStream::connect(remote))
+                    .await
+                    .map_err(|_| fail("no answer in time".to_owned()))?
+                    .map_err(|e| fail(e.to_string()))?;
+                self.adopt(core, stream, remote)
+                    .await
+                    .map_err(|e| fail(e.to_string()))?
+            }
+        };
+        let local = best_local(&self.tcp_local, remote).unwrap_or(peer.local);
+        Ok(Path {
+            transport: SipTransport::Tcp,
+            remote,
+            sent_by: self.advertise(local, remote),
+            connection: peer.connection,
+            closed: peer.closed,
+        })
+    }
+
+    /// Starts the reader and writer of a TCP connection.
+    async fn adopt(
+        &self,
+        core: &Arc<Core>,
+        stream: TcpStream,
+        remote: SocketAddr,
+    ) -> std::io::Result<TcpPeer> {
+        stream.set_nodelay(true)?;
+        let keepalive = TcpKeepalive::new()
+            .with_time(Duration::from_secs(60))
+            .with_interval(Duration::from_secs(15));
+        socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
+        let local = stream.local_addr()?;
+        let (read, write) = stream.into_split();
+        // The stack sends into this channel; it never reads from the other one.
+        let (_, unused) = mpsc::unbounded_channel();
+        let (to_peer, messages) = mpsc::unbounded_channel();
+        let (raw, raw_messages) = mpsc::unbounded_channel();
+        let closed = self.stop.child_token();
+        let connection = ChannelConnection::create_connection(
+            unused,
+            to_peer,
+            stack_address(SipTransport::Tcp, remote),
+            None,
+        )
+        .await
+        .map_err(std::io::Error::other)?;
+        let peer = TcpPeer {
+            connection: SipConnection::Channel(connection),
+            closed: closed.clone(),
+            local,
+        };
+        self.tcp
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(remote, peer.clone());
+        let writer = TcpWriter {
+            write,
+            remote,
+            tap: self.tap.clone(),
+            timeout: self.write_timeout,
+        };
+        let stop = closed.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = writer.run(messages, raw_messages) => {}
+            }
+            stop.cancel();
+        });
+        let core = core.clone();
+        let connection = peer.connection.clone();
+        tokio::spawn(async move {
+            let last_words = raw.clone();
+            tokio::select! {
+                () = closed.cancelled() => {}
+                () = read_tcp(&core, read, remote, connection, raw) => {
+                    // An answer to a broken message goes out before the writer stops.
+                    if last_words.send(CLOSE.to_vec()).is_ok() {
+                        closed.cancelled().await;
+                    }
+                }
+            }
+            closed.cancel();
+            core.hub.forget(remote, &closed);
+        });
+        Ok(peer)
+    }
+
+    fn forget(&self, remote: SocketAddr, closed: &CancellationToken) {
+        let mut tcp = self.tcp.lock().unwrap_or_else(PoisonError::into_inner);
+        if tcp
+            .get(&remote)
+            .is_some_and(|peer| peer.closed.is_cancelled() && closed.is_cancelled())
+        {
+            tcp.remove(&remote);
+        }
+    }
+
+    fn has_room(&self, remote: IpAddr) -> bool {
+        let tcp = self.tcp.lock().unwrap_or_else(PoisonError::into_inner);
+        tcp.len() < self.max_tcp
+            && tcp.keys().filter(|known| known.ip() == remote).count() < self.max_tcp_per_ip
+    }
+
+    /// The address others can reach `local` at.
+    fn advertise(&self, local: SocketAddr, remote: SocketAddr) -> String {
+        let ip = if local.ip().is_unspecified() {
+            self.advertised_ip
+                .unwrap_or_else(|| interface_towards(remote).unwrap_or_else(|| local.ip()))
+        } else {
+            local.ip()
+        };
+        SocketAddr::new(ip, local.port()).to_string()
+    }
+}
+
+/// A listener of the peer's address family, one on the loopback for a loopback peer, one that is not
+/// for others.
+fn best_local(locals: &[SocketAddr], remote: SocketAddr) -> Option<SocketAddr> {
+    let family = || locals.iter().filter(|l| l.is_ipv4() == remote.is_ipv4());
+    family()
+        .find(|l| l.ip().is_loopback() == remote.ip().is_loopback())
+        .or_else(|| family().find(|l| l.ip().is_unspecified()))
+        .or_else(|| family().next())
+        .copied()
+}
+
+/// The address of the interface the system would use towards `remote`; nothing is sent.
+fn interface_towards(remote: SocketAddr) -> Option<IpAddr> {
+    let any: SocketAddr = match remote {
+        SocketAddr::V4(_) => ([0, 0, 0, 0], 0).into(),
+        SocketAddr::V6(_) => ([0u16; 8], 0).into(),
+    };
+    let probe = std::net::UdpSocket::bind(any).ok()?;
+    probe.connect(remote).ok()?;
+    probe.local_addr().ok().map(|local| local.ip())
+}
+
+pub(crate) fn stack_address(transport: SipTransport, address: SocketAddr) -> SipAddr {
+    SipAddr {
+        r#type: Some(match transport {
+            SipTransport::Udp => Transport::Udp,
+            SipTransport::Tcp => Transport::Tcp,
+        }),
+        addr: address.into(),
+    }
+}
+
+fn bind_udp(address: SocketAddr) -> std::io::Result<UdpSocket> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::DGRAM,
+        Some(Protocol::UDP),
+    )?;
+    socket.set_nonblocking(true)?;
+    // A burst of calls must not overflow the default buffer; the system may grant less.
+    let _ = socket.set_recv_buffer_size(4 << 20);
+    socket.bind(&address.into())?;
+    UdpSocket::from_std(socket.into())
+}
+
+fn bind_tcp(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    // Connections of the process before us may linger in TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(256)?;
+    TcpListener::from_std(socket.into())
+}
+
+fn start_error(
+    transport: &'static str,
+    address: SocketAddr,
+    source: std::io::Error,
+) -> SipStartError {
+    if source.kind() == std::io::ErrorKind::AddrInUse {
+        SipStartError::AddressInUse { transport, address }
+    } else {
+        SipStartError::Bind {
+            transport,
+            address,
+            source,
+        }
+    }
+}
+
+async fn read_udp(core: Arc<Core>, socket: Arc<TappedSocket>, connection: SipConnection) {
+    let mut buffer = vec![0u8; 65_536];
+    let reply = RawReply::Udp(socket.clone());
+    loop {
+        match socket.socket.recv_from(&mut buffer).await {
+            Ok((length, source)) => {
+                let bytes = &buffer[..length];
+                if bytes.iter().all(u8::is_ascii_whitespace) {
+                    continue;
+                }
+                core.received(bytes, SipTransport::Udp, source, &connection, &reply)
+                    .await;
+            }
+            Err(error) => {
+                // Errors here belong to single datagrams; give the system a moment all the same.
+                tracing::debug!(%error, "SIP UDP receive failed");
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+    }
+}
+
+async fn accept_tcp(core: Arc<Core>, listener: TcpListener) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, remote)) => {
+                if !core.hub.has_room(remote.ip()) {
+                    tracing::debug!(%remote, "SIP TCP connection refused: too many");
+                    continue;
+                }
+                if let Err(error) = core.hub.adopt(&core, stream, remote).await {
+                    tracing::debug!(%remote, %error, "SIP TCP connection not usable");
+                }
+            }
+            Err(error) => {
+                // Out of file descriptors, most likely: wait until some are free.
+                tracing::warn!(%error, "SIP TCP accept failed");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn read_tcp(
+    core: &Arc<Core>,
+    mut read: tokio::net::tcp::OwnedReadHalf,
+    remote: SocketAddr,
+    connection: SipConnection,
+    raw: mpsc::UnboundedSender<Vec<u8>>,
+) {
+    let max = core.hub.max_message_bytes;
+    let reply = RawReply::Tcp(raw.clone());
+    let mut buffer = bytes::BytesMut::with_capacity(4_096);
+    loop {
+        match next_frame(&buffer, max) {
+            Frame::Message(length) => {
+                let message = buffer.split_to(length);
+                core.received(&message, SipTransport::Tcp, remote, &connection, &reply)
+                    .await;
+                continue;
+            }
+            Frame::KeepAlive { length, answer } => {
+                let _ = buffer.split_to(length);
+                if answer && raw.send(b"\r\n".to_vec()).is_err() {
+                    return;
+                }
+                continue;
+            }
+            Frame::Broken { status, reason } => {
+                core.refuse(&buffer, status, reason, remote, &reply).await;
+                return;
+            }
+            Frame::Incomplete => {}
+        }
+        let resting = buffer.is_empty();
+        let read_some = read.read_buf(&mut buffer);
+        let result = if resting {
+            // Between messages a connection may rest; the system's keep-alive finds dead peers.
+            read_some.await
+        } else {
+            match tokio::time::timeout(core.hub.partial_timeout, read_some).await {
+                Ok(result) => result,
+                Err(_) => return,
+            }
+        };
+        match result {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
+        }
+    }
+}
+
+/// In the raw queue: close when everything before is written.
+const CLOSE: &[u8] = b"";
+
+struct TcpWriter {
+    write: tokio::net::tcp::OwnedWriteHalf,
+    remote: SocketAddr,
+    tap: Arc<Tap>,
+    timeout: Duration,
+}
+
+impl TcpWriter {
+    async fn run(
+        mut self,
+        mut messages: mpsc::UnboundedReceiver<TransportEvent>,
+        mut raw: mpsc::UnboundedReceiver<Vec<u8>>,
+    ) {
+        loop {
+            let bytes = tokio::select! {
+                event = messages.recv() => match event {
+                    Some(TransportEvent::Incoming(SipMessage::Request(r), ..)) => r.to_bytes(),
+                    Some(TransportEvent::Incoming(SipMessage::Response(r), ..)) => r.to_bytes(),
+                    Some(TransportEvent::New(_) | TransportEvent::Closed(_)) => continue,
+                    None => return,
+                },
+                bytes = raw.recv() => match bytes {
+                    Some(bytes) => bytes,
+                    None => return,
+                },
+            };
+            if bytes == CLOSE {
+                return;
+            }
+            if bytes != b"\r\n" {
+                self.tap
+                    .message(WireDirection::Sent, SipTransport::Tcp, self.remote, &bytes);
+            }
+            // A peer that does not read must not hold us up.
+            let write = self.write.write_all(&bytes);
+            if !matches!(tokio::time::timeout(self.timeout, write).await, Ok(Ok(()))) {
+                return;
+            }
+        }
+    }
+}
