@@ -200,12 +200,8 @@ const summary = (p50, p95, ours50, ours95) => ({
 
 export function bridgedCall(id, startedAt) {
   const s = new Script(id, startedAt).arrive();
-  s.provider(700, 'speak');
-  s.provider(8800, 'transcribe');
-  s.provider(9130, 'transcript', false);
-  s.provider(9160, 'think');
-  s.provider(17900, 'transcribe');
-  s.provider(18240, 'transcript', false);
+  s.provider(664, 'start_assistant');
+  s.provider(18290, 'assistant_asked_for_human', false);
   s.fact(18300, 'transfer_requested');
   s.dial(18320, '2001');
   s.sip(24480, '2001', 'switchhook', '200 OK', { of: 'INVITE', sdp: true });
@@ -335,7 +331,7 @@ export function messageCall(id, startedAt) {
   s.sip(38166, 'switchhook', '2001', 'ACK');
   s.fact(38170, 'attempt_ended');
   s.fact(57900, 'message_taken');
-  s.add(57950, { kind: 'fact', from: 'switchhook', to: 'notices', label: 'notice_owed' });
+  s.add(57950, { kind: 'fact', from: 'switchhook', to: 'notices', label: 'notify' });
   s.add(58210, { kind: 'fact', from: 'notices', to: 'switchhook', label: 'notice_accepted' });
   s.bye(64720, 'switchhook', 'caller');
   s.fact(64760, 'call_ended');
@@ -442,7 +438,7 @@ export function violatedCall(id, startedAt) {
   s.sip(13020, '+4930555123', 'switchhook', '403 Forbidden', { of: 'INVITE' });
   s.sip(13027, 'switchhook', '+4930555123', 'ACK');
   s.fact(13030, 'attempt_ended');
-  s.add(27700, { kind: 'fact', from: 'switchhook', to: 'notices', label: 'notice_owed' });
+  s.add(27700, { kind: 'fact', from: 'switchhook', to: 'notices', label: 'notify' });
   s.add(28300, { kind: 'fact', from: 'notices', to: 'switchhook', label: 'notice_refused' });
   s.bye(33100, 'caller', 'switchhook');
   s.fact(33140, 'call_ended');

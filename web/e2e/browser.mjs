@@ -15,7 +15,10 @@ const ARGS = [
   '--autoplay-policy=no-user-gesture-required',
 ];
 
-/** A browser context; `close` removes its profile, too. */
+/**
+ * A browser context; `close` removes its profile, too.
+ * @param {Parameters<typeof chromium.launchPersistentContext>[1]} options
+ */
 export async function openBrowser(options = {}) {
   const profile = mkdtempSync(join(tmpdir(), 'switchhook-web-'));
   const context = await chromium.launchPersistentContext(profile, {
@@ -38,6 +41,7 @@ export const BASE_URL = process.env.SWITCHHOOK_BASE_URL ?? 'http://127.0.0.1:808
 export const USERNAME = process.env.SWITCHHOOK_E2E_USERNAME ?? 'operator';
 export const PASSWORD = process.env.SWITCHHOOK_E2E_PASSWORD ?? 'operator';
 
+/** @param {import('playwright-core').Page} page */
 export async function signIn(page, path = '/') {
   await page.goto(BASE_URL + path);
   await page.fill('#username', USERNAME);

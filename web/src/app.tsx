@@ -43,7 +43,11 @@ function NotFound() {
   const { t } = useTranslation();
   useTitle(t('not_found.title'));
   return (
-    <Blank title={t('not_found.title')} actions={<Link href={routes.calls}>{t('app.back_to_calls')}</Link>}>
+    <Blank
+      wholePage
+      title={t('not_found.title')}
+      actions={<Link href={routes.calls}>{t('app.back_to_calls')}</Link>}
+    >
       <p>{t('not_found.lead')}</p>
     </Blank>
   );
@@ -67,6 +71,7 @@ function Fault() {
   return (
     <main role="alert">
       <Blank
+        wholePage
         title={t('error.crash_title')}
         actions={
           <Button look="primary" onClick={() => location.reload()}>

@@ -13,6 +13,10 @@ export class ApiError extends Error {
     this.name = 'ApiError';
   }
 
+  get isForbidden(): boolean {
+    return this.status === 403;
+  }
+
   get isOffline(): boolean {
     return this.status === 0 || this.status === 502 || this.status === 504;
   }

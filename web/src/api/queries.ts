@@ -28,7 +28,8 @@ export const queryClient = new QueryClient({
       refetchOnWindowFocus: false,
       staleTime: 30_000,
       retry: (count, error) =>
-        count < 3 && (!(error instanceof ApiError) || error.isOffline || error.status === 503),
+        count < 3 &&
+        (!(error instanceof ApiError) || error.isOffline || error.status === 503 || error.status === 429),
     },
   },
 });

@@ -168,7 +168,10 @@ export interface CallEvent {
   label: string;
   method?: string | null;
   status?: number | null;
+  /** The whole message, for roles that may see it. */
   text?: string | null;
+  /** What else a fact says. */
+  data?: Record<string, unknown> | null;
 }
 
 export interface Message {

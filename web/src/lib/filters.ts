@@ -30,7 +30,7 @@ export function filtersFromSearch(search: string): CallFilters {
   return {
     status: oneOf(STATUSES, params.get('status')),
     direction: oneOf(DIRECTIONS, params.get('direction')),
-    q: (params.get('q') ?? '').slice(0, 200),
+    q: (params.get('q') ?? '').slice(0, 100),
     from: day('from'),
     to: day('to'),
   };

@@ -26,7 +26,7 @@ import { between, clockDuration, dayHeading, latency, localDay } from '../lib/fo
 import { shortTarget } from '../lib/party';
 import { routes } from '../routes';
 import { type BadgeTone, Blank, Button, Failure, Loading, StatusBadge, Time, useWord } from '../ui/basics';
-import { useKeys, useLocale, useNow, useTitle } from '../ui/hooks';
+import { useKeys, useLocale, useMayAct, useNow, useTitle } from '../ui/hooks';
 import { EndCallDialog, StartCallDialog } from './dialogs';
 
 const isLive = (row: CallRow) => row.status !== 'ended';
@@ -37,6 +37,7 @@ export function CallsPage() {
   const filters = filtersFromSearch(useSearch());
   const calls = useCalls(filters);
   const rows = calls.data?.pages.flatMap((page) => page.items) ?? [];
+  const mayAct = useMayAct();
   const [starting, setStarting] = useState(false);
   const [ending, setEnding] = useState<CallRow | null>(null);
   const search = useRef<HTMLInputElement>(null);
@@ -48,7 +49,7 @@ export function CallsPage() {
     navigate(query ? `${routes.calls}?${query}` : routes.calls, { replace: true });
   };
   useKeys({
-    n: () => setStarting(true),
+    ...(mayAct ? { n: () => setStarting(true) } : {}),
     '/': () => search.current?.focus(),
   });
 
@@ -59,12 +60,14 @@ export function CallsPage() {
         <span className="muted" role="status">
           {calls.isSuccess && (live > 0 ? t('calls.live_count', { count: live }) : t('calls.no_live'))}
         </span>
-        <div className="end">
-          <Button look="primary" onClick={() => setStarting(true)}>
-            <Phone size={14} aria-hidden />
-            {t('calls.start')}
-          </Button>
-        </div>
+        {mayAct && (
+          <div className="end">
+            <Button look="primary" onClick={() => setStarting(true)}>
+              <Phone size={14} aria-hidden />
+              {t('calls.start')}
+            </Button>
+          </div>
+        )}
       </div>
       <FilterBar filters={filters} onChange={setFilters} search={search} />
       <section className="panel" aria-label={t('calls.list')}>
@@ -79,7 +82,7 @@ export function CallsPage() {
             onClear={() => setFilters(NO_FILTERS)}
           />
         ) : (
-          <CallTable rows={rows} onEnd={setEnding} />
+          <CallTable rows={rows} onEnd={mayAct ? setEnding : undefined} />
         )}
       </section>
       {calls.hasNextPage && (
@@ -89,7 +92,7 @@ export function CallsPage() {
           </Button>
         </div>
       )}
-      {rows.length > 0 && <p className="shortcuts muted small">{t('calls.shortcuts')}</p>}
+      {rows.length > 0 && mayAct && <p className="shortcuts muted small">{t('calls.shortcuts')}</p>}
       {starting && (
         <StartCallDialog
           onClose={(id) => {
@@ -213,7 +216,7 @@ function useGroups(rows: CallRow[]): Group[] {
   return groups;
 }
 
-function CallTable({ rows, onEnd }: { rows: CallRow[]; onEnd(row: CallRow): void }) {
+function CallTable({ rows, onEnd }: { rows: CallRow[]; onEnd?: (row: CallRow) => void }) {
   const { t } = useTranslation();
   const groups = useGroups(rows);
   const table = useRef<HTMLTableElement>(null);
@@ -267,7 +270,7 @@ function CallTable({ rows, onEnd }: { rows: CallRow[]; onEnd(row: CallRow): void
   );
 }
 
-function Row({ row, onEnd }: { row: CallRow; onEnd(row: CallRow): void }) {
+function Row({ row, onEnd }: { row: CallRow; onEnd?: (row: CallRow) => void }) {
   const { t } = useTranslation();
   const [, navigate] = useLocation();
   const locale = useLocale();
@@ -276,7 +279,7 @@ function Row({ row, onEnd }: { row: CallRow; onEnd(row: CallRow): void }) {
   const number = shortTarget(row.caller) || t('app.unknown');
   const live = isLive(row);
   const onKeyDown = (event: KeyboardEvent) => {
-    if (event.key === 'e' && live && !event.ctrlKey && !event.metaKey && !event.altKey) {
+    if (event.key === 'e' && live && onEnd && !event.ctrlKey && !event.metaKey && !event.altKey) {
       event.preventDefault();
       onEnd(row);
     }
@@ -339,7 +342,7 @@ function Row({ row, onEnd }: { row: CallRow; onEnd(row: CallRow): void }) {
         <Duration row={row} />
       </td>
       <td className="cell-actions">
-        {live && (
+        {live && onEnd && (
           <Button
             small
             icon
@@ -425,6 +428,7 @@ function ViolationMark({ row }: { row: CallRow }) {
 
 function NoCalls({ filtered, onStart, onClear }: { filtered: boolean; onStart(): void; onClear(): void }) {
   const { t } = useTranslation();
+  const mayAct = useMayAct();
   const extensions = useExtensions().data?.items ?? [];
   if (filtered) {
     return (
@@ -466,10 +470,12 @@ function NoCalls({ filtered, onStart, onClear }: { filtered: boolean; onStart():
                   })}
             </p>
           )}
-          <Button look="primary" onClick={onStart}>
-            <Phone size={14} aria-hidden />
-            {t('calls.start')}
-          </Button>
+          {mayAct && (
+            <Button look="primary" onClick={onStart}>
+              <Phone size={14} aria-hidden />
+              {t('calls.start')}
+            </Button>
+          )}
         </div>
       </div>
     </div>

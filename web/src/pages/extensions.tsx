@@ -7,7 +7,7 @@ import type { ExtensionRow } from '../api/types';
 import { between, spokenDuration } from '../lib/format';
 import { routes } from '../routes';
 import { Badge, Blank, Button, Failure, Loading } from '../ui/basics';
-import { useNow, useTitle } from '../ui/hooks';
+import { useMayAct, useNow, useTitle } from '../ui/hooks';
 import { StartCallDialog } from './dialogs';
 
 export function ExtensionsPage() {
@@ -71,6 +71,7 @@ export function ExtensionsPage() {
 function Row({ row, onCall }: { row: ExtensionRow; onCall(extension: string): void }) {
   const { t } = useTranslation();
   const now = useNow();
+  const mayAct = useMayAct();
   const expires = row.contacts.find((contact) => contact.expires_at)?.expires_at;
   return (
     <tr>
@@ -104,7 +105,7 @@ function Row({ row, onCall }: { row: ExtensionRow; onCall(extension: string): vo
       <td className="number">
         <Button
           small
-          disabled={!row.registered}
+          disabled={!row.registered || !mayAct}
           aria-label={t('extensions.call', { extension: row.extension })}
           onClick={() => onCall(row.extension)}
         >

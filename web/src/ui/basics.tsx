@@ -115,16 +115,19 @@ export function Note({ children }: { children: ReactNode }) {
 interface BlankProps {
   icon?: ReactNode;
   title: string;
+  /** The blank is all there is: its title is the page's heading. */
+  wholePage?: boolean;
   children?: ReactNode;
   actions?: ReactNode;
 }
 
 /** A place where content would be: says why there is none and what to do. */
-export function Blank({ icon, title, children, actions }: BlankProps) {
+export function Blank({ icon, title, wholePage, children, actions }: BlankProps) {
+  const Heading = wholePage ? 'h1' : 'h2';
   return (
     <div className="blank">
       {icon}
-      <h2>{title}</h2>
+      <Heading>{title}</Heading>
       {children}
       {actions && <div className="blank-actions">{actions}</div>}
     </div>

@@ -1,6 +1,6 @@
 import { useEffect, useSyncExternalStore } from 'react';
 import { useTranslation } from 'react-i18next';
-import { gatewayNow } from '../api/client';
+import { auth, gatewayNow } from '../api/client';
 import { formatLocale } from '../i18n';
 
 export function useLocale(): string {
@@ -59,4 +59,10 @@ export function useKeys(keys: Record<string, (event: KeyboardEvent) => void>): v
     addEventListener('keydown', onKey);
     return () => removeEventListener('keydown', onKey);
   });
+}
+
+/** Whether the signed-in role may start, end and transfer calls. The gateway decides; this hides what it would refuse. */
+export function useMayAct(): boolean {
+  const role = useSyncExternalStore(auth.subscribe, () => auth.get()?.role);
+  return role === 'operator' || role === 'admin';
 }

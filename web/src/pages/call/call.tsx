@@ -11,7 +11,7 @@ import { Moment, MomentContext } from '../../lib/moment';
 import { shortTarget } from '../../lib/party';
 import { routes } from '../../routes';
 import { Blank, Button, CopyText, Failure, Loading, StatusBadge, Time, useWord } from '../../ui/basics';
-import { useKeys, useLocale, useNow, useTitle } from '../../ui/hooks';
+import { useKeys, useLocale, useMayAct, useNow, useTitle } from '../../ui/hooks';
 import { DirectionMark } from '../calls';
 import { EndCallDialog, TransferDialog } from '../dialogs';
 import { LadderPanel } from './ladder';
@@ -41,7 +41,7 @@ export function CallPage({ id }: { id: string }) {
         </div>
       ) : query.error instanceof ApiError && query.error.status === 404 ? (
         <div className="panel">
-          <Blank title={t('call.not_found.title')}>
+          <Blank wholePage title={t('call.not_found.title')}>
             <p>{t('call.not_found.lead', { id })}</p>
           </Blank>
         </div>
@@ -88,9 +88,11 @@ function Head({ call }: { call: CallDetail }) {
   const live = call.status !== 'ended';
   const now = useNow(live);
   const [open, setOpen] = useState<'end' | 'transfer' | null>(null);
-  const canTransfer = live && call.status !== 'ringing';
+  const mayAct = useMayAct();
+  const canEnd = live && mayAct;
+  const canTransfer = canEnd && call.status !== 'ringing';
   useKeys({
-    ...(live ? { e: () => setOpen('end') } : {}),
+    ...(canEnd ? { e: () => setOpen('end') } : {}),
     ...(canTransfer ? { t: () => setOpen('transfer') } : {}),
   });
   return (
@@ -109,7 +111,7 @@ function Head({ call }: { call: CallDetail }) {
             </bdi>
           </>
         )}
-        {live && (
+        {canEnd && (
           <div className="end">
             {canTransfer && (
               <Button onClick={() => setOpen('transfer')}>
@@ -128,7 +130,7 @@ function Head({ call }: { call: CallDetail }) {
         {headline(call, { t, locale, language: i18n.language, exists: (key) => i18n.exists(key) })}
       </h1>
       <Facts call={call} now={now} />
-      {open === 'end' && live && <EndCallDialog call={call} onClose={() => setOpen(null)} />}
+      {open === 'end' && canEnd && <EndCallDialog call={call} onClose={() => setOpen(null)} />}
       {open === 'transfer' && canTransfer && <TransferDialog call={call} onClose={() => setOpen(null)} />}
     </header>
   );

@@ -2,7 +2,7 @@ import { ChevronDown, ChevronUp, X } from 'lucide-react';
 import { type KeyboardEvent, useContext, useEffect, useMemo, useRef, useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { useCallEvents } from '../../api/queries';
-import type { CallDetail } from '../../api/types';
+import type { CallDetail, CallEvent } from '../../api/types';
 import { delta, fullTime, spokenDuration, timeOfDay } from '../../lib/format';
 import {
   type Activity,
@@ -232,17 +232,12 @@ function Item({ row, columns, focusable, open, current, onOpen }: ItemProps) {
   const moment = useContext(MomentContext);
   const at = Date.parse(row.event.at);
   const time = timeOfDay(row.event.at, locale, true);
-  const spoken =
-    row.type === 'note'
-      ? t('ladder.note', { at: time, label })
-      : t('ladder.row', { at: time, label, from: name(columns[row.from]), to: name(columns[row.to]) });
   return (
     <li>
       <button
         type="button"
         className="ladder-row"
         tabIndex={focusable ? 0 : -1}
-        aria-label={spoken}
         aria-expanded={open}
         data-open={open || undefined}
         data-current={current || undefined}
@@ -267,7 +262,12 @@ function Item({ row, columns, focusable, open, current, onOpen }: ItemProps) {
               <span>{label}</span>
             </span>
           ) : (
-            <Arrow row={row} label={label} />
+            <>
+              <Arrow row={row} label={label} />
+              <span className="visually-hidden">
+                {t('ladder.direction', { from: name(columns[row.from]), to: name(columns[row.to]) })}
+              </span>
+            </>
           )}
         </span>
       </button>
@@ -365,9 +365,7 @@ function WirePanel({ row, columns, first, last, onClose, onStep }: WirePanelProp
           <CopyText text={event.text} shown={t('app.copy')} />
         </section>
       ) : (
-        <p className="wire-text muted">
-          {event.text ?? (event.kind === 'wire' ? t('ladder.no_text') : label)}
-        </p>
+        <FactText event={event} />
       )}
       {event.leg && (
         <div className="wire-foot">
@@ -375,5 +373,24 @@ function WirePanel({ row, columns, first, last, onClose, onStep }: WirePanelProp
         </div>
       )}
     </aside>
+  );
+}
+
+/** What a call event says, one line for each field. */
+function FactText({ event }: { event: CallEvent }) {
+  const { t } = useTranslation();
+  const fields = Object.entries(event.data ?? {});
+  if (event.kind === 'wire') return <p className="wire-text muted">{t('ladder.no_text')}</p>;
+  return (
+    <div className="wire-text" dir="ltr">
+      <p className="wire-start">{event.label}</p>
+      <dl className="wire-headers">
+        {fields.map(([name, value]) => (
+          <div key={name}>
+            <dt>{name}:</dt> <dd>{typeof value === 'string' ? value : JSON.stringify(value)}</dd>
+          </div>
+        ))}
+      </dl>
+    </div>
   );
 }

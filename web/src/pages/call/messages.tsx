@@ -1,5 +1,6 @@
 import type { UseQueryResult } from '@tanstack/react-query';
 import { useTranslation } from 'react-i18next';
+import { ApiError } from '../../api/client';
 import type { Message } from '../../api/types';
 import { Failure, Loading } from '../../ui/basics';
 import { MessageItem } from '../messages';
@@ -13,6 +14,8 @@ export function MessagesOfCall({ query }: { query: UseQueryResult<Message[]> }) 
       </div>
       {query.isPending ? (
         <Loading lines={2} />
+      ) : query.error instanceof ApiError && query.error.isForbidden ? (
+        <p className="panel-body muted">{t('messages.forbidden')}</p>
       ) : query.isError ? (
         <Failure error={query.error} retry={() => void query.refetch()} />
       ) : query.data.length === 0 ? (

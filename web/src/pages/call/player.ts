@@ -1,4 +1,5 @@
 import { createContext, useCallback, useEffect, useRef, useState } from 'react';
+import { ApiError } from '../../api/client';
 import { useRecording } from '../../api/queries';
 import type { CallDetail } from '../../api/types';
 import type { Moment } from '../../lib/moment';
@@ -10,7 +11,7 @@ export const SeekContext = createContext<((at: number) => void) | null>(null);
 export const SPEEDS = [1, 1.5, 2] as const;
 
 export interface Player {
-  state: 'none' | 'later' | 'loading' | 'failed' | 'ready';
+  state: 'none' | 'later' | 'loading' | 'failed' | 'forbidden' | 'ready';
   retry(): void;
   playing: boolean;
   speed: number;
@@ -40,6 +41,7 @@ export function usePlayer(call: CallDetail, moment: Moment): Player {
   const [durationMs, setDuration] = useState(recording?.duration_ms ?? 0);
   const startsAt = Date.parse(recording?.started_at ?? call.answered_at ?? call.started_at);
   const blob = query.data;
+  const refused = query.error instanceof ApiError && query.error.isForbidden;
 
   useEffect(() => {
     if (!blob) return;
@@ -113,7 +115,9 @@ export function usePlayer(call: CallDetail, moment: Moment): Player {
       : !ready
         ? 'later'
         : query.isError
-          ? 'failed'
+          ? refused
+            ? 'forbidden'
+            : 'failed'
           : url
             ? 'ready'
             : 'loading';

@@ -226,7 +226,7 @@ function PlayerControls({ call, player, axis }: { call: CallDetail; player: Play
   const { t } = useTranslation();
   const played = useMoment((moment) => moment.playedTo);
   const position = played === null ? 0 : Math.max(0, played - player.startsAt);
-  if (player.state === 'none' || player.state === 'later' || player.state === 'loading') {
+  if (player.state !== 'ready' && player.state !== 'failed') {
     return <span className="end muted small">{t(`audio.${player.state}`)}</span>;
   }
   if (player.state === 'failed') {

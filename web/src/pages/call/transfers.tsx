@@ -141,7 +141,7 @@ export function LegsPanel({ call }: { call: CallDetail }) {
       ) : (
         // A scrolling area is reached by the keyboard, too.
         // biome-ignore lint/a11y/noNoninteractiveTabindex: see above
-        <section className="table-scroll" tabIndex={0} aria-label={t('legs.title')}>
+        <section className="table-scroll" tabIndex={0} aria-label={t('legs.table')}>
           <table className="table">
             <thead>
               <tr>
