@@ -10,9 +10,12 @@
 
 pub mod audio;
 pub mod call;
+pub mod notices;
 pub mod phone;
+pub mod providers;
 pub mod tap;
 pub mod transcribe;
+pub mod virtual_time;
 
 use std::sync::OnceLock;
 
