@@ -484,6 +484,12 @@ impl Call {
         self.recording = Some(recording);
     }
 
+    pub(crate) fn stop_recording(&mut self, out: &mut Out) {
+        if let Some(recording) = self.recording.take() {
+            out.push(ActionKind::StopRecording { recording });
+        }
+    }
+
     fn answer_caller(&mut self, out: &mut Out) {
         let Some(leg) = self.caller_leg_mut() else {
             return;
@@ -943,24 +949,22 @@ impl Call {
     }
 
     fn restarted(&mut self, out: &mut Out) {
+        // What was begun before may not have left the machine: it is asked for again.
+        let now = out.now;
+        let unsettled: Vec<ActionKind> = self
+            .legs
+            .iter_mut()
+            .filter_map(|leg| leg.repeat_release(now))
+            .collect();
+        for action in unsettled {
+            out.push(action);
+        }
         self.cut_off(
             out,
             OutcomeCode::Restarted,
             "The program restarted",
             HangupCause::MediaLost,
         );
-        let now = out.now;
-        let actions: Vec<ActionKind> = self
-            .legs
-            .iter_mut()
-            .filter_map(|leg| leg.release_after_restart(now))
-            .collect();
-        for action in actions {
-            let repeated = out.kinds.contains(&action);
-            if !repeated {
-                out.push(action);
-            }
-        }
     }
 
     fn shutting_down(&mut self, out: &mut Out) {
@@ -1036,6 +1040,8 @@ impl Call {
         pending: TransferOutcome,
         cause: HangupCause,
     ) {
+        self.stop_voice(out);
+        self.ringback = false;
         let living: Vec<LegId> = self
             .legs
             .iter()
@@ -1045,11 +1051,7 @@ impl Call {
         for leg in living {
             self.release(out, &leg, cause);
         }
-        self.ringback = false;
-        self.stop_voice(out);
-        if let Some(recording) = self.recording.take() {
-            out.push(ActionKind::StopRecording { recording });
-        }
+        self.stop_recording(out);
         self.cancel_attempt(out);
         self.settle_transfer(out, pending);
         let code = match ending.code {

@@ -49,6 +49,8 @@ pub enum ClauseKey {
     Unreachable,
     /// The caller hung up while `target` rang, after `seconds`.
     GoneWhileRinging,
+    /// The call ended otherwise while `target` rang, after `seconds`.
+    EndedWhileRinging,
     /// `target` answered after `seconds`.
     Answered,
     /// Caller and human talked for `seconds`.
@@ -87,6 +89,8 @@ pub enum ClauseKey {
     EndedByErrors,
     /// Audio was lost.
     EndedByMediaLoss,
+    /// The program cut the call off after its work was done.
+    CutOff,
     /// The program restarted.
     EndedByRestart,
     /// The program was stopped.
@@ -170,7 +174,8 @@ impl Call {
         } else if transfer.attempts.is_empty() {
             clauses.push(clause(ClauseKey::NoTarget));
         }
-        clauses.extend(transfer.attempts.iter().filter_map(attempt_clause));
+        let gone = transfer.outcome == Some(TransferOutcome::CallerGone);
+        clauses.extend(transfer.attempts.iter().map(|a| attempt_clause(a, gone)));
         let notices: Vec<&Notice> = self
             .notices
             .iter()
@@ -239,7 +244,7 @@ fn request_clause(view: &CallView, transfer: &Transfer) -> Clause {
     .arg("seconds", seconds)
 }
 
-fn attempt_clause(attempt: &Attempt) -> Option<Clause> {
+fn attempt_clause(attempt: &Attempt, caller_gone: bool) -> Clause {
     let seconds = whole_seconds(
         attempt.started_at,
         attempt.ended_at.unwrap_or(attempt.started_at),
@@ -253,13 +258,12 @@ fn attempt_clause(attempt: &Attempt) -> Option<Clause> {
             ClauseKey::Refused
         }
         Some(AttemptResult::Failed) => ClauseKey::Unreachable,
-        Some(AttemptResult::Canceled) => ClauseKey::GoneWhileRinging,
+        Some(AttemptResult::Canceled) if caller_gone => ClauseKey::GoneWhileRinging,
+        Some(AttemptResult::Canceled) => ClauseKey::EndedWhileRinging,
     };
-    Some(
-        clause(key)
-            .arg("target", &attempt.target)
-            .arg("seconds", seconds),
-    )
+    clause(key)
+        .arg("target", &attempt.target)
+        .arg("seconds", seconds)
 }
 
 fn message_clauses(notice: &Notice) -> Vec<Clause> {
@@ -379,6 +383,9 @@ fn end_key(code: OutcomeCode, by: EndedBy) -> ClauseKey {
         OutcomeCode::MediaLost => ClauseKey::EndedByMediaLoss,
         OutcomeCode::Restarted => ClauseKey::EndedByRestart,
         OutcomeCode::Shutdown => ClauseKey::EndedByShutdown,
+        OutcomeCode::MessageTaken | OutcomeCode::StaffNotified if by == EndedBy::System => {
+            ClauseKey::CutOff
+        }
         OutcomeCode::Completed
         | OutcomeCode::CallerHungUp
         | OutcomeCode::Transferred
@@ -450,6 +457,9 @@ impl Clause {
             ClauseKey::Refused => format!("{target} declined"),
             ClauseKey::Unreachable => format!("{target} could not be reached"),
             ClauseKey::GoneWhileRinging => {
+                format!("hung up while {target} rang, after {time}")
+            }
+            ClauseKey::EndedWhileRinging => {
                 format!("the call ended while {target} rang, after {time}")
             }
             ClauseKey::Answered => format!("{target} answered after {time}"),
@@ -475,6 +485,7 @@ impl Clause {
             ClauseKey::EndedByLimit => "ended by a limit".to_owned(),
             ClauseKey::EndedByErrors => "ended because a provider kept failing".to_owned(),
             ClauseKey::EndedByMediaLoss => "ended because audio was lost".to_owned(),
+            ClauseKey::CutOff => "then cut off by the program".to_owned(),
             ClauseKey::EndedByRestart => "cut off by a restart of the program".to_owned(),
             ClauseKey::EndedByShutdown => "cut off because the program was stopped".to_owned(),
             ClauseKey::EndedByFailure => "the call failed".to_owned(),
@@ -504,6 +515,9 @@ impl Clause {
             ClauseKey::Refused => format!("{target} lehnte ab"),
             ClauseKey::Unreachable => format!("{target} war nicht erreichbar"),
             ClauseKey::GoneWhileRinging => {
+                format!("legte nach {time} auf, während es bei {target} klingelte")
+            }
+            ClauseKey::EndedWhileRinging => {
                 format!("der Anruf endete nach {time}, während es bei {target} klingelte")
             }
             ClauseKey::Answered => format!("{target} nahm nach {time} ab"),
@@ -538,6 +552,7 @@ impl Clause {
             ClauseKey::EndedByLimit => "durch eine Begrenzung beendet".to_owned(),
             ClauseKey::EndedByErrors => "beendet, weil ein Dienst immer wieder ausfiel".to_owned(),
             ClauseKey::EndedByMediaLoss => "beendet, weil der Ton verloren ging".to_owned(),
+            ClauseKey::CutOff => "danach vom Programm abgebrochen".to_owned(),
             ClauseKey::EndedByRestart => {
                 "durch einen Neustart des Programms abgebrochen".to_owned()
             }

@@ -238,30 +238,25 @@ impl Leg {
         Some(action)
     }
 
-    /// The process came back: what still has to be undone on the wire. What was begun before is
-    /// asked for again, because nobody knows whether it left.
-    pub(crate) fn release_after_restart(&mut self, now: Timestamp) -> Option<ActionKind> {
+    /// The process came back: the end that was begun before has to be begun again, because nobody
+    /// knows whether it left the machine.
+    pub(crate) fn repeat_release(&mut self, now: Timestamp) -> Option<ActionKind> {
         let leg = self.id.clone();
-        let cause = HangupCause::MediaLost;
-        match self.state {
+        let action = match self.state {
+            LegState::Canceling => ActionKind::Cancel { leg },
+            LegState::Ending => ActionKind::Hangup {
+                leg,
+                cause: self.cause.unwrap_or(HangupCause::Normal),
+            },
             LegState::Offered
             | LegState::Answering
             | LegState::Dialing
             | LegState::Ringing
-            | LegState::Answered => self.release(now, cause),
-            LegState::Canceling => {
-                self.settle_by = Some(now + SETTLE);
-                Some(ActionKind::Cancel { leg })
-            }
-            LegState::Ending => {
-                self.settle_by = Some(now + SETTLE);
-                Some(ActionKind::Hangup {
-                    leg,
-                    cause: self.cause.unwrap_or(cause),
-                })
-            }
-            LegState::Ended => None,
-        }
+            | LegState::Answered
+            | LegState::Ended => return None,
+        };
+        self.settle_by = Some(now + SETTLE);
+        Some(action)
     }
 }
 
@@ -327,16 +322,17 @@ mod tests {
     #[test]
     fn a_restart_repeats_what_may_not_have_left() {
         let mut leg = dialed();
+        assert_eq!(leg.repeat_release(at(0)), None);
         leg.release(at(1), HangupCause::Canceled);
         assert!(matches!(
-            leg.release_after_restart(at(2)),
+            leg.repeat_release(at(2)),
             Some(ActionKind::Cancel { .. })
         ));
         let mut leg = dialed();
         leg.answered(at(1));
         leg.release(at(2), HangupCause::Normal);
         assert!(matches!(
-            leg.release_after_restart(at(3)),
+            leg.repeat_release(at(3)),
             Some(ActionKind::Hangup { .. })
         ));
     }

@@ -187,6 +187,26 @@ impl Transfer {
     }
 }
 
+impl Transfer {
+    /// For the detail of the call's outcome.
+    pub fn summary_of_failure(&self) -> String {
+        let message = match self.outcome {
+            Some(TransferOutcome::MessageTaken) => "; the caller left a message",
+            Some(TransferOutcome::Notified) => "; the staff were notified",
+            Some(
+                TransferOutcome::Bridged
+                | TransferOutcome::ReturnedToAssistant
+                | TransferOutcome::CallbackScheduled
+                | TransferOutcome::Declined
+                | TransferOutcome::CallerGone
+                | TransferOutcome::Failed,
+            )
+            | None => "",
+        };
+        format!("No human was reached ({}){message}.", self.failure_note())
+    }
+}
+
 impl Attempt {
     fn text(&self) -> Option<TextKey> {
         match self.result? {

@@ -22,6 +22,11 @@ use crate::transfer::{Attempt, AttemptResult, Requester, Transfer, TransferOutco
 /// a slow provider.
 const MESSAGE_TEXT_GUARD: Duration = Duration::from_secs(45);
 
+/// What a model or a receiver says is data of any length: names, reasons and errors are cut here,
+const MAX_NAME_CHARS: usize = 200;
+/// and summaries and messages here (two minutes of fast speech have about 2,500 characters).
+const MAX_TEXT_CHARS: usize = 4000;
+
 /// Where a running transfer stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -113,9 +118,9 @@ impl Call {
             id,
             by: Requester::Assistant,
             target,
-            department,
-            reason,
-            summary,
+            department: department.map(|name| clip(name, MAX_NAME_CHARS)),
+            reason: clip(reason, MAX_NAME_CHARS),
+            summary: clip(summary, MAX_TEXT_CHARS),
         };
         match self.phase {
             Phase::Assistant if self.seen(&request.id) => {
@@ -165,7 +170,7 @@ impl Call {
             id,
             by: Requester::Operator,
             target,
-            department,
+            department: department.map(|name| clip(name, MAX_NAME_CHARS)),
             reason: "operator".to_owned(),
             summary: String::new(),
         };
@@ -467,7 +472,7 @@ impl Call {
                 let ending = Ending {
                     by: EndedBy::Assistant,
                     code: Code::Result(OutcomeCode::TransferFailed),
-                    detail: format!("No human was reached ({}).", self.current().failure_note()),
+                    detail: self.current().summary_of_failure(),
                 };
                 self.farewell(out, &told, ending);
             }
@@ -556,6 +561,7 @@ impl Call {
             self.message_abandoned(out);
             return;
         }
+        let text = clip(text, MAX_TEXT_CHARS);
         match &self.phase {
             Phase::Transferring(step) if step.is_taking_message() => {
                 self.keep_message(out, true, text, duration_ms, recorded);
@@ -672,7 +678,7 @@ impl Call {
 
     /// Words may have been recorded that nobody made out: a human has to listen.
     pub(crate) fn owe_unread_message(&mut self, out: &mut Out) {
-        let recorded = self.recording.is_some();
+        let recorded = self.counters.recording > 0;
         let template = NoticeTemplate::MessageUnread;
         let transfer = Some(self.current().id.clone());
         self.owe_notice(out, transfer, template, String::new(), 0, recorded);
@@ -832,6 +838,7 @@ impl Call {
             return;
         };
         let first = notice.state == NoticeState::Owed;
+        let error = clip(error, MAX_NAME_CHARS);
         match notice.state {
             // What was accepted stays accepted, whatever a doubled delivery says.
             NoticeState::Accepted { .. } => return,
@@ -918,6 +925,7 @@ impl Call {
             Step::TakingMessage { .. } => {
                 // What was said so far still counts: wait for its text before closing the call.
                 out.push(ActionKind::FinishMessage);
+                self.stop_recording(out);
                 self.phase = Phase::AwaitingMessage {
                     until: out.now + MESSAGE_TEXT_GUARD,
                 };
@@ -985,6 +993,13 @@ fn ignore(out: &mut Out, request: RequestId, detail: &str) {
         request,
         detail: detail.to_owned(),
     });
+}
+
+fn clip(text: String, chars: usize) -> String {
+    match text.char_indices().nth(chars) {
+        Some((end, _)) => text[..end].to_owned(),
+        None => text,
+    }
 }
 
 /// A target as speech synthesis should read it: digits one by one.
