@@ -251,7 +251,10 @@ async function answer(request, response, url) {
 
   if (path === '/api/events') {
     response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' });
-    response.write(': hello\n\n');
+    // Nothing is kept here: whoever comes back is told to read everything again.
+    response.write(
+      `id: fixture-0\nevent: ${request.headers['last-event-id'] ? 'reset' : 'hello'}\ndata: {}\n\n`,
+    );
     streams.add(response);
     const beat = setInterval(() => response.write(': beat\n\n'), 10_000);
     request.on('close', () => {

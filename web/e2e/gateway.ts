@@ -22,7 +22,7 @@ async function request<T>(path: string, init: RequestInit = {}): Promise<T> {
   return (await response.json()) as T;
 }
 
-async function api<T>(path: string, init: RequestInit = {}): Promise<T> {
+export async function api<T>(path: string, init: RequestInit = {}): Promise<T> {
   if (!token) {
     const body = JSON.stringify({ username: USERNAME, password: PASSWORD });
     const answer = await request<{ access_token: string }>('/api/auth/token', { method: 'POST', body });

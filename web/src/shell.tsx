@@ -34,13 +34,7 @@ export function Shell({ children }: { children: ReactNode }) {
 }
 
 function useLiveLink(): LiveLink {
-  const link = useMemo(
-    () =>
-      new LiveLink(applyServerEvent, (again) => {
-        if (again) refreshAll();
-      }),
-    [],
-  );
+  const link = useMemo(() => new LiveLink(applyServerEvent, refreshAll), []);
   useEffect(() => {
     link.start();
     return () => link.stop();

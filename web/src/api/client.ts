@@ -123,6 +123,7 @@ interface RequestOptions {
   json?: unknown;
   signal?: AbortSignal;
   accept?: string;
+  headers?: Record<string, string>;
 }
 
 /** How far the gateway's clock is ahead of this machine's, in milliseconds. */
@@ -138,7 +139,10 @@ function noteClock(response: Response): void {
 }
 
 async function plain(path: string, options: RequestOptions, token?: string): Promise<Response> {
-  const headers: Record<string, string> = { accept: options.accept ?? 'application/json' };
+  const headers: Record<string, string> = {
+    accept: options.accept ?? 'application/json',
+    ...options.headers,
+  };
   if (token) headers.authorization = `Bearer ${token}`;
   if (options.json !== undefined) headers['content-type'] = 'application/json';
   let response: Response;

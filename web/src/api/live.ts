@@ -10,9 +10,13 @@ export type LinkState =
 /** A stream that says nothing for this long is taken for dead; the gateway sends comments in between. */
 const SILENCE_MS = 45_000;
 
+/** A stream that lasted this long has worked: its end is not counted as a failure. */
+const WORKED_MS = 5000;
+
 /**
- * Keeps one stream of `GET /api/events` open until stopped. `onLive` runs after each successful
- * connection: what happened in between was missed and must be read again.
+ * Keeps one stream of `GET /api/events` open until stopped. After a break the stream goes on where it was,
+ * or says `reset`: then, and when it had not said anything yet, `onMissed` asks for everything to be read
+ * again. The gateway ends a stream with its access token; that is no break anybody should see.
  */
 export class LiveLink {
   private current: LinkState = { state: 'connecting' };
@@ -20,10 +24,11 @@ export class LiveLink {
   private stopped = false;
   private abort: AbortController | null = null;
   private wake: (() => void) | null = null;
+  private lastId: string | undefined;
 
   constructor(
     private readonly onEvent: (event: ServerEvent) => void,
-    private readonly onLive: (again: boolean) => void,
+    private readonly onMissed: () => void,
   ) {}
 
   get = (): LinkState => this.current;
@@ -53,22 +58,20 @@ export class LiveLink {
   }
 
   private async run(): Promise<void> {
-    let attempt = 0;
-    let everLive = false;
+    let failures = 0;
     let since = Date.now();
     while (!this.stopped) {
       const began = Date.now();
-      const lived = await this.connectOnce(() => {
-        attempt = 0;
-        this.set({ state: 'live' });
-        this.onLive(everLive);
-        everLive = true;
-      });
+      const end = await this.connectOnce();
       if (this.stopped) return;
-      if (lived) since = Date.now();
-      attempt += 1;
-      // A server that closes an orderly stream at once must not be called in a tight loop either.
-      const wait = backoff(lived && Date.now() - began > 5000 ? 1 : attempt + (lived ? 1 : 0));
+      if (end !== 'never opened') since = Date.now();
+      const worked = end !== 'never opened' && Date.now() - began >= WORKED_MS;
+      if (worked && end === 'closed') {
+        failures = 0;
+        continue;
+      }
+      failures = worked ? 1 : failures + 1;
+      const wait = backoff(failures);
       this.set({ state: 'offline', since, retryAt: Date.now() + wait });
       await this.sleep(wait);
     }
@@ -88,8 +91,7 @@ export class LiveLink {
     });
   }
 
-  /** True if the stream had been open. */
-  private async connectOnce(onOpen: () => void): Promise<boolean> {
+  private async connectOnce(): Promise<'never opened' | 'closed' | 'broken'> {
     const abort = new AbortController();
     this.abort = abort;
     let opened = false;
@@ -103,23 +105,32 @@ export class LiveLink {
       const response = await authorized('/api/events', {
         signal: abort.signal,
         accept: 'text/event-stream',
+        headers: this.lastId ? { 'last-event-id': this.lastId } : {},
       });
       if (!response.ok || !response.body) throw await errorFrom(response);
       opened = true;
-      onOpen();
+      const isFirst = this.current.state === 'connecting';
+      this.set({ state: 'live' });
+      if (!isFirst && !this.lastId) this.onMissed();
       const parser = new EventParser();
       const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
       for (;;) {
         const { done, value } = await reader.read();
-        if (done) return opened;
+        if (done) return 'closed';
         alive();
-        for (const event of parser.push(value)) this.onEvent(event);
+        for (const event of parser.push(value)) this.take(event);
       }
     } catch {
-      return opened;
+      return opened ? 'broken' : 'never opened';
     } finally {
       clearTimeout(watchdog);
       abort.abort();
     }
+  }
+
+  private take(event: ServerEvent): void {
+    this.lastId = event.id ?? this.lastId;
+    if (event.event === 'reset') this.onMissed();
+    else this.onEvent(event);
   }
 }
