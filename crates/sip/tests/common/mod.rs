@@ -360,3 +360,131 @@ impl Peer {
         text
     }
 }
+
+/// Value of an Authorization header that answers the challenge of `response`.
+pub fn authorization(
+    response: &Message,
+    user: &str,
+    password: &str,
+    method: &str,
+    uri: &str,
+    nc: u32,
+) -> String {
+    use switchhook_sip::digest::{Challenge, DigestInput, digest_response, ha1};
+    let challenge = Challenge::parse(response.header("WWW-Authenticate")).unwrap();
+    let nc = format!("{nc:08x}");
+    let digest = digest_response(DigestInput {
+        ha1: &ha1(user, &challenge.realm, password),
+        method,
+        uri,
+        nonce: &challenge.nonce,
+        counted: Some((&nc, "abc")),
+    });
+    format!(
+        "Authorization: Digest username=\"{user}\", realm=\"{}\", nonce=\"{}\", uri=\"{uri}\", \
+         response=\"{digest}\", algorithm=MD5, qop=auth, nc={nc}, cnonce=\"abc\"\r\n",
+        challenge.realm, challenge.nonce
+    )
+}
+
+impl Peer {
+    /// A REGISTER with these further header lines.
+    pub fn compose_register(
+        &self,
+        extension: &str,
+        cseq: u32,
+        contact: &str,
+        more: &str,
+    ) -> String {
+        let uri = format!("sip:{}", self.to);
+        self.compose("REGISTER", &uri, cseq, "", more, "")
+            .replace(
+                &format!("Contact: <sip:caller@{}>\r\n", self.addr()),
+                contact,
+            )
+            .replace(
+                &format!("To: <{uri}@{}>", self.to),
+                &format!("To: <sip:{extension}@{}>", self.to),
+            )
+    }
+
+    /// Registers `extension` at this peer's address; gives the 200.
+    pub async fn register(&self, extension: &str, expires: u32) -> Message {
+        let contact = format!(
+            "Contact: <sip:{extension}@{}>;expires={expires}\r\n",
+            self.addr()
+        );
+        let cseq = 100 + unique() * 2;
+        self.send(&self.compose_register(extension, cseq, &contact, ""))
+            .await;
+        let challenge = self.response("REGISTER", 401).await;
+        let uri = format!("sip:{}", self.to);
+        let password = format!("demo-{extension}");
+        let auth = authorization(&challenge, extension, &password, "REGISTER", &uri, 1);
+        self.send(&self.compose_register(extension, cseq + 1, &contact, &auth))
+            .await;
+        self.response("REGISTER", 200).await
+    }
+}
+
+/// A TCP peer, either end of the connection.
+pub struct Stream {
+    pub stream: tokio::net::TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Stream {
+    pub async fn connect(to: SocketAddr) -> Self {
+        Self::new(tokio::net::TcpStream::connect(to).await.unwrap())
+    }
+
+    pub fn new(stream: tokio::net::TcpStream) -> Self {
+        Self {
+            stream,
+            buffer: Vec::new(),
+        }
+    }
+
+    pub async fn send(&mut self, text: &str) {
+        use tokio::io::AsyncWriteExt as _;
+        self.stream.write_all(text.as_bytes()).await.unwrap();
+    }
+
+    /// The next message; `None` when the connection was closed.
+    pub async fn recv(&mut self) -> Option<Message> {
+        use tokio::io::AsyncReadExt as _;
+        let from = self.stream.peer_addr().ok()?;
+        loop {
+            let text = String::from_utf8_lossy(&self.buffer).into_owned();
+            if let Some(end) = text.find("\r\n\r\n") {
+                let message = Message {
+                    text: text.clone(),
+                    from,
+                };
+                let length: usize = message.header("Content-Length").parse().unwrap();
+                let total = end + 4 + length;
+                if self.buffer.len() >= total {
+                    self.buffer.drain(..total);
+                    let text = text[..total].to_owned();
+                    return Some(Message { text, from });
+                }
+            }
+            let read = self.stream.read_buf(&mut self.buffer);
+            let read = tokio::time::timeout(DEADLINE, read)
+                .await
+                .expect("a message in time");
+            if read.unwrap_or(0) == 0 {
+                return None;
+            }
+        }
+    }
+
+    pub async fn expect(&mut self, fits: impl Fn(&Message) -> bool) -> Message {
+        loop {
+            let message = self.recv().await.expect("the connection stays");
+            if fits(&message) {
+                return message;
+            }
+        }
+    }
+}
