@@ -9,6 +9,7 @@ use switchhook_e2e::gateway::Gateway;
 use switchhook_e2e::phrases::Phrase;
 use switchhook_lab::audio::speech::{self, Sound};
 use switchhook_lab::audio::{Audio, wav};
+use switchhook_lab::notices::{Delivery, NoticeReceiver};
 use switchhook_lab::phone::{Phone, PhoneCall, PhoneConfig, PhoneEvent};
 use switchhook_lab::tap::SipTap;
 
@@ -56,6 +57,23 @@ pub async fn say_and_listen(call: &PhoneCall, audio: Audio) -> Audio {
         .await
         .unwrap();
     heard.audio.window(from, heard.audio.duration_ms())
+}
+
+/// The secret notices are signed with.
+pub const NOTICE_SECRET: &str = "whsec_c3dpdGNoaG9vay1lbmQtdG8tZW5kLXRlc3Qtc2VjcmV0";
+
+/// A receiver of notices that checks their signatures.
+pub async fn notice_receiver() -> NoticeReceiver {
+    NoticeReceiver::start(Some(NOTICE_SECRET)).await.unwrap()
+}
+
+/// Waits until this many deliveries were accepted.
+pub async fn wait_accepted(receiver: &NoticeReceiver, count: usize, within: Duration) {
+    let accepted = |d: &&Delivery| d.status.is_some_and(|s| (200..300).contains(&s));
+    receiver
+        .wait_until(within, |all| all.iter().filter(accepted).count() >= count)
+        .await
+        .unwrap();
 }
 
 /// The message a caller leaves, in a voice of its own.

@@ -7,8 +7,11 @@
 
 mod answered;
 mod bad_input;
+mod brain;
 mod caller_gone;
 mod common;
 mod harness;
+mod killed;
+mod nobody_there;
 mod operator;
 mod voices;

@@ -9,7 +9,7 @@ use switchhook_e2e::gateway::{Gateway, GatewaySettings};
 use switchhook_e2e::sipp::Sipp;
 use switchhook_e2e::{audio, speech};
 use switchhook_lab::audio::Audio;
-use switchhook_lab::notices::NoticeReceiver;
+use switchhook_lab::notices::{Answer, NoticeReceiver, Signature};
 use switchhook_lab::phone::{OnCall, Phone, PhoneConfig};
 
 use crate::common::*;
@@ -28,28 +28,55 @@ async fn asks_and_leaves_a_message(gateway: &Gateway) -> (Value, Audio) {
 
 fn assert_message_taken(record: &Value, result: &str) {
     assert_eq!(only_attempt(record)["result"], result, "{}", pretty(record));
-    assert_eq!(only_transfer(record)["outcome"], "message_taken", "{}", pretty(record));
-    assert_eq!(record["outcome"]["code"], "message_taken", "{}", pretty(record));
+    assert_eq!(
+        only_transfer(record)["outcome"],
+        "message_taken",
+        "{}",
+        pretty(record)
+    );
+    assert_eq!(
+        record["outcome"]["code"],
+        "message_taken",
+        "{}",
+        pretty(record)
+    );
 }
 
 /// The receiver got the message once, with the caller's words, and the API shows it as delivered.
 async fn assert_told_once(gateway: &Gateway, receiver: &NoticeReceiver, record: &Value) {
-    let id = only_transfer(record)["notices"][0].as_str().unwrap_or_default().to_owned();
+    let id = only_transfer(record)["notices"][0]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
     let api = gateway.api().await;
     let deadline = tokio::time::Instant::now() + SOON;
     loop {
         let messages = api.messages().await;
-        let state = messages.iter().find(|m| m["id"] == id).map(|m| m["state"].clone());
-        if state.as_ref().is_some_and(|s| s == "delivered" || s == "accepted") {
+        let state = messages
+            .iter()
+            .find(|m| m["id"] == id)
+            .map(|m| m["state"].clone());
+        if state
+            .as_ref()
+            .is_some_and(|s| s == "delivered" || s == "accepted")
+        {
             break;
         }
-        assert!(tokio::time::Instant::now() < deadline, "message {id} is {state:?}");
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "message {id} is {state:?}"
+        );
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    let received = receiver.accepted();
-    assert_eq!(received.len(), 1, "{received:?}");
-    let body = received[0].body.to_string().to_lowercase();
-    assert!(body.contains("invoice"), "the caller's words are missing: {body}");
+    assert_eq!(receiver.accepted(), [id.as_str()]);
+    let deliveries = receiver.deliveries();
+    let delivery = deliveries.last().expect("one was accepted");
+    assert_eq!(delivery.signature, Signature::Valid);
+    let body = delivery.body.to_string().to_lowercase();
+    assert!(
+        body.contains("invoice"),
+        "the caller's words are missing: {body}"
+    );
 }
 
 /// Both by the call's own record and by what the caller's phone recorded.
@@ -68,10 +95,10 @@ async fn assert_caller_was_told(record: &Value, heard: &Audio, yes: &[&str], no:
 
 #[tokio::test]
 async fn nobody_answers() {
-    let receiver = NoticeReceiver::start().await;
+    let receiver = notice_receiver().await;
     let gateway = GatewaySettings::demo()
         .ring_timeout_s(RING_TIMEOUT_S)
-        .notices(&receiver.url(), receiver.secret())
+        .notices(&receiver.url(), NOTICE_SECRET)
         .start()
         .await;
     let human = HumanPhone::ringing(&gateway).await;
@@ -80,7 +107,11 @@ async fn nobody_answers() {
     assert_caller_was_told(
         &record,
         &heard,
-        &["nobody answered", "i saved your message", "informed the team"],
+        &[
+            "nobody answered",
+            "i saved your message",
+            "informed the team",
+        ],
         &["could not reach"],
     )
     .await;
@@ -89,31 +120,51 @@ async fn nobody_answers() {
     let cancels = human.tap.requests_to_phone("CANCEL");
     let invites = human.tap.requests_to_phone("INVITE");
     assert_eq!(cancels.len(), 1, "{}", human.tap.ladder());
-    assert_eq!(cancels[0].message.branch(), invites[0].message.branch(), "RFC 3261 §9.1");
+    assert_eq!(
+        cancels[0].message.branch(),
+        invites[0].message.branch(),
+        "RFC 3261 §9.1"
+    );
     // Not before the timeout; how long after depends on the machine.
     let rang = cancels[0].at - invites[0].at;
-    assert!(rang >= Duration::from_millis(u64::from(RING_TIMEOUT_S) * 1000 - 100), "{rang:?}");
+    assert!(
+        rang >= Duration::from_millis(u64::from(RING_TIMEOUT_S) * 1000 - 100),
+        "{rang:?}"
+    );
     human.baresip.wait_event("CALL_CLOSED", 1, SOON).await;
 }
 
 /// The human's number is behind a trunk, and SIPp plays the carrier.
 async fn carrier_answers(scenario: &str, result: &str, status: u16, words: &str) {
-    let receiver = NoticeReceiver::start().await;
+    let receiver = notice_receiver().await;
     let mut carrier = Sipp::called(scenario, 1).await;
     let gateway = GatewaySettings::demo()
         .ring_timeout_s(RING_TIMEOUT_S)
-        .notices(&receiver.url(), receiver.secret())
-        .env("SWITCHHOOK_TRUNK_TERMINATION", format!("127.0.0.1:{}", carrier.port()))
+        .notices(&receiver.url(), NOTICE_SECRET)
+        .env(
+            "SWITCHHOOK_TRUNK_TERMINATION",
+            format!("127.0.0.1:{}", carrier.port()),
+        )
         .env("SWITCHHOOK_TRANSFER_TARGETS", "+493012345678")
         .start()
         .await;
     let (record, heard) = asks_and_leaves_a_message(&gateway).await;
     assert_message_taken(&record, result);
     if status != 0 {
-        assert_eq!(only_attempt(&record)["sip_status"], status, "{}", pretty(&record));
+        assert_eq!(
+            only_attempt(&record)["sip_status"],
+            status,
+            "{}",
+            pretty(&record)
+        );
     }
-    assert_caller_was_told(&record, &heard, &[words, "informed the team"], &["could not reach"])
-        .await;
+    assert_caller_was_told(
+        &record,
+        &heard,
+        &[words, "informed the team"],
+        &["could not reach"],
+    )
+    .await;
     assert_told_once(&gateway, &receiver, &record).await;
     carrier.succeed(SOON).await;
     let messages = carrier.messages();
@@ -127,42 +178,68 @@ async fn the_line_is_busy() {
 
 #[tokio::test]
 async fn the_human_declines() {
-    carrier_answers("called-decline-603.xml", "failed", 603, "nobody can take your call").await;
+    carrier_answers(
+        "called-decline-603.xml",
+        "failed",
+        603,
+        "nobody can take your call",
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn a_number_behind_a_trunk_does_not_answer() {
-    carrier_answers("called-rings-until-cancelled.xml", "no_answer", 0, "nobody answered").await;
+    carrier_answers(
+        "called-rings-until-cancelled.xml",
+        "no_answer",
+        0,
+        "nobody answered",
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn nobody_is_registered() {
-    let gateway = GatewaySettings::demo().ring_timeout_s(RING_TIMEOUT_S).start().await;
+    let gateway = GatewaySettings::demo()
+        .ring_timeout_s(RING_TIMEOUT_S)
+        .start()
+        .await;
     let (record, heard) = asks_and_leaves_a_message(&gateway).await;
     let told = told(&record);
-    assert_eq!(record["outcome"]["code"], "message_taken", "{}", pretty(&record));
+    assert_eq!(
+        record["outcome"]["code"],
+        "message_taken",
+        "{}",
+        pretty(&record)
+    );
     assert!(told.contains("could not reach anyone"), "{told}");
     assert!(speech::text_of(&heard, "en").await.contains("saved"));
     // Without a receiver the built-in inbox takes the notice.
     let messages = gateway.api().await.messages().await;
     assert_eq!(messages.len(), 1, "{messages:?}");
-    assert!(messages[0].to_string().to_lowercase().contains("invoice"), "{messages:?}");
+    assert!(
+        messages[0].to_string().to_lowercase().contains("invoice"),
+        "{messages:?}"
+    );
 }
 
 /// The receiver is broken: nobody was informed, and the caller is told so.
 #[tokio::test]
 async fn a_broken_receiver_is_not_called_the_team_being_informed() {
-    let receiver = NoticeReceiver::start().await;
-    receiver.set_status(500);
+    let receiver = notice_receiver().await;
+    receiver.otherwise(Answer::Status(500));
     let gateway = GatewaySettings::demo()
         .ring_timeout_s(RING_TIMEOUT_S)
-        .notices(&receiver.url(), receiver.secret())
+        .notices(&receiver.url(), NOTICE_SECRET)
         .start()
         .await;
     let config = PhoneConfig::new("2001")
         .server(gateway.sip())
         .password("demo-2001")
-        .on_call(OnCall::RejectAfter { status: 486, after: Duration::from_millis(500) });
+        .on_call(OnCall::RejectAfter {
+            status: 486,
+            after: Duration::from_millis(500),
+        });
     let human = Phone::start(config).await.unwrap();
     human.register().await.unwrap();
     let (record, heard) = asks_and_leaves_a_message(&gateway).await;
@@ -176,9 +253,9 @@ async fn a_broken_receiver_is_not_called_the_team_being_informed() {
     .await;
     assert_eq!(human.invites().len(), 1);
     assert!(receiver.accepted().is_empty());
-    assert!(!receiver.received().is_empty());
+    assert!(!receiver.deliveries().is_empty());
     // The message is still owed: when the receiver works again it arrives, once.
-    receiver.set_status(200);
-    receiver.wait_accepted(1, Duration::from_secs(120)).await;
+    receiver.otherwise(Answer::Status(200));
+    wait_accepted(&receiver, 1, Duration::from_secs(120)).await;
     assert_told_once(&gateway, &receiver, &record).await;
 }
