@@ -95,7 +95,7 @@ function Row({ row, onCall }: { row: ExtensionRow; onCall(extension: string): vo
           <span className="muted small">{t('extensions.cure')}</span>
         )}
       </td>
-      <td className="number muted">
+      <td className="cell-expires number muted">
         {row.registered &&
           expires &&
           t('extensions.expires_in', {

@@ -286,7 +286,9 @@ function Arrow({ row, label }: { row: LadderRow; label: string }) {
       data-direction={forward ? 'forward' : 'back'}
       style={{ insetInlineStart: centre(first), width: `calc(${span} * 100% / var(--columns))` }}
     >
-      <span dir="auto">{label}</span>
+      <span dir="auto" title={label}>
+        {label}
+      </span>
     </span>
   );
 }

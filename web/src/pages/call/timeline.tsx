@@ -98,11 +98,14 @@ function AxisTicks({ axis }: { axis: Scale }) {
   const length = axis.end - axis.start;
   return (
     <div className="track track-axis" aria-hidden>
-      {ticks(length, 10).map((at) => (
-        <span key={at} className="tick" style={{ insetInlineStart: percent(at / length) }}>
-          {clockDuration(at)}
-        </span>
-      ))}
+      {/* A mark near the end would have its time cut off. */}
+      {ticks(length, 8)
+        .filter((at) => at / length < 0.93)
+        .map((at) => (
+          <span key={at} className="tick" style={{ insetInlineStart: percent(at / length) }}>
+            {clockDuration(at)}
+          </span>
+        ))}
     </div>
   );
 }
