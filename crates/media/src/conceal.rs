@@ -75,7 +75,7 @@ impl Concealer {
     }
 
     fn fill(&self, frame: &mut Frame, n: u32) {
-        let mirrored = n % 2 == 0;
+        let mirrored = n.is_multiple_of(2);
         let total = (FADE_FRAMES as usize * FRAME_SAMPLES) as i32;
         for (i, sample) in frame.iter_mut().enumerate() {
             let source = if mirrored { FRAME_SAMPLES - 1 - i } else { i };

@@ -17,6 +17,8 @@ pub mod dtmf;
 mod engine;
 mod event;
 mod frame;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod jitter;
 mod leg;
 mod params;

@@ -107,7 +107,8 @@ impl SourceGuard {
 /// How a packet stands in the sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Order {
-    InOrder,
+    /// Newer than all before.
+    Next,
     /// Older than the newest, not seen before.
     Reordered,
     Duplicate,
@@ -156,7 +157,7 @@ impl SequenceStats {
             self.highest += u64::from(ahead);
             self.history = self.history.checked_shl(u32::from(ahead)).unwrap_or(0) | 1;
             self.received += 1;
-            return Order::InOrder;
+            return Order::Next;
         }
         if behind <= MAX_MISORDER {
             self.suspect = None;
@@ -187,11 +188,7 @@ impl SequenceStats {
         self.history = 1;
         self.suspect = None;
         self.last_transit = None;
-        if first {
-            Order::InOrder
-        } else {
-            Order::Restarted
-        }
+        if first { Order::Next } else { Order::Restarted }
     }
 
     /// Feeds the arrival time, in nanoseconds of any steady clock, of an audio packet.
@@ -220,5 +217,135 @@ impl SequenceStats {
     /// Interarrival jitter in microseconds.
     pub fn jitter_us(&self) -> u64 {
         self.jitter_q4 * 125 / 16
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packet(sequence: u16, ssrc: u32) -> RtpPacket<'static> {
+        RtpPacket {
+            marker: false,
+            payload_type: 0,
+            sequence,
+            timestamp: u32::from(sequence) * 160,
+            ssrc,
+            payload: &[0; 160],
+        }
+    }
+
+    fn addr(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn the_announced_address_is_believed_at_once() {
+        let announced = addr("192.0.2.1:4000");
+        let mut guard = SourceGuard::new(announced);
+        assert_eq!(guard.judge(announced, &packet(1, 1)), Verdict::Latched);
+        assert_eq!(guard.judge(announced, &packet(2, 1)), Verdict::Accept);
+        assert_eq!(
+            guard.judge(addr("192.0.2.9:4000"), &packet(3, 1)),
+            Verdict::Foreign
+        );
+    }
+
+    #[test]
+    fn another_source_must_send_in_sequence_before_it_is_believed() {
+        let nat = addr("198.51.100.7:31000");
+        let stray = addr("203.0.113.5:9");
+        let mut guard = SourceGuard::new(addr("10.0.0.2:4000"));
+        assert_eq!(guard.judge(nat, &packet(10, 1)), Verdict::Probation);
+        assert_eq!(guard.judge(stray, &packet(99, 2)), Verdict::Probation);
+        assert_eq!(guard.judge(nat, &packet(11, 1)), Verdict::Probation);
+        assert_eq!(guard.judge(nat, &packet(12, 1)), Verdict::Probation);
+        assert_eq!(guard.target(), addr("10.0.0.2:4000"));
+        assert_eq!(guard.judge(nat, &packet(13, 1)), Verdict::Latched);
+        assert_eq!(guard.target(), nat);
+        // Even the announced address comes too late now.
+        assert_eq!(
+            guard.judge(addr("10.0.0.2:4000"), &packet(1, 3)),
+            Verdict::Foreign
+        );
+        // Random packets never pass.
+        let mut guard = SourceGuard::new(addr("10.0.0.2:4000"));
+        for sequence in [5u16, 900, 17, 40_000, 3, 2, 1] {
+            assert_eq!(guard.judge(stray, &packet(sequence, 2)), Verdict::Probation);
+        }
+    }
+
+    #[test]
+    fn a_new_announcement_starts_anew_and_the_same_one_does_not() {
+        let first = addr("192.0.2.1:4000");
+        let mut guard = SourceGuard::new(first);
+        guard.judge(first, &packet(1, 1));
+        guard.announce(first);
+        assert_eq!(guard.judge(first, &packet(2, 1)), Verdict::Accept);
+        let second = addr("192.0.2.1:5000");
+        guard.announce(second);
+        assert_eq!(guard.target(), second);
+        assert_eq!(guard.judge(second, &packet(1, 2)), Verdict::Latched);
+    }
+
+    #[test]
+    fn loss_order_and_duplicates_are_counted() {
+        let mut stats = SequenceStats::default();
+        let orders: Vec<Order> = [65_534u16, 65_535, 1, 0, 0, 1, 4]
+            .iter()
+            .map(|sequence| stats.on_packet(&packet(*sequence, 1)))
+            .collect();
+        assert_eq!(
+            orders,
+            [
+                Order::Next,
+                Order::Next,
+                Order::Next,
+                Order::Reordered,
+                Order::Duplicate,
+                Order::Duplicate,
+                Order::Next
+            ]
+        );
+        assert_eq!(stats.lost(), 2, "packets 2 and 3");
+    }
+
+    #[test]
+    fn a_jump_needs_a_second_packet() {
+        let mut stats = SequenceStats::default();
+        stats.on_packet(&packet(100, 1));
+        assert_eq!(stats.on_packet(&packet(30_000, 1)), Order::Suspect);
+        assert_eq!(stats.on_packet(&packet(101, 1)), Order::Next);
+        assert_eq!(stats.on_packet(&packet(40_000, 1)), Order::Suspect);
+        assert_eq!(stats.on_packet(&packet(40_001, 1)), Order::Restarted);
+        assert_eq!(stats.on_packet(&packet(40_002, 1)), Order::Next);
+        assert_eq!(stats.lost(), 0);
+    }
+
+    #[test]
+    fn a_new_ssrc_is_a_new_sequence() {
+        let mut stats = SequenceStats::default();
+        stats.on_packet(&packet(1, 1));
+        stats.on_packet(&packet(3, 1));
+        assert_eq!(stats.on_packet(&packet(9_000, 2)), Order::Restarted);
+        assert_eq!(stats.lost(), 1, "of the first sequence");
+    }
+
+    #[test]
+    fn jitter_follows_rfc_3550() {
+        let mut stats = SequenceStats::default();
+        for n in 0..1_000u32 {
+            // Every other packet 8 ms late.
+            let late_ms = u64::from(n % 2) * 8;
+            stats.on_arrival(n * 160, (u64::from(n) * 20 + late_ms) * 1_000_000);
+        }
+        let jitter_ms = stats.jitter_us() / 1_000;
+        assert!((7..=8).contains(&jitter_ms), "{jitter_ms}");
+        // Steady arrival brings it down.
+        let mut steady = SequenceStats::default();
+        for n in 0..100u32 {
+            steady.on_arrival(n * 160, 5_000_000 + u64::from(n) * 20_000_000);
+        }
+        assert_eq!(steady.jitter_us(), 0);
     }
 }

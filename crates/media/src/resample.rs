@@ -87,7 +87,8 @@ impl Converter {
         if self.resampler.is_none() {
             return Vec::new();
         }
-        let wanted = self.given * u64::from(self.to_hz) / u64::from(self.from_hz);
+        let (from, to) = (u64::from(self.from_hz), u64::from(self.to_hz));
+        let wanted = (self.given * to + from / 2) / from;
         let missing = usize::try_from(wanted.saturating_sub(self.made)).unwrap_or(usize::MAX);
         let mut rest = Vec::with_capacity(missing);
         while rest.len() < missing {
@@ -159,4 +160,121 @@ pub fn convert(samples: &[i16], from_hz: u32, to_hz: u32) -> Result<Vec<i16>, Ra
 /// Converts a whole clip to the rate used inside the process.
 pub fn to_8k(samples: &[i16], rate_hz: u32) -> Result<Vec<i16>, RateError> {
     convert(samples, rate_hz, SAMPLE_RATE_HZ)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::f64::consts::TAU;
+
+    use super::*;
+
+    const RATES: [u32; 7] = [8_000, 11_025, 16_000, 22_050, 24_000, 44_100, 48_000];
+
+    fn sine(rate_hz: u32, hz: f64, seconds: f64) -> Vec<i16> {
+        let len = (f64::from(rate_hz) * seconds) as usize;
+        (0..len)
+            .map(|n| ((n as f64 * hz / f64::from(rate_hz) * TAU).sin() * 16_000.0) as i16)
+            .collect()
+    }
+
+    /// Level of the middle of a clip relative to the test sine, in dB.
+    fn level_db(pcm: &[i16]) -> f64 {
+        let middle = &pcm[pcm.len() / 4..pcm.len() * 3 / 4];
+        let energy: f64 = middle.iter().map(|s| f64::from(*s).powi(2)).sum();
+        let rms = (energy / middle.len() as f64).sqrt();
+        20.0 * (rms.max(0.01) / (16_000.0 / 2f64.sqrt())).log10()
+    }
+
+    #[test]
+    fn the_telephone_band_is_flat_and_nothing_folds_back() {
+        for rate in RATES {
+            // ITU-T G.712: flat within half a dB from 300 to 3000 Hz, -3 dB at most at 3400 Hz.
+            for (hz, tolerance_db) in [
+                (300.0, 0.2),
+                (1_000.0, 0.2),
+                (2_000.0, 0.2),
+                (3_000.0, 0.3),
+                (3_400.0, 1.5),
+            ] {
+                let level = level_db(&to_8k(&sine(rate, hz, 1.0), rate).unwrap());
+                assert!(
+                    level.abs() < tolerance_db,
+                    "{hz} Hz at {rate}: {level:.2} dB"
+                );
+            }
+            // What is above half the new rate would come back as a wrong tone in the band.
+            for hz in [
+                4_300.0, 4_600.0, 5_000.0, 6_000.0, 7_000.0, 9_000.0, 15_000.0, 20_000.0,
+            ] {
+                if hz < f64::from(rate) / 2.0 - 100.0 {
+                    let level = level_db(&to_8k(&sine(rate, hz, 1.0), rate).unwrap());
+                    let bound = if hz < 4_500.0 { -40.0 } else { -60.0 };
+                    assert!(level < bound, "{hz} Hz at {rate}: {level:.1} dB");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn going_up_adds_no_mirror() {
+        let up = convert(&sine(8_000, 3_000.0, 1.0), 8_000, 16_000).unwrap();
+        assert!(level_db(&up).abs() < 0.3);
+        // Back down, the tone is the same; a mirror at 5 kHz would have been cut off.
+        let back = to_8k(&up, 16_000).unwrap();
+        assert!((level_db(&back) - level_db(&up)).abs() < 0.1);
+    }
+
+    #[test]
+    fn lengths_fit_and_chunks_make_no_difference() {
+        for rate in RATES {
+            let input = sine(rate, 700.0, 0.5);
+            let whole = to_8k(&input, rate).unwrap();
+            assert_eq!(whole.len(), 4_000, "{rate}");
+            let mut converter = Converter::new(rate, 8_000).unwrap();
+            let mut chunked = Vec::new();
+            for chunk in input.chunks(777) {
+                chunked.extend(converter.push(chunk));
+            }
+            chunked.extend(converter.finish());
+            assert_eq!(chunked, whole, "{rate}");
+        }
+    }
+
+    #[test]
+    fn audio_is_not_shifted() {
+        // A click in the middle stays in the middle: playout positions refer to it.
+        let mut input = vec![0i16; 24_000];
+        input[12_000] = 30_000;
+        let output = to_8k(&input, 24_000).unwrap();
+        let (at, _) = output
+            .iter()
+            .enumerate()
+            .max_by_key(|(_, s)| s.unsigned_abs())
+            .unwrap();
+        assert!((3_999..=4_001).contains(&at), "{at}");
+    }
+
+    #[test]
+    fn short_empty_and_impossible_clips() {
+        assert_eq!(to_8k(&[], 48_000).unwrap(), Vec::<i16>::new());
+        assert_eq!(to_8k(&[5; 6], 48_000).unwrap().len(), 1);
+        assert_eq!(to_8k(&[5; 3], 8_000).unwrap(), [5; 3]);
+        assert_eq!(to_8k(&[0; 10], 0), Err(RateError(0)));
+        assert_eq!(to_8k(&[0; 10], 1_000_000), Err(RateError(1_000_000)));
+    }
+
+    #[test]
+    fn full_scale_does_not_wrap() {
+        let square: Vec<i16> = (0..48_000)
+            .map(|n| if n / 60 % 2 == 0 { i16::MAX } else { i16::MIN })
+            .collect();
+        let output = to_8k(&square, 48_000).unwrap();
+        // Wrapping would show as a jump from one end to the other within one plateau.
+        for pair in output[100..output.len() - 100].windows(2) {
+            assert!(
+                (i32::from(pair[0]) - i32::from(pair[1])).abs() < 50_000,
+                "{pair:?}"
+            );
+        }
+    }
 }

@@ -1,8 +1,11 @@
 //! Voice activity: is somebody speaking in this frame?
 //!
-//! A small neural network (earshot) decides; an energy gate before it saves its cost in silence
-//! and keeps it from hearing words in line noise. Endpointing (has the caller finished?) is not
-//! decided here.
+//! A small neural network (earshot) decides. An energy gate before it saves its cost in silence
+//! and keeps it from hearing words in line noise; a tone guard behind it keeps it from taking key
+//! tones and ringback for a voice, which it does at 8 kHz. Endpointing (has the caller finished?)
+//! is not decided here.
+
+use std::sync::LazyLock;
 
 use earshot::Detector;
 
@@ -31,6 +34,7 @@ pub struct VoiceDetector {
     /// RMS of the quiet stretches.
     background: f32,
     gate_held: u32,
+    tones: ToneGuard,
 }
 
 impl std::fmt::Debug for VoiceDetector {
@@ -58,6 +62,7 @@ impl VoiceDetector {
             score: 0.0,
             background: GATE_RMS_MIN / ABOVE_BACKGROUND,
             gate_held: 0,
+            tones: ToneGuard::default(),
         }
     }
 
@@ -79,10 +84,18 @@ impl VoiceDetector {
             // The network's memory of 48 ms ages by itself once it is fed again.
             self.score = 0.0;
             self.filled = 0;
+            self.tones.forget();
             return false;
         }
         self.feed(frame);
-        self.score > SCORE_VOICE
+        if self.score <= SCORE_VOICE {
+            self.tones.forget();
+            return false;
+        }
+        if rms < gate && self.tones.known {
+            return false; // the network still hears the tone that has just ended
+        }
+        !self.tones.is_tone(frame, rms)
     }
 
     fn feed(&mut self, frame: &Frame) {
@@ -100,6 +113,81 @@ impl VoiceDetector {
             }
         }
     }
+}
+
+/// Frames a tone must last to be known as one: 60 ms. A key press is twice as long.
+const TONE_FRAMES: usize = 3;
+/// Share of the energy in two spectral lines: 0.999 for tones through G.711, above this bound for
+/// one frame of speech in fifty, and hardly ever for three of the same level.
+const TONE_SHARE: f32 = 0.995;
+/// Loudest over quietest of those frames (1.5 dB).
+const TONE_STEADY: f32 = 1.19;
+
+/// Recognises steady tones of one or two frequencies: keys, ringback, busy, test tones.
+#[derive(Default)]
+struct ToneGuard {
+    /// RMS of the frames before, zero for one that was no tone.
+    before: [f32; TONE_FRAMES - 1],
+    /// The last frame was part of a tone.
+    known: bool,
+}
+
+impl ToneGuard {
+    fn forget(&mut self) {
+        *self = Self::default();
+    }
+
+    fn is_tone(&mut self, frame: &Frame, rms: f32) -> bool {
+        let level = if two_line_share(frame) > TONE_SHARE {
+            rms
+        } else {
+            0.0
+        };
+        let quietest = self.before.iter().copied().fold(level, f32::min);
+        let loudest = self.before.iter().copied().fold(level, f32::max);
+        self.before.rotate_left(1);
+        self.before[TONE_FRAMES - 2] = level;
+        self.known = quietest > 0.0 && loudest < quietest * TONE_STEADY;
+        self.known
+    }
+}
+
+/// Share of a frame's energy in its two strongest spectral lines, 0 to 1.
+fn two_line_share(frame: &Frame) -> f32 {
+    /// Bins of 50 Hz.
+    const BINS: usize = FRAME_SAMPLES / 2;
+    /// A line seen through a Hann window is this many bins wide to each side.
+    const REACH: usize = 2;
+    static WAVE: LazyLock<[f32; FRAME_SAMPLES]> = LazyLock::new(|| {
+        std::array::from_fn(|n| (std::f32::consts::TAU * n as f32 / FRAME_SAMPLES as f32).cos())
+    });
+    let wave = &*WAVE;
+    let mut power = [0f32; BINS];
+    for (bin, power) in power.iter_mut().enumerate() {
+        let (mut real, mut imaginary) = (0.0, 0.0);
+        let mut angle = 0;
+        for (n, sample) in frame.iter().enumerate() {
+            let windowed = f32::from(*sample) * (1.0 - wave[n]);
+            real += windowed * wave[angle];
+            imaginary += windowed * wave[(angle + FRAME_SAMPLES / 4) % FRAME_SAMPLES];
+            angle = (angle + bin) % FRAME_SAMPLES;
+        }
+        *power = real * real + imaginary * imaginary;
+    }
+    let total: f32 = power.iter().sum();
+    let mut lines = 0.0;
+    for _ in 0..2 {
+        let (strongest, _) = power
+            .iter()
+            .enumerate()
+            .max_by(|(_, a), (_, b)| a.total_cmp(b))
+            .expect("there are bins");
+        let line = strongest.saturating_sub(REACH)..(strongest + REACH + 1).min(BINS);
+        for bin in &mut power[line] {
+            lines += std::mem::take(bin);
+        }
+    }
+    lines / total.max(1.0)
 }
 
 /// Root mean square of a frame, 0 to 32768.

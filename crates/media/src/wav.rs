@@ -265,3 +265,143 @@ impl Format {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A file with any format chunk and 16 octets of data.
+    fn file(tag: u16, channels: u16, rate_hz: u32, bits: u16) -> Vec<u8> {
+        let mut file = header(8_000, 1, 16).to_vec();
+        file[20..22].copy_from_slice(&tag.to_le_bytes());
+        file[22..24].copy_from_slice(&channels.to_le_bytes());
+        file[24..28].copy_from_slice(&rate_hz.to_le_bytes());
+        file[34..36].copy_from_slice(&bits.to_le_bytes());
+        file.extend(1..=16u8);
+        file
+    }
+
+    fn message(file: &[u8]) -> String {
+        Wav::parse(file).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_we_write_is_read_back_by_us_and_by_others() {
+        let file = encode_mono(&[1, -2, 300], 16_000);
+        let wav = Wav::parse(&file).unwrap();
+        assert_eq!(
+            (wav.rate_hz, wav.channels, wav.truncated),
+            (16_000, 1, false)
+        );
+        assert_eq!(wav.samples, [1, -2, 300]);
+        let mut judge = hound::WavReader::new(file.as_slice()).unwrap();
+        let samples: Vec<i16> = judge.samples().map(Result::unwrap).collect();
+        assert_eq!(samples, [1, -2, 300]);
+    }
+
+    #[test]
+    fn files_of_other_writers_are_read() {
+        for (bits, format) in [
+            (8, hound::SampleFormat::Int),
+            (16, hound::SampleFormat::Int),
+            (24, hound::SampleFormat::Int),
+            (32, hound::SampleFormat::Int),
+        ] {
+            let spec = hound::WavSpec {
+                channels: 2,
+                sample_rate: 44_100,
+                bits_per_sample: bits,
+                sample_format: format,
+            };
+            let mut octets = std::io::Cursor::new(Vec::new());
+            let mut writer = hound::WavWriter::new(&mut octets, spec).unwrap();
+            let scale = 1i32 << (bits - 8);
+            for value in [64, -64, 0, 32] {
+                writer.write_sample(value * scale).unwrap();
+            }
+            writer.finalize().unwrap();
+            let wav = Wav::parse(octets.get_ref()).unwrap();
+            assert_eq!(wav.samples, [64 << 8, -64 << 8, 0, 32 << 8], "{bits} bit");
+            assert_eq!(wav.channel(1), [-64 << 8, 32 << 8]);
+            assert_eq!(wav.mono(), [0, 16 << 8]);
+            assert_eq!(wav.channel(2), Vec::<i16>::new());
+        }
+    }
+
+    #[test]
+    fn law_coded_files_are_decoded() {
+        let wav = Wav::parse(&file(FORMAT_MULAW, 1, 8_000, 8)).unwrap();
+        assert_eq!(wav.samples.len(), 16);
+        assert_eq!(wav.samples[0], -31_100);
+        assert!(Wav::parse(&file(FORMAT_ALAW, 1, 8_000, 8)).is_ok());
+    }
+
+    #[test]
+    fn an_interrupted_file_is_read_as_far_as_it_goes() {
+        let mut file = encode_mono(&[7; 100], 8_000);
+        file.truncate(HEADER_LEN + 51);
+        let wav = Wav::parse(&file).unwrap();
+        assert_eq!(wav.samples, [7; 25]);
+        assert!(wav.truncated);
+        // A header that was never completed.
+        let mut file = encode_mono(&[7; 100], 8_000);
+        file[40..44].fill(0);
+        assert_eq!(Wav::parse(&file).unwrap().samples.len(), 100);
+    }
+
+    #[test]
+    fn errors_name_chunk_field_and_offset() {
+        assert_eq!(
+            message(b""),
+            "not a WAV file: expected \"RIFF\" at offset 0"
+        );
+        assert_eq!(
+            message(b"RIFF\0\0\0\0AVI "),
+            "not a WAV file: expected \"WAVE\" at offset 8"
+        );
+        assert_eq!(
+            message(b"RIFF\0\0\0\0WAVE"),
+            "the file has no \"fmt \" chunk"
+        );
+        assert_eq!(
+            message(&header(8_000, 1, 0)[..36]),
+            "the file has no \"data\" chunk"
+        );
+        assert!(
+            message(&file(1, 1, 8_000, 12))
+                .starts_with("field bits per sample in chunk \"fmt \" is 12")
+        );
+        assert!(
+            message(&file(85, 1, 8_000, 16))
+                .starts_with("field format tag in chunk \"fmt \" is 85")
+        );
+        assert!(
+            message(&file(1, 0, 8_000, 16)).starts_with("field channels in chunk \"fmt \" is 0")
+        );
+        assert!(
+            message(&file(1, 1, 0, 16)).starts_with("field sample rate in chunk \"fmt \" is 0")
+        );
+        let missing = Wav::read(Path::new("/nonexistent/a.wav"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            missing.starts_with("cannot read /nonexistent/a.wav:"),
+            "{missing}"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_file_is_read_or_refused(mut octets in proptest::collection::vec(any::<u8>(), 0..200), keep in 0usize..44) {
+            let good = header(8_000, 1, 100);
+            let keep = keep.min(octets.len());
+            octets[..keep].copy_from_slice(&good[..keep]);
+            if let Ok(wav) = Wav::parse(&octets) {
+                prop_assert!(wav.samples.len() <= octets.len());
+                let _ = (wav.mono(), wav.duration_ms());
+            }
+        }
+    }
+}

@@ -5,6 +5,8 @@
 //! ICE, bundling. A stream we cannot carry is refused with port 0, the rest of the call goes on.
 
 mod parse;
+#[cfg(test)]
+mod tests;
 
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};

@@ -308,7 +308,7 @@ impl LegState {
         }
         let counters = &self.shared.counters;
         match self.sequence.on_packet(packet) {
-            Order::InOrder => {}
+            Order::Next => {}
             Order::Reordered => counters.rx_reordered.add(1),
             Order::Duplicate => {
                 counters.rx_duplicate.add(1);

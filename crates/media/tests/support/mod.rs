@@ -2,6 +2,7 @@
 //! keeps what it hears.
 
 #![allow(dead_code, reason = "each test file uses its part")]
+#![allow(clippy::unwrap_used, reason = "test helpers")]
 
 use std::f32::consts::TAU;
 use std::net::{SocketAddr, UdpSocket};

@@ -1,0 +1,138 @@
+//! Bodies of the fuzz targets, one for each parser and buffer that meets the network or a file.
+//!
+//! They live here so that every test build compiles them; the targets only call them. They must
+//! not panic for any input.
+
+use std::net::SocketAddr;
+
+use switchhook_model::Digit;
+
+use crate::codec::Codec;
+use crate::dtmf::{DtmfReceiver, DtmfSender, EventPayload};
+use crate::frame::FRAME_SAMPLES;
+use crate::jitter::{JitterBuffer, JitterMode};
+use crate::receiver::{SequenceStats, SourceGuard};
+use crate::rtp::{HEADER_LEN, RtpPacket};
+use crate::sdp::{self, LocalMedia, Offer};
+use crate::wav::Wav;
+
+/// Datagrams, each after an octet with its length: parsed, written back, judged and counted.
+pub fn fuzz_rtp(data: &[u8]) {
+    let announced = SocketAddr::from(([192, 0, 2, 1], 4_000));
+    let other = SocketAddr::from(([198, 51, 100, 1], 5_000));
+    let mut guard = SourceGuard::new(announced);
+    let mut stats = SequenceStats::default();
+    let mut rest = data;
+    while let Some((len, tail)) = rest.split_first() {
+        let (datagram, tail) = tail.split_at(usize::from(*len).min(tail.len()));
+        rest = tail;
+        let Ok(packet) = RtpPacket::parse(datagram) else {
+            continue;
+        };
+        let mut copy = [0; HEADER_LEN + 256];
+        let written = packet.write(&mut copy);
+        assert_eq!(RtpPacket::parse(&copy[..written]), Ok(packet));
+        let from = if packet.marker { announced } else { other };
+        guard.judge(from, &packet);
+        stats.on_packet(&packet);
+        stats.on_arrival(packet.timestamp, u64::from(packet.ssrc) << 16);
+        let _ = (stats.lost(), stats.jitter_us());
+    }
+}
+
+/// A session description: read as an offer and as an answer; what we answer can be read again.
+pub fn fuzz_sdp(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let local = LocalMedia::new(SocketAddr::from(([198, 51, 100, 1], 10_000)), 1);
+    if let Ok(offer) = Offer::parse(&text) {
+        let _ = (offer.direction(), offer.is_hold());
+        if let Ok((answer, _)) = sdp::answer(&offer, &local) {
+            Offer::parse(&answer).expect("what we write, we can read");
+        }
+    }
+    let _ = sdp::apply_answer(&local, &text);
+}
+
+/// A WAV file.
+pub fn fuzz_wav(data: &[u8]) {
+    if let Ok(wav) = Wav::parse(data) {
+        assert!(wav.samples.len() <= data.len());
+        let _ = (wav.mono(), wav.channel(0), wav.duration_ms());
+    }
+}
+
+/// Telephone-event packets of 8 octets each: sequence, timestamp step, flags, payload.
+pub fn fuzz_dtmf(data: &[u8]) {
+    let mut receiver = DtmfReceiver::default();
+    let mut sender = DtmfSender::default();
+    let mut timestamp = 0u32;
+    for chunk in data.chunks(8) {
+        let [first, second, step, flags, payload @ ..] = chunk else {
+            break;
+        };
+        timestamp = timestamp.wrapping_add(u32::from(*step) << (flags >> 3));
+        let sequence = u16::from_be_bytes([*first, *second]);
+        let digit = receiver.on_packet(sequence, timestamp, flags & 1 != 0, payload);
+        if let Ok(Some(digit)) = digit {
+            sender.push(digit);
+        }
+        if let Some(packet) = sender.next(timestamp) {
+            let event = EventPayload::parse(&packet.payload).expect("we write four octets");
+            assert!(Digit::from_event(event.event).is_some());
+        }
+    }
+}
+
+/// Steps of 4 octets for a jitter buffer: timestamp, packet length and number of pulls.
+pub fn fuzz_jitter(data: &[u8]) {
+    let Some((mode, steps)) = data.split_first() else {
+        return;
+    };
+    let mode = if mode & 1 == 0 {
+        JitterMode::default()
+    } else {
+        JitterMode::Fixed {
+            delay_ms: u32::from(*mode),
+        }
+    };
+    let mut buffer = JitterBuffer::new(mode);
+    let mut out = [0; FRAME_SAMPLES];
+    let mut timestamp = 0u32;
+    for step in steps.chunks_exact(4) {
+        let jump = u32::from(u16::from_be_bytes([step[0], step[1]]));
+        // Mostly small steps forth and back, sometimes to anywhere.
+        timestamp = match step[3] >> 6 {
+            0 => timestamp.wrapping_add(jump),
+            1 => timestamp.wrapping_sub(jump),
+            2 => timestamp.wrapping_add(160),
+            _ => jump << 16,
+        };
+        let octets = [0; 2_000];
+        buffer.insert(timestamp, &octets[..usize::from(step[2]) * 7]);
+        for _ in 0..step[3] & 7 {
+            buffer.pull(&mut out, Codec::Pcmu.silence_octet());
+        }
+        if step[3] & 8 != 0 {
+            buffer.skip_ticks(u32::from(step[2]));
+        }
+        assert!(buffer.depth_ms() <= 512, "{}", buffer.depth_ms());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn no_input_panics(data in proptest::collection::vec(any::<u8>(), 0..600)) {
+            fuzz_rtp(&data);
+            fuzz_sdp(&data);
+            fuzz_wav(&data);
+            fuzz_dtmf(&data);
+            fuzz_jitter(&data);
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Proof that a media worker does not allocate while calls run.
+
+#![expect(
+    unsafe_code,
+    reason = "a counting allocator is the only way to see allocations"
+)]
+
+mod support;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use support::{Phone, engine, leg_id, until};
+use switchhook_media::{Codec, MediaEngine, MediaLeg, RtpParams};
+
+struct Counting;
+
+static BY_WORKERS: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    static IS_WORKER: Cell<Option<bool>> = const { Cell::new(None) };
+}
+
+/// Workers are the threads named `media-0` and so on.
+fn is_worker() -> bool {
+    IS_WORKER.with(|flag| {
+        flag.get().unwrap_or_else(|| {
+            let mut name = [0u8; 16];
+            // SAFETY: PR_GET_NAME writes at most 16 octets to the given buffer.
+            unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) };
+            // Unnamed yet: ask again next time.
+            if name.starts_with(b"media-0") {
+                flag.set(Some(true));
+                return true;
+            }
+            false
+        })
+    })
+}
+
+// SAFETY: passes everything on to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if is_worker() {
+            BY_WORKERS.fetch_add(1, Ordering::Relaxed);
+        }
+        // SAFETY: as promised by the caller.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        if is_worker() {
+            BY_WORKERS.fetch_add(1, Ordering::Relaxed);
+        }
+        // SAFETY: as promised by the caller.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn party(engine: &MediaEngine, n: u32, codec: Codec) -> (MediaLeg, Phone) {
+    let leg = engine.open_leg(leg_id("noalloc", n)).unwrap();
+    let phone = Phone::with_tone(leg.local_addr(), codec, 700.0);
+    leg.start(RtpParams::new(phone.addr, codec));
+    (leg, phone)
+}
+
+#[tokio::test]
+async fn a_worker_does_not_allocate_or_free_while_calls_run() {
+    let (engine, _dir) = engine(1);
+    let (a, phone_a) = party(&engine, 1, Codec::Pcmu);
+    let (b, phone_b) = party(&engine, 2, Codec::Pcma);
+    let (c, phone_c) = party(&engine, 3, Codec::Pcmu);
+    engine.bridge(&a, &b);
+    let _recording = a.record("noalloc.wav".as_ref()).unwrap();
+    let (_ear, mut mouth) = c.assistant();
+    c.ringback(true);
+    let heard = |n: usize| {
+        let (a, b, c) = (
+            phone_a.packet_count(),
+            phone_b.packet_count(),
+            phone_c.packet_count(),
+        );
+        move |phones: [&Phone; 3]| {
+            phones[0].packet_count() > a + n
+                && phones[1].packet_count() > b + n
+                && phones[2].packet_count() > c + n
+        }
+    };
+    let phones = [&phone_a, &phone_b, &phone_c];
+    // Everything has been touched once.
+    let warm = heard(50);
+    until("a second", || warm(phones)).await;
+    let before = BY_WORKERS.load(Ordering::Relaxed);
+    mouth.write(1, &vec![500; 8_000]).await.unwrap();
+    mouth.end_item(1).await.unwrap();
+    let done = heard(100);
+    until("two seconds", || done(phones)).await;
+    let during = BY_WORKERS.load(Ordering::Relaxed) - before;
+    assert_eq!(
+        during, 0,
+        "allocations by the worker in two seconds of three legs"
+    );
+    // Closing and opening legs: freed elsewhere.
+    drop((a, b));
+    until("the legs are freed", || engine.stats().legs == 1).await;
+    assert_eq!(BY_WORKERS.load(Ordering::Relaxed) - before, 0);
+}
