@@ -18,14 +18,14 @@ pub mod speech;
 
 use std::path::{Path, PathBuf};
 
-/// A phrase of `e2e/audio`.
+/// A phrase of `e2e/speech`.
 pub fn audio(name: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("audio")
+        .join("speech")
         .join(name);
     assert!(
         path.exists(),
-        "{} is missing from e2e/audio",
+        "{} is missing from e2e/speech",
         path.display()
     );
     path

@@ -64,7 +64,8 @@ async fn start() -> Shared {
     let mut command = Command::new(python);
     command
         .arg(repository().join("scripts/speech-server/server.py"))
-        .args(["--host", "127.0.0.1", "--port", &port.to_string()])
+        .args(["--port", &port.to_string(), "--model"])
+        .arg(dir.join("model"))
         .current_dir(&dir);
     let log = std::env::temp_dir().join(format!("switchhook-e2e-speech-{port}.log"));
     let mut process = Process::start(
