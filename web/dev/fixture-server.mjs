@@ -146,7 +146,7 @@ const EXTENSIONS = [
 ];
 
 const READY = () => ({
-  ready: true,
+  status: 'degraded',
   version: '0.1.0',
   mode: 'demo',
   capacity: {

@@ -222,8 +222,8 @@ describe('without a connection', () => {
     await signIn(other);
     await other.locator('.offline-bar').waitFor();
     await other.locator('tr.call-row').first().waitFor();
-    await other.unroute('**/api/events');
     await other.locator('.offline-bar button').click();
+    await other.unroute('**/api/events');
     await other.locator('.link-state[data-state="live"]').waitFor();
     await other.locator('.offline-bar').waitFor({ state: 'detached' });
     await other.close();

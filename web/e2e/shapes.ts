@@ -235,7 +235,7 @@ const integration = object<Integration>({
   latency_ms: optional(whole),
 });
 const readiness: Shape<Readiness> = {
-  ready: flag,
+  status: oneOf('ok', 'degraded', 'unready'),
   version: optional(text),
   mode: optional(text),
   integrations: list(integration),

@@ -207,8 +207,8 @@ export interface Integration {
 }
 
 export interface Readiness {
-  /** Whether new calls are taken. */
-  ready: boolean;
+  /** `degraded`: calls are taken, something is wrong. `unready`: no new calls. */
+  status: 'ok' | 'degraded' | 'unready';
   version?: string | null;
   mode?: string | null;
   integrations: Integration[];

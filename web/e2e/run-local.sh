@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Browser tests against a gateway that this script starts: demo profile, own ports, own data directory.
+# Usage: web/e2e/run-local.sh [BINARY]     Needs web/dist (npm run build) in the binary or beside it.
+# The speech server is the caller's: SWITCHHOOK_SPEECH_URL, or SWITCHHOOK_SPEECH_DIR where it is installed.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+binary=$(realpath "${1:-../target/debug/switchhook}")
+dir=$(mktemp -d)
+gateway=
+stop() {
+  [[ -z $gateway ]] || kill "$gateway" 2>/dev/null || true
+  [[ -z $gateway ]] || wait "$gateway" 2>/dev/null || true
+  rm -rf "$dir"
+}
+trap stop EXIT
+
+free_port() {
+  node -e 'const s = require("node:net").createServer().listen(0, "127.0.0.1", () => { console.log(s.address().port); s.close(); })'
+}
+http=$(free_port) sip=$(free_port)
+{
+  printf '[http]\nbind = "127.0.0.1:%s"\n[data]\ndir = "%s"\n' "$http" "$dir/data"
+  sed "s/^\[sip\]/[sip]\nbind = \"127.0.0.1:$sip\"/" ../profiles/demo.toml | sed -n '/^\[/,$p'
+} > "$dir/body.toml"
+# Top-level keys come before the first table.
+sed '/^\[/,$d' ../profiles/demo.toml | cat - "$dir/body.toml" > "$dir/gateway.toml"
+
+"$binary" serve --config "$dir/gateway.toml" > "$dir/gateway.log" 2>&1 &
+gateway=$!
+for _ in $(seq 120); do
+  curl -sf "http://127.0.0.1:$http/healthz" > /dev/null && break
+  kill -0 "$gateway" 2>/dev/null || { cat "$dir/gateway.log"; exit 1; }
+  sleep 0.25
+done
+
+export SWITCHHOOK_BASE_URL=http://127.0.0.1:$http
+export SWITCHHOOK_E2E_USERNAME=demo SWITCHHOOK_E2E_PASSWORD=demo
+export SWITCHHOOK_E2E_CALL="exec $binary lab call --to sip:assistant@127.0.0.1:$sip --listen 120"
+npm run e2e || { tail -n 60 "$dir/gateway.log"; exit 1; }
