@@ -48,6 +48,9 @@ flock -w 900 9 || fail "another installation holds $dir/.lock for 15 minutes alr
 # 3. Python packages, pinned. The stamp is written last: an interrupted installation is repeated.
 stamp=$dir/.installed
 wanted=$(sha256sum "$requirements" "$0" | sha256sum | cut -d' ' -f1)
+# The gateway starts the server from here, whatever becomes of the checkout.
+mkdir -p "$dir/server"
+cp "$here"/speech-server/*.py "$dir/server/"
 if [[ -x $dir/venv/bin/python && -f $dir/model/model.bin && $(cat "$stamp" 2>/dev/null) == "$wanted" ]]; then
   say "is installed in $dir"
   exit 0

@@ -1,1 +1,24 @@
-//! placeholder
+//! The shell around the pure machines: configuration, wiring, one task per call, HTTP, jobs, command
+//! line. Rules about calls belong in `call`, rules about turns in `conversation`.
+//!
+//! Start reading at [`app::run`], which builds every part once, then [`calls`].
+
+pub mod app;
+mod brains;
+mod bus;
+mod calls;
+pub mod cli;
+mod clock;
+pub mod config;
+pub mod http;
+mod http_server;
+mod metrics;
+mod notices;
+mod registrations;
+mod signing_key;
+mod speech;
+mod switchboard;
+mod telemetry;
+mod users;
+mod voices;
+mod wire;

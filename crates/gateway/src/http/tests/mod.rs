@@ -1,1 +1,10 @@
+//! The router in process, over both stores, with a gateway that only notes what it is asked.
 
+mod auth;
+mod calls;
+mod limits;
+mod live;
+mod operations;
+mod pages;
+mod recording;
+mod world;

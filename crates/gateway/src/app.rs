@@ -1,0 +1,300 @@
+//! The whole gateway: start, run, drain. On two screens on purpose: every part is built here once
+//! and handed to those that need it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use switchhook_adapters::webhook::{WebhookLimits, WebhookSender};
+use switchhook_media::{MediaConfig, MediaEngine};
+use switchhook_model::Extension;
+use switchhook_sip::{
+    AccountSecret, Binding, ExtensionAccount, SipConfig, SipEndpoint, SipEvent, SipTransport,
+    TrunkAddress, TrunkAuth, TrunkConfig,
+};
+use switchhook_store::{Access, Store, StoreOptions};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::bus::{Bus, LiveEvent};
+use crate::calls::{self, CallInput, Registry, Shared, policy};
+use crate::config::{Config, TrunkSection};
+use crate::notices::{Destination, NoticeWorker};
+use crate::speech::SpeechServer;
+use crate::switchboard::Switchboard;
+use crate::wire::WireLog;
+use crate::{brains, clock, registrations, signing_key, users, voices};
+
+/// Longest wait for running calls when the program is asked to stop.
+const DRAIN: Duration = Duration::from_secs(30);
+/// How long cancelled and hung-up legs may take to confirm after that.
+const SETTLE: Duration = Duration::from_secs(3);
+
+/// Runs until `stop`. Errors are of the start only.
+pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let config = Arc::new(config);
+    std::fs::create_dir_all(&config.data.recordings).map_err(|error| {
+        anyhow::anyhow!(
+            "cannot create {}: {error}",
+            config.data.recordings.display()
+        )
+    })?;
+    let signing_key = signing_key::load(&config)?;
+    let metrics = crate::metrics::install()?;
+    let store = open_store(&config, Access::Serve).await?;
+    users::seed(&store, &config).await?;
+
+    let tasks = TaskTracker::new();
+    let (speech_url, is_ours) = match &config.speech.url {
+        Some(url) => (url.clone(), false),
+        None => {
+            let server = SpeechServer::locate(&config.speech.dir)?;
+            let url = server.url();
+            tasks.spawn(server.supervise(stop.clone()));
+            (url, true)
+        }
+    };
+    let (listener, voice) = voices::build(&config.speech, &speech_url, is_ours)?;
+
+    let media = MediaEngine::start(MediaConfig {
+        workers: config.media.workers,
+        bind_ip: config.media.bind_ip,
+        advertised_ip: config.media.advertised_ip,
+        port_range: config.media.first_port..=config.media.last_port,
+        recording_dir: config.data.recordings.clone(),
+        max_legs: config.media.max_legs,
+        ..MediaConfig::default()
+    })?;
+    let bindings = registrations::load(&store).await?;
+    let (sip, sip_events) = SipEndpoint::start(sip_config(&config, bindings)?).await?;
+
+    let destination = match &config.notice.webhook {
+        Some((url, secret)) => Destination::Webhook {
+            url: url.clone(),
+            secret: secret
+                .as_ref()
+                .map(|s| switchhook_adapters::Secret::new(s.expose())),
+        },
+        None => Destination::Inbox,
+    };
+    let shared = Arc::new(Shared {
+        policy: policy::call(&config),
+        conversation: policy::conversation(&config)?,
+        endpointing: policy::endpointing(&config),
+        store: store.clone(),
+        media: media.clone(),
+        sip: sip.clone(),
+        listener,
+        voice,
+        brains: brains::build(&config)?,
+        notices: destination.clone(),
+        registry: Registry::default(),
+        bus: Bus::default(),
+        config: Arc::clone(&config),
+    });
+    shared.policy.validate()?;
+
+    let recovered = calls::recover(&shared).await?;
+    if recovered > 0 {
+        tracing::warn!(
+            calls = recovered,
+            "calls left open by the last process were closed"
+        );
+    }
+
+    let worker = NoticeWorker {
+        store: store.clone(),
+        destination,
+        sender: Arc::new(WebhookSender::new(WebhookLimits::default())?),
+        calls: shared.registry.clone(),
+        bus: shared.bus.clone(),
+    };
+    // Cancelled last: while calls drain, notices still go out and signalling still works.
+    let last = CancellationToken::new();
+    tasks.spawn(worker.run(last.clone()));
+    let draining = CancellationToken::new();
+    tasks.spawn(route_sip(Arc::clone(&shared), sip_events, last.clone()));
+
+    let board = Switchboard::new(Arc::clone(&shared), speech_url, draining.clone());
+    let http =
+        crate::http_server::start(&shared, board, signing_key, metrics, stop.clone()).await?;
+    announce(&config);
+
+    stop.cancelled().await;
+    draining.cancel();
+    sip.set_draining(true);
+    drain(&shared).await;
+    last.cancel();
+    http.await??;
+    sip.shutdown();
+    media.shutdown();
+    tasks.close();
+    tasks.wait().await;
+    store.close().await;
+    Ok(())
+}
+
+/// Opens the database named by the configuration.
+pub async fn open_store(config: &Config, access: Access) -> anyhow::Result<Store> {
+    if let Some(dir) = config.data.database.parent() {
+        std::fs::create_dir_all(dir)
+            .map_err(|error| anyhow::anyhow!("cannot create {}: {error}", dir.display()))?;
+    }
+    let url = format!("sqlite://{}", config.data.database.display());
+    Ok(Store::open(
+        &url,
+        &StoreOptions {
+            access,
+            ..StoreOptions::default()
+        },
+    )
+    .await?)
+}
+
+/// Sends every signalling event where it belongs. Never waits for a call.
+async fn route_sip(
+    shared: Arc<Shared>,
+    mut events: mpsc::Receiver<SipEvent>,
+    stop: CancellationToken,
+) {
+    let wire = WireLog::start(shared.store.clone());
+    while let Some(Some(event)) = stop.run_until_cancelled(events.recv()).await {
+        match event {
+            SipEvent::Incoming(incoming) => {
+                let shared = Arc::clone(&shared);
+                tokio::spawn(async move { calls::accept(&shared, *incoming).await });
+            }
+            SipEvent::Leg { leg, event } => {
+                shared.registry.send_to_leg(
+                    &leg,
+                    CallInput::Sip {
+                        leg: leg.clone(),
+                        event,
+                    },
+                );
+            }
+            SipEvent::Registered {
+                extension,
+                bindings,
+            } => {
+                registrations_changed(&shared, extension, bindings);
+            }
+            SipEvent::Unregistered {
+                extension,
+                bindings,
+                reason,
+            } => {
+                tracing::info!(%extension, ?reason, "registration ended");
+                registrations_changed(&shared, extension, bindings);
+            }
+            SipEvent::WireMessage(message) => wire.keep(*message),
+            SipEvent::OrphanEnded { leg, outcome } => {
+                tracing::info!(leg.id = %leg, ?outcome, "a leg of before the restart is over");
+            }
+        }
+    }
+}
+
+fn registrations_changed(shared: &Arc<Shared>, extension: Extension, bindings: Vec<Binding>) {
+    let shared = Arc::clone(shared);
+    tokio::spawn(async move {
+        if let Err(error) = registrations::keep(&shared.store, &extension, bindings).await {
+            tracing::error!(%error, %extension, "a registration could not be stored");
+        }
+        shared.bus.send(LiveEvent::Extensions(Arc::new(
+            extension.to_string().into(),
+        )));
+    });
+}
+
+/// Lets running calls finish for a while, then ends them in order.
+async fn drain(shared: &Shared) {
+    let running = shared.registry.len();
+    if running == 0 {
+        return;
+    }
+    tracing::info!(
+        calls = running,
+        limit_s = DRAIN.as_secs(),
+        "waiting for running calls"
+    );
+    if shared.registry.wait_empty(DRAIN).await {
+        return;
+    }
+    shared
+        .registry
+        .send_all(&switchhook_call::Event::ShuttingDown);
+    if !shared.registry.wait_empty(SETTLE).await {
+        tracing::warn!(
+            calls = shared.registry.len(),
+            "calls are closed at the next start"
+        );
+    }
+}
+
+fn sip_config(config: &Config, bindings: Vec<Binding>) -> anyhow::Result<SipConfig> {
+    let mut sip = SipConfig::new(config.sip.bind, Arc::new(calls::new_leg_id));
+    sip.user_agent = concat!("Switchhook/", env!("CARGO_PKG_VERSION")).to_owned();
+    sip.realm.clone_from(&config.sip.realm);
+    sip.advertised_ip =
+        (config.media.advertised_ip != config.sip.bind.ip()).then_some(config.media.advertised_ip);
+    if config.sip.bind.ip().is_unspecified() {
+        sip.domain = config.media.advertised_ip.to_string();
+    }
+    sip.allow_loopback_guests = config.sip.loopback_guests;
+    sip.initial_bindings = bindings;
+    sip.limits.max_legs = config.media.max_legs;
+    sip.extensions = config
+        .extensions
+        .iter()
+        .map(|(extension, account)| ExtensionAccount {
+            extension: extension.clone(),
+            secret: AccountSecret::Password(account.password.expose().to_owned()),
+        })
+        .collect();
+    sip.trunks = config
+        .trunks
+        .iter()
+        .map(|(name, trunk)| trunk_config(name, trunk))
+        .collect::<Result<_, _>>()?;
+    Ok(sip)
+}
+
+fn trunk_config(name: &str, section: &TrunkSection) -> anyhow::Result<TrunkConfig> {
+    let mut trunk = TrunkConfig::new(name);
+    trunk.addresses = section
+        .addresses
+        .iter()
+        .map(|address| address.to_string().parse::<TrunkAddress>())
+        .collect::<Result<_, _>>()?;
+    trunk.termination.clone_from(&section.termination);
+    trunk.transport = if section.tcp {
+        SipTransport::Tcp
+    } else {
+        SipTransport::Udp
+    };
+    trunk.auth = section.username.as_ref().map(|user| TrunkAuth {
+        user: user.clone(),
+        password: section
+            .password
+            .as_ref()
+            .map(|p| p.expose().to_owned())
+            .unwrap_or_default(),
+    });
+    trunk.from_user.clone_from(&section.from_user);
+    trunk.from_domain.clone_from(&section.from_domain);
+    trunk.caller_id = section.caller_id.as_ref().map(ToString::to_string);
+    Ok(trunk)
+}
+
+/// What somebody who just started the program wants to know.
+fn announce(config: &Config) {
+    use crate::config::Mode;
+    tracing::info!(http = %config.http.bind, sip = %config.sip.bind, profile = config.profile, started_at = %clock::now(), "ready");
+    if config.mode == Mode::Demo {
+        crate::cli::show_demo(config);
+    }
+}

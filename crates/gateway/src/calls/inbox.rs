@@ -1,0 +1,59 @@
+//! What reaches a call's task.
+
+use switchhook_call::Event;
+use switchhook_conversation::Input;
+use switchhook_media::MediaEvent;
+use switchhook_model::LegId;
+use switchhook_sip::SipLegEvent;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// Inputs that may wait. A task that is this far behind does not come back: the call is closed.
+const CAPACITY: usize = 1024;
+
+#[derive(Debug)]
+pub enum CallInput {
+    /// For call control: operators, notices.
+    Event(Event),
+    /// For the conversation: ears, providers.
+    Talk(Input),
+    Sip {
+        leg: LegId,
+        event: SipLegEvent,
+    },
+    Media {
+        leg: LegId,
+        event: MediaEvent,
+    },
+}
+
+/// The sending side, held by everything that reports to the call.
+#[derive(Debug, Clone)]
+pub struct Inbox {
+    sender: mpsc::Sender<CallInput>,
+    overrun: CancellationToken,
+}
+
+impl Inbox {
+    /// An inbox, its receiving end, and the token that is cancelled when it overflows.
+    pub fn open() -> (Self, mpsc::Receiver<CallInput>, CancellationToken) {
+        let (sender, receiver) = mpsc::channel(CAPACITY);
+        let overrun = CancellationToken::new();
+        (
+            Self {
+                sender,
+                overrun: overrun.clone(),
+            },
+            receiver,
+            overrun,
+        )
+    }
+
+    /// Never waits. A full inbox closes the call; a closed one belongs to a call that is over.
+    pub fn send(&self, input: CallInput) {
+        if let Err(mpsc::error::TrySendError::Full(_)) = self.sender.try_send(input) {
+            tracing::error!("a call's inbox is full: the call is closed");
+            self.overrun.cancel();
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! Running calls: one task each. This module wires the pure machines to the world; it decides
+//! nothing about a call.
+//!
+//! Start reading at [`task`], then [`perform`] for how actions are carried out and [`talk`] for the
+//! assistant.
+
+mod brain;
+mod ears;
+mod facts;
+mod inbox;
+mod incoming;
+mod legs;
+mod mouth;
+mod perform;
+pub mod policy;
+mod recording;
+mod recover;
+mod registry;
+mod rows;
+mod shared;
+mod talk;
+mod task;
+mod verdict;
+
+pub use inbox::{CallInput, Inbox};
+pub use incoming::{StartError, accept, new_leg_id, start_outbound};
+pub use recover::recover;
+pub use registry::{Registry, call_of};
+pub use shared::{Brains, Shared};

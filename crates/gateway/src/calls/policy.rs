@@ -1,0 +1,140 @@
+//! From the configuration to the rules that `call` and `conversation` follow.
+
+use switchhook_call::{CallPolicy, RecordPolicy};
+use switchhook_conversation::{
+    Bounds, ConversationConfig, ConversationTexts, Department, EndpointingConfig, LocalZone,
+    ToolPolicy, UnknownZone,
+};
+
+use switchhook_model::Language;
+
+use crate::config::{BrainConfig, Config};
+
+fn whole_seconds(duration: std::time::Duration) -> u32 {
+    u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
+}
+
+/// The rules of a call under this configuration.
+pub fn call(config: &Config) -> CallPolicy {
+    let transfer = &config.transfer;
+    CallPolicy {
+        ring_timeout_s: whole_seconds(transfer.ring_timeout),
+        targets: transfer.departments.clone(),
+        default_targets: transfer.targets.clone(),
+        allow_spoken_extension: transfer.spoken_extension,
+        dialable_extensions: config.extensions.keys().cloned().collect(),
+        open_hours: transfer.open_hours.clone(),
+        fallback: transfer.fallback.clone(),
+        closed_fallback: transfer.closed_fallback.clone(),
+        max_transfers: transfer.max_transfers,
+        caller_id: config
+            .outbound
+            .trunk
+            .as_ref()
+            .and_then(|name| config.trunks.get(name))
+            .and_then(|trunk| trunk.caller_id.as_ref())
+            .map(ToString::to_string),
+        record: if config.recording.enabled {
+            RecordPolicy::AssistantCalls
+        } else {
+            RecordPolicy::Off
+        },
+        max_call_s: whole_seconds(config.limits.call),
+        notice_timeout_s: whole_seconds(config.notice.wait),
+        language: config.language,
+        ..CallPolicy::default()
+    }
+}
+
+/// How the assistant talks under this configuration.
+pub fn conversation(config: &Config) -> Result<ConversationConfig, UnknownZone> {
+    let zone: LocalZone = config.time_zone.parse()?;
+    let mut talk = ConversationConfig::new(config.language, zone);
+    talk.texts = texts(config);
+    talk.system_prompt = system_prompt(config);
+    talk.departments = config
+        .transfer
+        .departments
+        .keys()
+        .map(|name| Department {
+            name: name.clone(),
+            aliases: Vec::new(),
+        })
+        .collect();
+    talk.allow_spoken_extension = config.transfer.spoken_extension;
+    let has_targets = !config.transfer.targets.is_empty()
+        || config
+            .transfer
+            .departments
+            .values()
+            .any(|targets| !targets.is_empty());
+    talk.tools = ToolPolicy {
+        request_human_transfer: has_targets,
+        ..ToolPolicy::default()
+    };
+    talk.bounds = Bounds {
+        max_silence_prompts: config.limits.silent_prompts,
+        max_turns: config.limits.turns,
+        max_minutes: whole_seconds(config.limits.assistant) / 60,
+        max_errors: config.limits.errors,
+        ..Bounds::default()
+    };
+    Ok(talk)
+}
+
+/// When the caller's turn begins and ends.
+pub fn endpointing(config: &Config) -> EndpointingConfig {
+    EndpointingConfig {
+        end_silence_ms: u64::try_from(config.assistant.end_silence.as_millis()).unwrap_or(700),
+        ..EndpointingConfig::default()
+    }
+}
+
+fn texts(config: &Config) -> ConversationTexts {
+    let mut texts = ConversationTexts::defaults(config.language);
+    let greeting = config.assistant.greeting.clone();
+    texts.greeting = Some(greeting.unwrap_or_else(|| greeting_of(config)));
+    texts
+}
+
+/// The shipped greeting with the assistant's and the company's name.
+fn greeting_of(config: &Config) -> String {
+    let name = &config.assistant.name;
+    match (config.language, &config.assistant.company) {
+        (Language::En, None) => {
+            format!("Hello, this is {name}, your virtual assistant. How can I help you?")
+        }
+        (Language::En, Some(company)) => format!(
+            "Hello and welcome to {company}. This is {name}, your virtual assistant. How can I help you?"
+        ),
+        (Language::De, None) => format!(
+            "Guten Tag, hier ist {name}, Ihre virtuelle Assistentin. Wie kann ich Ihnen helfen?"
+        ),
+        (Language::De, Some(company)) => format!(
+            "Guten Tag und willkommen bei {company}. Hier ist {name}, Ihre virtuelle Assistentin. Wie kann ich Ihnen helfen?"
+        ),
+        (Language::Ar, _) => {
+            format!("مرحباً، أنا {name}، مساعدتك الافتراضية. كيف يمكنني مساعدتك؟")
+        }
+    }
+}
+
+fn system_prompt(config: &Config) -> String {
+    if !matches!(config.assistant.brain, BrainConfig::OpenAi(_)) {
+        return String::new();
+    }
+    let mut prompt = format!("You are {}, the voice assistant", config.assistant.name);
+    if let Some(company) = &config.assistant.company {
+        prompt.push_str(&format!(" of {company}"));
+    }
+    prompt.push_str(
+        ", talking on the telephone. Answer in one or two short spoken sentences, without lists, \
+         markup or emoji. Never invent facts, and never claim that somebody was informed or that a \
+         human is coming: the telephone system says so itself when it is true.",
+    );
+    if let Some(instructions) = &config.assistant.instructions {
+        prompt.push_str("\n\n");
+        prompt.push_str(instructions);
+    }
+    prompt
+}

@@ -1,0 +1,68 @@
+//! One recording: the file the media engine writes, and its row.
+
+use std::path::Path;
+
+use switchhook_media::MediaLeg;
+use switchhook_model::{CallId, LegId, RecordingId, Timestamp};
+use switchhook_store::{RecordingRow, RecordingState};
+
+pub(super) struct Recording {
+    pub leg: LegId,
+    pub row: RecordingRow,
+    handle: switchhook_media::Recording,
+}
+
+impl Recording {
+    /// Starts recording both sides of a leg. On failure the row that says so comes back.
+    pub(super) fn start(
+        directory: &Path,
+        media: &MediaLeg,
+        call: &CallId,
+        id: RecordingId,
+        now: Timestamp,
+    ) -> Result<Self, (RecordingRow, String)> {
+        // Ids are ours and hold no path separators.
+        let file = format!("{id}.wav");
+        let mut row = RecordingRow {
+            id,
+            call: call.clone(),
+            file: file.clone(),
+            state: RecordingState::Recording,
+            started_at: now,
+            ended_at: None,
+            duration_ms: None,
+            error: None,
+        };
+        match media.record(&directory.join(file)) {
+            Ok(handle) => Ok(Self {
+                leg: media.id().clone(),
+                row,
+                handle,
+            }),
+            Err(error) => {
+                row.state = RecordingState::Failed;
+                row.ended_at = Some(now);
+                row.error = Some(error.to_string());
+                Err((row, error.to_string()))
+            }
+        }
+    }
+
+    /// Ends it; returns when the file is complete.
+    pub(super) async fn stop(self, now: Timestamp) -> RecordingRow {
+        let mut row = self.row;
+        let summary = self.handle.stop().await;
+        row.ended_at = Some(now);
+        row.duration_ms = Some(summary.duration_ms);
+        row.error = row.error.or(summary.error);
+        row.state = if row.error.is_none() {
+            RecordingState::Ready
+        } else {
+            RecordingState::Failed
+        };
+        if summary.dropped_frames > 0 {
+            tracing::warn!(frames = summary.dropped_frames, "the recording has gaps");
+        }
+        row
+    }
+}

@@ -1,0 +1,104 @@
+//! Which calls run here.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use switchhook_call::Event;
+use switchhook_model::{CallId, LegId};
+use tokio::sync::Notify;
+
+use super::inbox::{CallInput, Inbox};
+
+/// A cheap handle to the running calls. The lock is held for a look-up only, never over an await.
+#[derive(Debug, Clone, Default)]
+pub struct Registry {
+    calls: Arc<Mutex<BTreeMap<CallId, Inbox>>>,
+    changed: Arc<Notify>,
+}
+
+impl Registry {
+    pub(super) fn insert(&self, call: CallId, inbox: Inbox) {
+        self.lock().insert(call, inbox);
+    }
+
+    pub(super) fn remove(&self, call: &CallId) {
+        self.lock().remove(call);
+        self.changed.notify_waiters();
+    }
+
+    pub fn get(&self, call: &CallId) -> Option<Inbox> {
+        self.lock().get(call).cloned()
+    }
+
+    pub fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// To the call a leg belongs to; false if that call is over.
+    pub fn send_to_leg(&self, leg: &LegId, input: CallInput) -> bool {
+        let Some(inbox) = call_of(leg).and_then(|call| self.get(&call)) else {
+            return false;
+        };
+        inbox.send(input);
+        true
+    }
+
+    /// To a call; false if it is over.
+    pub fn send_event(&self, call: &CallId, event: Event) -> bool {
+        let Some(inbox) = self.get(call) else {
+            return false;
+        };
+        inbox.send(CallInput::Event(event));
+        true
+    }
+
+    /// To all calls.
+    pub fn send_all(&self, event: &Event) {
+        let inboxes: Vec<Inbox> = self.lock().values().cloned().collect();
+        for inbox in inboxes {
+            inbox.send(CallInput::Event(event.clone()));
+        }
+    }
+
+    /// Waits until no call runs; false if that takes longer than `limit`.
+    pub async fn wait_empty(&self, limit: Duration) -> bool {
+        let empty = async {
+            loop {
+                let mut changed = std::pin::pin!(self.changed.notified());
+                changed.as_mut().enable();
+                if self.is_empty() {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        tokio::time::timeout(limit, empty).await.is_ok()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<CallId, Inbox>> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A leg id holds its call's: `leg_X-N` belongs to `call_X`.
+pub fn call_of(leg: &LegId) -> Option<CallId> {
+    let (call, _) = leg.unique().rsplit_once('-')?;
+    format!("{}{call}", CallId::PREFIX).parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leg_names_its_call() {
+        let call = CallId::from_unique("01k");
+        assert_eq!(call_of(&LegId::derive(&call, 3)), Some(call));
+        assert_eq!(call_of(&LegId::from_unique("loose")), None);
+    }
+}

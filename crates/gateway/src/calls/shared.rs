@@ -1,0 +1,61 @@
+//! What every call's task needs.
+
+use std::fmt;
+use std::sync::Arc;
+
+use switchhook_adapters::{LanguageModel, SpeechToText, TextToSpeech};
+use switchhook_call::CallPolicy;
+use switchhook_conversation::{ConversationConfig, EndpointingConfig};
+use switchhook_media::{MediaEngine, MediaLeg, OpenLegError};
+use switchhook_model::LegId;
+use switchhook_sip::SipEndpoint;
+use switchhook_store::Store;
+
+use super::inbox::{CallInput, Inbox};
+use super::registry::Registry;
+use crate::bus::Bus;
+use crate::config::Config;
+use crate::notices::Destination;
+
+/// Makes the brain of one conversation: a scripted one has its own state, a remote one is shared.
+pub trait Brains: Send + Sync + fmt::Debug {
+    fn for_call(&self) -> Arc<dyn LanguageModel>;
+}
+
+#[derive(Debug)]
+pub struct Shared {
+    pub config: Arc<Config>,
+    pub policy: CallPolicy,
+    pub conversation: ConversationConfig,
+    pub endpointing: EndpointingConfig,
+    pub store: Store,
+    pub media: MediaEngine,
+    pub sip: SipEndpoint,
+    pub listener: Arc<dyn SpeechToText>,
+    pub voice: Arc<dyn TextToSpeech>,
+    pub brains: Arc<dyn Brains>,
+    pub notices: Destination,
+    pub registry: Registry,
+    pub bus: Bus,
+}
+
+impl Shared {
+    /// A media leg whose events reach the call.
+    pub(super) fn open_media(&self, leg: &LegId, inbox: &Inbox) -> Result<MediaLeg, OpenLegError> {
+        let media = self.media.open_leg(leg.clone())?;
+        let mut events = media
+            .take_events()
+            .expect("a new leg's events are taken once");
+        let inbox = inbox.clone();
+        let leg = leg.clone();
+        tokio::spawn(async move {
+            while let Some(event) = events.recv().await {
+                inbox.send(CallInput::Media {
+                    leg: leg.clone(),
+                    event,
+                });
+            }
+        });
+        Ok(media)
+    }
+}

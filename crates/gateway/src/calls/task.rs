@@ -1,0 +1,345 @@
+//! One call's task. It owns the machine, gives it events one after the other, commits each step,
+//! and carries the actions out after the commit.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use switchhook_call::{Action, Call, Event};
+use switchhook_conversation::{Input, Turn};
+use switchhook_media::MediaEvent;
+use switchhook_model::{CallId, HangupCause, LegId, RecordingId, Timestamp};
+use switchhook_sip::SipLegEvent;
+use switchhook_store::{RecordingRow, RecordingState, Step};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::inbox::{CallInput, Inbox};
+use super::legs::Legs;
+use super::recording::Recording;
+use super::talk::{Talk, TalkResult};
+use super::{Shared, facts, rows, verdict};
+use crate::bus::LiveEvent;
+use crate::clock;
+
+/// Longest sleep of an idle call: a forgotten deadline shows as a warning instead of a stuck call.
+const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+
+pub(super) struct CallTask {
+    pub(super) shared: Arc<Shared>,
+    pub(super) id: CallId,
+    pub(super) call: Call,
+    pub(super) legs: Legs,
+    pub(super) talk: Option<Talk>,
+    pub(super) recording: Option<Recording>,
+    pub(super) inbox: Inbox,
+    /// Rows of finished recordings, facts and turns that wait for the next commit.
+    pub(super) pending: Step,
+    pub(super) queue: VecDeque<Event>,
+    revision: u64,
+}
+
+impl CallTask {
+    pub(super) fn new(shared: Arc<Shared>, call: Call, legs: Legs, inbox: Inbox) -> Self {
+        Self {
+            id: call.id().clone(),
+            shared,
+            call,
+            legs,
+            talk: None,
+            recording: None,
+            inbox,
+            pending: Step::default(),
+            queue: VecDeque::new(),
+            revision: 0,
+        }
+    }
+
+    /// Runs the call from its first event to its settled end.
+    pub(super) async fn run(
+        mut self,
+        first: Event,
+        mut inputs: mpsc::Receiver<CallInput>,
+        overrun: CancellationToken,
+    ) {
+        self.queue.push_back(first);
+        self.drain().await;
+        while !self.call.is_settled() {
+            let deadline = self.next_deadline();
+            tokio::select! {
+                biased;
+                () = overrun.cancelled() => {
+                    self.queue.push_back(Event::ShuttingDown);
+                    self.drain().await;
+                    break;
+                }
+                input = inputs.recv() => match input {
+                    Some(input) => self.input(input).await,
+                    None => break,
+                },
+                () = tokio::time::sleep_until(deadline) => self.timers().await,
+            }
+        }
+        self.finish().await;
+    }
+
+    fn next_deadline(&self) -> Instant {
+        let call = self.call.next_deadline().map(|(at, _)| at);
+        let talk = self.talk.as_ref().and_then(Talk::next_deadline);
+        let wait = call
+            .into_iter()
+            .chain(talk)
+            .min()
+            .map_or(LONGEST_SLEEP, clock::until)
+            .min(LONGEST_SLEEP);
+        Instant::now() + wait
+    }
+
+    async fn timers(&mut self) {
+        let now = clock::now();
+        if let Some((at, timer)) = self.call.next_deadline()
+            && at <= now
+        {
+            self.queue.push_back(Event::TimerFired(timer));
+        }
+        let talk_is_due = self
+            .talk
+            .as_ref()
+            .and_then(Talk::next_deadline)
+            .is_some_and(|at| at <= now);
+        if talk_is_due {
+            self.talk(now, Input::Timeout);
+        }
+        self.drain().await;
+    }
+
+    async fn input(&mut self, input: CallInput) {
+        let now = clock::now();
+        match input {
+            CallInput::Event(event) => self.queue.push_back(event),
+            CallInput::Talk(input) => self.talk(now, input),
+            CallInput::Sip { leg, event } => self.sip(&leg, event).await,
+            CallInput::Media { leg, event } => self.media(now, &leg, event),
+        }
+        self.drain().await;
+    }
+
+    /// One input for the conversation, if there is one.
+    pub(super) fn talk(&mut self, now: Timestamp, input: Input) {
+        if let Some(talk) = &mut self.talk {
+            let result = talk.handle(now, input);
+            self.talked(result);
+        }
+    }
+
+    fn talked(&mut self, result: TalkResult) {
+        self.queue.extend(result.events);
+        for turn in result.turns {
+            self.turn_ended(&turn);
+        }
+    }
+
+    fn turn_ended(&mut self, turn: &Turn) {
+        if let Some(latency) = turn.latency {
+            metrics::histogram!("switchhook_turn_first_audio_seconds")
+                .record(Duration::from_millis(latency.first_audio_ms).as_secs_f64());
+            metrics::histogram!("switchhook_turn_ours_seconds")
+                .record(Duration::from_millis(latency.ours_ms).as_secs_f64());
+        }
+        self.pending.turns.push(rows::turn(&self.id, turn));
+    }
+
+    fn media(&mut self, now: Timestamp, leg: &LegId, event: MediaEvent) {
+        match &event {
+            MediaEvent::NoRtp { silent_ms } => {
+                tracing::warn!(leg.id = %leg, silent_ms, "one-way audio: no RTP arrives");
+                metrics::counter!("switchhook_one_way_audio_total").increment(1);
+                self.fact(now, facts::one_way_audio(leg, *silent_ms));
+            }
+            MediaEvent::RecordingFailed { error } => {
+                tracing::error!(error, "recording failed");
+                self.recording_failed(error.clone());
+            }
+            MediaEvent::Failed { error } => {
+                tracing::error!(leg.id = %leg, error, "media failed");
+                self.queue.push_back(Event::LegEnded {
+                    leg: leg.clone(),
+                    cause: HangupCause::MediaLost,
+                });
+            }
+            _ => {}
+        }
+        if let Some(talk) = &mut self.talk
+            && talk.leg() == leg
+        {
+            let result = talk.media(now, &event);
+            self.talked(result);
+        }
+    }
+
+    /// Handles what is queued, and what that leads to, until nothing is left.
+    pub(super) async fn drain(&mut self) {
+        while let Some(event) = self.queue.pop_front() {
+            self.step(event).await;
+        }
+        if !self.pending.is_empty() {
+            self.commit(clock::now(), &[]).await;
+        }
+    }
+
+    async fn step(&mut self, event: Event) {
+        let now = clock::now();
+        self.fact(now, facts::event(&event));
+        let actions = self.call.handle(now, event);
+        self.prepare(&actions).await;
+        self.commit(now, &actions).await;
+        for action in actions {
+            self.perform(now, action).await;
+        }
+    }
+
+    pub(super) fn fact(&mut self, now: Timestamp, fact: facts::Fact) {
+        self.pending.events.push(fact.into_row(&self.id, now));
+    }
+
+    /// Commits the machine's state with everything the actions owe.
+    async fn commit(&mut self, now: Timestamp, actions: &[Action]) {
+        self.revision += 1;
+        let mut step = std::mem::take(&mut self.pending);
+        rows::fill(
+            &mut step,
+            &self.call,
+            &self.legs,
+            self.revision,
+            actions,
+            &self.shared.notices,
+            now,
+        );
+        for message in &step.messages {
+            self.shared.bus.send(LiveEvent::message(message));
+        }
+        let keep = Step {
+            turns: step.turns.clone(),
+            recordings: step.recordings.clone(),
+            messages: step.messages.clone(),
+            events: step.events.clone(),
+            work: step.work.clone(),
+            ..Step::default()
+        };
+        if let Err(error) = self.shared.store.commit(step).await {
+            // The caller is not dropped because a disk is full: the call goes on, and what could
+            // not be kept is tried again with the next step. New calls are refused meanwhile.
+            tracing::error!(%error, "the call's step could not be stored");
+            metrics::counter!("switchhook_store_errors_total").increment(1);
+            self.pending = keep;
+        }
+        let head = rows::head(&self.call.view(), self.call.is_settled());
+        self.shared.bus.send(LiveEvent::call(&head));
+    }
+
+    /// After the last leg is gone: the recording is closed and the call is judged.
+    async fn finish(&mut self) {
+        self.stop_recording().await;
+        self.drain().await;
+        verdict::pronounce(&self.shared.store, &self.id).await;
+        self.shared.registry.remove(&self.id);
+        metrics::gauge!("switchhook_calls_active").decrement(1.0);
+        tracing::info!(outcome = ?self.call.view().outcome.map(|o| o.code.code()), "call ended");
+    }
+
+    // Recording
+
+    pub(super) fn start_recording(&mut self, leg: &LegId, id: RecordingId, now: Timestamp) {
+        let Some(media) = self.legs.media(leg) else {
+            return;
+        };
+        match Recording::start(
+            &self.shared.config.data.recordings,
+            media,
+            &self.id,
+            id,
+            now,
+        ) {
+            Ok(recording) => {
+                self.pending.recordings.push(recording.row.clone());
+                self.recording = Some(recording);
+            }
+            Err((row, error)) => {
+                tracing::error!(%error, "recording cannot be started");
+                self.pending.recordings.push(row);
+            }
+        }
+    }
+
+    pub(super) async fn stop_recording(&mut self) {
+        if let Some(recording) = self.recording.take() {
+            let row: RecordingRow = recording.stop(clock::now()).await;
+            self.pending.recordings.push(row);
+        }
+    }
+
+    fn recording_failed(&mut self, error: String) {
+        if let Some(recording) = &mut self.recording {
+            recording.row.state = RecordingState::Failed;
+            recording.row.error = Some(error);
+            self.pending.recordings.push(recording.row.clone());
+        }
+    }
+
+    // Signalling
+
+    async fn sip(&mut self, leg: &LegId, event: SipLegEvent) {
+        match event {
+            SipLegEvent::Record(record) => {
+                self.legs.remember(*record);
+                // Stored with the next step at the latest; at once, because a crash may come first.
+                let now = clock::now();
+                self.commit(now, &[]).await;
+            }
+            SipLegEvent::Trying => {}
+            SipLegEvent::Ringing { .. } => {
+                self.queue.push_back(Event::LegRinging { leg: leg.clone() });
+            }
+            SipLegEvent::Answered { sdp } => self.outbound_answered(leg, sdp.as_deref()),
+            SipLegEvent::Confirmed { sdp } => self.inbound_confirmed(leg, sdp.as_deref()),
+            SipLegEvent::Failed {
+                status,
+                cause,
+                reason,
+            } => {
+                tracing::info!(leg.id = %leg, status, reason, "leg failed");
+                self.legs.close(leg);
+                self.queue.push_back(Event::LegFailed {
+                    leg: leg.clone(),
+                    cause,
+                    sip_status: status,
+                });
+            }
+            SipLegEvent::Ended { cause, .. } => {
+                self.leg_over(leg, cause).await;
+            }
+            SipLegEvent::Canceled => self.leg_over(leg, HangupCause::Canceled).await,
+            SipLegEvent::ReInvite { sdp, responder } => {
+                self.re_invited(leg, sdp.as_deref(), responder);
+            }
+            SipLegEvent::ReInviteAnswered { .. } | SipLegEvent::ReInviteFailed { .. } => {}
+            SipLegEvent::Digit(digit) => {
+                let event = MediaEvent::Digit { digit, at_ms: 0 };
+                self.media(clock::now(), leg, event);
+            }
+        }
+    }
+
+    async fn leg_over(&mut self, leg: &LegId, cause: HangupCause) {
+        let is_recorded = self.recording.as_ref().is_some_and(|r| r.leg == *leg);
+        if is_recorded {
+            self.stop_recording().await;
+        }
+        self.legs.close(leg);
+        self.queue.push_back(Event::LegEnded {
+            leg: leg.clone(),
+            cause,
+        });
+    }
+}

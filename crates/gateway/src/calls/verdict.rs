@@ -1,0 +1,134 @@
+//! Judges an ended call over its stored facts. A finding is stored, counted and logged; it never
+//! changes the call.
+
+use std::collections::BTreeSet;
+
+use switchhook_call::CallView;
+use switchhook_call::judge::{CallFact, CallRecord, Stamped, judge};
+use switchhook_model::CallId;
+use switchhook_store::{
+    MessageFilter, Step, Store, StoreError, ViolationRow, WireDirection, WireRow,
+};
+
+use super::facts::FACT;
+
+/// Judges the call and stores what was found.
+pub(super) async fn pronounce(store: &Store, call: &CallId) {
+    let record = match record(store, call).await {
+        Ok(Some(record)) => record,
+        Ok(None) => return,
+        Err(error) => {
+            tracing::error!(call.id = %call, %error, "the call cannot be judged");
+            return;
+        }
+    };
+    let violations: Vec<ViolationRow> = judge(&record)
+        .into_iter()
+        .map(|violation| ViolationRow {
+            call: call.clone(),
+            at: violation
+                .at
+                .or(record.view.ended_at)
+                .unwrap_or(record.view.started_at),
+            code: violation.code,
+            detail: violation.detail,
+            cause: violation.cause,
+            cure: violation.cure,
+        })
+        .collect();
+    for violation in &violations {
+        tracing::error!(call.id = %call, code = violation.code, detail = violation.detail, "invariant violated");
+        metrics::counter!("switchhook_violations_total", "code" => violation.code.clone())
+            .increment(1);
+    }
+    if violations.is_empty() {
+        return;
+    }
+    if let Err(error) = store
+        .commit(Step {
+            violations,
+            ..Step::default()
+        })
+        .await
+    {
+        tracing::error!(call.id = %call, %error, "findings could not be stored");
+    }
+}
+
+async fn record(store: &Store, call: &CallId) -> Result<Option<CallRecord>, StoreError> {
+    let Some(row) = store.call(call).await? else {
+        return Ok(None);
+    };
+    let view: CallView = match serde_json::from_value(row.view) {
+        Ok(view) => view,
+        Err(error) => {
+            tracing::error!(call.id = %call, %error, "the call's view cannot be read");
+            return Ok(None);
+        }
+    };
+    let mut facts: Vec<Stamped<CallFact>> = store
+        .events(call)
+        .await?
+        .into_iter()
+        .filter(|event| event.kind == FACT)
+        .filter_map(|event| {
+            let fact = serde_json::from_value(event.data)
+                .inspect_err(|error| tracing::error!(%error, "a fact cannot be read"))
+                .ok()?;
+            Some(Stamped { at: event.at, fact })
+        })
+        .collect();
+    facts.extend(invites(&store.wire(call).await?));
+    let filter = MessageFilter {
+        call: Some(call.clone()),
+        limit: 100,
+        ..MessageFilter::default()
+    };
+    facts.extend(
+        store
+            .messages(&filter)
+            .await?
+            .items
+            .into_iter()
+            .filter_map(|message| {
+                (message.state == "accepted").then(|| Stamped {
+                    at: message.updated_at,
+                    fact: CallFact::NoticeDelivered {
+                        message: message.id,
+                    },
+                })
+            }),
+    );
+    // Stable: what happened in the same millisecond keeps its order.
+    facts.sort_by_key(|stamped| stamped.at);
+    Ok(Some(CallRecord { view, facts }))
+}
+
+/// The INVITEs that opened a dialog of ours, seen on the wire: one for each leg and Call-ID,
+/// however often it was retransmitted or repeated with credentials.
+fn invites(wire: &[WireRow]) -> Vec<Stamped<CallFact>> {
+    let mut seen = BTreeSet::new();
+    wire.iter()
+        .filter(|message| message.direction == WireDirection::Sent && message.summary == "INVITE")
+        .filter(|message| !has_to_tag(&message.raw))
+        .filter_map(|message| {
+            let leg = message.leg.clone()?;
+            let sip_call_id = message.sip_call_id.clone()?;
+            seen.insert((leg.clone(), sip_call_id.clone()))
+                .then_some(Stamped {
+                    at: message.at,
+                    fact: CallFact::InviteSent { leg, sip_call_id },
+                })
+        })
+        .collect()
+}
+
+/// Whether the request is within a dialog (RFC 3261 §12.2: its To has a tag).
+fn has_to_tag(raw: &str) -> bool {
+    raw.lines()
+        .find(|line| {
+            let name = line.split(':').next().unwrap_or_default().trim();
+            name.eq_ignore_ascii_case("to") || name.eq_ignore_ascii_case("t")
+        })
+        .is_some_and(|line| line.contains(";tag="))
+}

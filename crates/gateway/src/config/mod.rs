@@ -1,0 +1,177 @@
+//! Configuration in two steps: [`raw`] is what file and environment say, [`Config`] is resolved and
+//! valid. Only the second leaves this module; nothing else in the program reads the environment.
+//!
+//! Precedence: built-in defaults, the profile or configuration file, the environment (`.env` in
+//! the working directory is loaded first and never overrides what is already set). Secrets come
+//! from the environment or from `*_file` keys.
+
+mod check;
+mod env;
+mod raw;
+mod resolve;
+mod secret;
+
+use std::path::{Path, PathBuf};
+
+use figment::Figment;
+use figment::providers::{Format, Toml};
+
+pub use check::{CheckReport, CheckRow, RowState};
+pub use env::Environment;
+pub use resolve::{
+    AssistantConfig, BrainConfig, Config, DataConfig, ExtensionConfig, HttpConfig, LimitsConfig,
+    LlmConfig, MediaSection, Mode, NoticeConfig, OutboundConfig, RecordingConfig, SipSection,
+    SpeechConfig, TransferConfig, TrunkSection, UserSeed,
+};
+pub use secret::Secret;
+
+/// Profiles that are part of the binary: name and text.
+const SHIPPED_PROFILES: &[(&str, &str)] =
+    &[("demo", include_str!("../../../../profiles/demo.toml"))];
+
+/// Everything wrong with the configuration, all of it at once.
+#[derive(Debug, thiserror::Error)]
+#[error("the configuration cannot be used:\n  - {}", .problems.join("\n  - "))]
+pub struct ConfigError {
+    pub problems: Vec<String>,
+}
+
+impl ConfigError {
+    fn one(problem: impl Into<String>) -> Self {
+        Self {
+            problems: vec![problem.into()],
+        }
+    }
+}
+
+/// Where the configuration is read from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    File(PathBuf),
+    Profile(String),
+}
+
+impl Source {
+    /// From `--config` and `--profile`; neither means `switchhook.toml` if it is there.
+    pub fn choose(file: Option<PathBuf>, profile: Option<String>) -> Result<Self, ConfigError> {
+        match (file, profile) {
+            (Some(_), Some(_)) => Err(ConfigError::one(
+                "--config and --profile exclude each other: give one",
+            )),
+            (Some(file), None) => Ok(Self::File(file)),
+            (None, Some(profile)) => Ok(Self::Profile(profile)),
+            (None, None) if Path::new("switchhook.toml").exists() => {
+                Ok(Self::File("switchhook.toml".into()))
+            }
+            (None, None) => Err(ConfigError::one(
+                "no configuration: give --config FILE, --profile demo, or put a switchhook.toml here",
+            )),
+        }
+    }
+
+    /// Name of the profile, `custom` for a file.
+    pub fn profile_name(&self) -> &str {
+        match self {
+            Self::File(path) => path
+                .file_stem()
+                .and_then(|stem| stem.to_str())
+                .filter(|stem| *stem != "switchhook")
+                .unwrap_or("custom"),
+            Self::Profile(name) => name,
+        }
+    }
+
+    fn text(&self) -> Result<(String, String), ConfigError> {
+        match self {
+            Self::File(path) => {
+                let text = std::fs::read_to_string(path).map_err(|error| {
+                    ConfigError::one(format!("cannot read {}: {error}", path.display()))
+                })?;
+                Ok((path.display().to_string(), text))
+            }
+            Self::Profile(name) => {
+                let on_disk = PathBuf::from("profiles").join(format!("{name}.toml"));
+                let plain_name = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+                if plain_name && let Ok(text) = std::fs::read_to_string(&on_disk) {
+                    return Ok((on_disk.display().to_string(), text));
+                }
+                SHIPPED_PROFILES
+                    .iter()
+                    .find(|(shipped, _)| shipped == name)
+                    .map(|(_, text)| (format!("profile {name}"), (*text).to_owned()))
+                    .ok_or_else(|| {
+                        let names: Vec<_> = SHIPPED_PROFILES.iter().map(|(n, _)| *n).collect();
+                        ConfigError::one(format!(
+                            "no profile '{name}': shipped are {}; your own goes to profiles/{name}.toml",
+                            names.join(", ")
+                        ))
+                    })
+            }
+        }
+    }
+}
+
+/// Reads, merges, resolves and validates.
+pub fn load(source: &Source, environment: &Environment) -> Result<Config, ConfigError> {
+    let raw = read(source, environment)?;
+    resolve::resolve(raw, source.profile_name(), environment)
+}
+
+/// What `switchhook config check` prints: every known variable and every problem.
+pub fn check(source: &Source, environment: &Environment) -> CheckReport {
+    let outcome = load(source, environment);
+    check::report(source.profile_name(), environment, outcome)
+}
+
+fn read(source: &Source, environment: &Environment) -> Result<raw::RawConfig, ConfigError> {
+    let (name, text) = source.text()?;
+    // Parsed apart first: figment would report a syntax error without the file's name.
+    text.parse::<toml::Table>().map_err(|error| {
+        ConfigError::one(format!(
+            "{name} is not valid TOML: {}",
+            error.to_string().trim_end()
+        ))
+    })?;
+    let mut figment = Figment::new().merge(Named(name, Toml::string(&text)));
+    let mut problems = Vec::new();
+    for setting in environment.settings(source.profile_name()) {
+        match setting {
+            Ok(setting) => figment = figment.merge(setting),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    let raw = figment.extract::<raw::RawConfig>();
+    match raw {
+        Ok(raw) if problems.is_empty() => Ok(raw),
+        Ok(_) => Err(ConfigError { problems }),
+        Err(errors) => {
+            problems.extend(errors.into_iter().map(|error| {
+                let place = error
+                    .metadata
+                    .as_ref()
+                    .map(|m| format!(" (in {})", m.name))
+                    .unwrap_or_default();
+                format!("{}: {}{place}", error.path.join("."), error.kind)
+            }));
+            Err(ConfigError { problems })
+        }
+    }
+}
+
+/// A provider that carries the file's name into error messages.
+struct Named<P>(String, P);
+
+impl<P: figment::Provider> figment::Provider for Named<P> {
+    fn metadata(&self) -> figment::Metadata {
+        figment::Metadata::named(self.0.clone())
+    }
+
+    fn data(
+        &self,
+    ) -> Result<figment::value::Map<figment::Profile, figment::value::Dict>, figment::Error> {
+        self.1.data()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,266 @@
+//! What the file and the environment say, unchecked. Every key's unit and default is here; unknown
+//! keys are refused.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use switchhook_call::FallbackStep;
+use switchhook_call::hours::WeeklySpan;
+
+use super::secret::Secret;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawConfig {
+    /// `production` (default), `development` or `demo`.
+    pub mode: Option<String>,
+    /// The https address at which vendors reach us.
+    pub public_url: Option<String>,
+    /// `en` (default), `de` or `ar`.
+    pub language: Option<String>,
+    /// IANA name; default `UTC`.
+    pub time_zone: Option<String>,
+    #[serde(default)]
+    pub http: RawHttp,
+    #[serde(default)]
+    pub data: RawData,
+    #[serde(default)]
+    pub sip: RawSip,
+    /// Keyed by the extension's digits.
+    #[serde(default)]
+    pub extensions: BTreeMap<String, RawExtension>,
+    /// Keyed by the trunk's name.
+    #[serde(default)]
+    pub trunks: BTreeMap<String, RawTrunk>,
+    #[serde(default)]
+    pub media: RawMedia,
+    #[serde(default)]
+    pub assistant: RawAssistant,
+    #[serde(default)]
+    pub llm: RawLlm,
+    #[serde(default)]
+    pub speech: RawSpeech,
+    #[serde(default)]
+    pub transfer: RawTransfer,
+    #[serde(default)]
+    pub notice: RawNotice,
+    #[serde(default)]
+    pub recording: RawRecording,
+    #[serde(default)]
+    pub outbound: RawOutbound,
+    #[serde(default)]
+    pub limits: RawLimits,
+    /// Users made at the first start; keyed by name.
+    #[serde(default)]
+    pub users: BTreeMap<String, RawUser>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawHttp {
+    /// Address and port; default `127.0.0.1:8080`.
+    pub bind: Option<String>,
+    /// Replaces the port of `bind`.
+    pub port: Option<u16>,
+    /// Key of our JWTs, at least 32 characters.
+    pub signing_key: Option<Secret>,
+    pub signing_key_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawData {
+    /// Database, recordings and keys; default `var`.
+    pub dir: Option<PathBuf>,
+    /// `sqlite://path` (default: `switchhook.db` in `dir`).
+    pub database_url: Option<Secret>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawSip {
+    /// UDP and TCP address; default `127.0.0.1:5060`.
+    pub bind: Option<String>,
+    /// Digest realm; default `switchhook`.
+    pub realm: Option<String>,
+    /// Callers from a loopback address need no credentials. Default false.
+    pub loopback_guests: Option<bool>,
+    /// User parts and numbers that reach the assistant; default `["assistant"]`.
+    pub assistant_numbers: Option<Vec<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawExtension {
+    pub name: Option<String>,
+    pub password: Option<Secret>,
+    pub password_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawTrunk {
+    /// Host or host:port where calls out are sent.
+    pub termination: Option<String>,
+    /// `udp` (default) or `tcp`.
+    pub transport: Option<String>,
+    /// Source addresses from which calls in are accepted.
+    #[serde(default)]
+    pub addresses: Vec<String>,
+    pub username: Option<String>,
+    pub password: Option<Secret>,
+    pub password_file: Option<PathBuf>,
+    pub from_user: Option<String>,
+    pub from_domain: Option<String>,
+    /// Number shown to the called party.
+    pub caller_id: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawMedia {
+    /// `FIRST-LAST`; default `10000-20000`.
+    pub rtp_ports: Option<String>,
+    /// Address of our RTP sockets and in our SDP; default: the address of `sip.bind`.
+    pub bind_ip: Option<String>,
+    /// Address written into SDP when it differs from `bind_ip` (NAT).
+    pub advertised_ip: Option<String>,
+    /// Threads that carry audio; default: one per core, at most 4.
+    pub workers: Option<usize>,
+    /// Legs in all; the next call is refused with 503. Default 2000.
+    pub max_legs: Option<usize>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawAssistant {
+    /// How the assistant introduces itself.
+    pub name: Option<String>,
+    /// Who the assistant answers for.
+    pub company: Option<String>,
+    /// `scripted` (default) or `openai`.
+    pub brain: Option<String>,
+    /// First words; default: the language's own.
+    pub greeting: Option<String>,
+    /// What the model is told about its task, before our own rules.
+    pub instructions: Option<String>,
+    /// Intents of the scripted assistant; default: the shipped file of the language.
+    pub intents_file: Option<PathBuf>,
+    /// Silence that ends the caller's turn, in milliseconds. Default 700.
+    pub end_silence_ms: Option<u32>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawLlm {
+    /// Base URL of an OpenAI-compatible server, up to and with `/v1`.
+    pub base_url: Option<String>,
+    pub api_key: Option<Secret>,
+    pub api_key_file: Option<PathBuf>,
+    pub model: Option<String>,
+    pub temperature: Option<f32>,
+    /// Limit on tokens of one reply. Default 300.
+    pub max_tokens: Option<u32>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawSpeech {
+    /// A speech server that runs already (OpenAI routes, without `/v1`). Then none is started.
+    pub url: Option<String>,
+    /// Where the local speech server is installed; default `speech` in `data.dir`.
+    pub dir: Option<PathBuf>,
+    pub api_key: Option<Secret>,
+    pub stt_model: Option<String>,
+    pub tts_model: Option<String>,
+    pub voice: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawTransfer {
+    /// Seconds one target rings; default 20.
+    pub ring_timeout_s: Option<u32>,
+    /// Rung one after the other.
+    pub targets: Option<Vec<String>>,
+    /// Targets for each department.
+    #[serde(default)]
+    pub departments: BTreeMap<String, Vec<String>>,
+    /// "Transfer me to extension 2001". Default false.
+    pub spoken_extension: Option<bool>,
+    /// `return_to_assistant`, `take_message`, `notify_staff`, `goodbye`, in this order.
+    pub fallback: Option<Vec<FallbackStep>>,
+    /// The same while closed.
+    pub closed_fallback: Option<Vec<FallbackStep>>,
+    pub max_transfers: Option<u32>,
+    pub open_hours: Option<RawHours>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawHours {
+    /// For example `{ days = ["mon", "tue"], from = "09:00", to = "17:00" }`.
+    pub weekly: Vec<WeeklySpan>,
+    /// Closed days, `2026-12-25`.
+    #[serde(default)]
+    pub holidays: Vec<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawNotice {
+    /// Where staff notices are posted; without it they go to the built-in inbox.
+    pub url: Option<String>,
+    /// `whsec_` and base64: signs the notice.
+    pub secret: Option<Secret>,
+    pub secret_file: Option<PathBuf>,
+    /// Seconds a waiting caller is kept before hearing that the notice is still on its way.
+    pub wait_s: Option<u32>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawRecording {
+    /// Default true in `demo`, false elsewhere.
+    pub enabled: Option<bool>,
+    /// Say that the call is recorded before anything else. Default true outside `demo`.
+    pub announce: Option<bool>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawOutbound {
+    /// Number prefixes that may be dialled; empty: none.
+    #[serde(default)]
+    pub allowed_prefixes: Vec<String>,
+    /// Hosts to which SIP URIs may be dialled; empty: none.
+    #[serde(default)]
+    pub allowed_sip_hosts: Vec<String>,
+    /// Trunk for numbers.
+    pub trunk: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawLimits {
+    /// Minutes of one call; default 60.
+    pub call_minutes: Option<u32>,
+    /// Caller turns with the assistant in one call; default 60.
+    pub turns: Option<u32>,
+    /// Minutes with the assistant; default 20.
+    pub assistant_minutes: Option<u32>,
+    /// Silent prompts before the goodbye; default 3.
+    pub silent_prompts: Option<u32>,
+    /// Provider failures in a row before the goodbye; default 3.
+    pub errors: Option<u32>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawUser {
+    pub password: Option<Secret>,
+    pub password_file: Option<PathBuf>,
+    /// `operator` (default), `admin` or `desk`.
+    pub role: Option<String>,
+}

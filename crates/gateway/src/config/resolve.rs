@@ -1,0 +1,705 @@
+//! From [`RawConfig`] to [`Config`]: types, ranges, cross-checks, secrets loaded. Collects every
+//! problem before it gives up.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use switchhook_call::hours::RawOpenHours;
+use switchhook_call::{FallbackStep, OpenHours};
+use switchhook_model::{E164, Extension, Language, Target};
+
+use super::ConfigError;
+use super::env::Environment;
+use super::raw::{RawConfig, RawHours};
+use super::secret::Secret;
+
+/// How strict the program is about its surroundings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    Production,
+    Development,
+    Demo,
+}
+
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub profile: String,
+    pub mode: Mode,
+    pub public_url: Option<String>,
+    pub language: Language,
+    /// IANA name, checked.
+    pub time_zone: String,
+    pub http: HttpConfig,
+    pub data: DataConfig,
+    pub sip: SipSection,
+    pub extensions: BTreeMap<Extension, ExtensionConfig>,
+    pub trunks: BTreeMap<String, TrunkSection>,
+    pub media: MediaSection,
+    pub assistant: AssistantConfig,
+    pub speech: SpeechConfig,
+    pub transfer: TransferConfig,
+    pub notice: NoticeConfig,
+    pub recording: RecordingConfig,
+    pub outbound: OutboundConfig,
+    pub limits: LimitsConfig,
+    pub users: Vec<UserSeed>,
+    pub warnings: Vec<String>,
+}
+
+#[derive(Debug, Clone)]
+pub struct HttpConfig {
+    pub bind: SocketAddr,
+    /// None only in `demo` and `development`: then one is made and kept in the data directory.
+    pub signing_key: Option<Secret>,
+}
+
+#[derive(Debug, Clone)]
+pub struct DataConfig {
+    pub dir: PathBuf,
+    pub database: PathBuf,
+    pub recordings: PathBuf,
+}
+
+#[derive(Debug, Clone)]
+pub struct SipSection {
+    pub bind: SocketAddr,
+    pub realm: String,
+    pub loopback_guests: bool,
+    pub assistant_numbers: Vec<String>,
+}
+
+#[derive(Debug, Clone)]
+pub struct ExtensionConfig {
+    pub name: Option<String>,
+    pub password: Secret,
+}
+
+#[derive(Debug, Clone)]
+pub struct TrunkSection {
+    pub termination: Option<String>,
+    pub tcp: bool,
+    pub addresses: Vec<IpAddr>,
+    pub username: Option<String>,
+    pub password: Option<Secret>,
+    pub from_user: Option<String>,
+    pub from_domain: Option<String>,
+    pub caller_id: Option<E164>,
+}
+
+#[derive(Debug, Clone)]
+pub struct MediaSection {
+    pub bind_ip: IpAddr,
+    pub advertised_ip: IpAddr,
+    pub first_port: u16,
+    pub last_port: u16,
+    pub workers: usize,
+    pub max_legs: usize,
+}
+
+#[derive(Debug, Clone)]
+pub struct AssistantConfig {
+    pub name: String,
+    pub company: Option<String>,
+    pub brain: BrainConfig,
+    pub greeting: Option<String>,
+    pub instructions: Option<String>,
+    pub intents_file: Option<PathBuf>,
+    pub end_silence: Duration,
+}
+
+#[derive(Debug, Clone)]
+pub enum BrainConfig {
+    Scripted,
+    OpenAi(LlmConfig),
+}
+
+#[derive(Debug, Clone)]
+pub struct LlmConfig {
+    pub base_url: String,
+    pub api_key: Option<Secret>,
+    pub model: String,
+    pub temperature: Option<f32>,
+    pub max_tokens: u32,
+}
+
+#[derive(Debug, Clone)]
+pub struct SpeechConfig {
+    /// A server somebody else runs; None: ours, installed in `dir`.
+    pub url: Option<String>,
+    pub dir: PathBuf,
+    pub api_key: Option<Secret>,
+    pub stt_model: Option<String>,
+    pub tts_model: Option<String>,
+    pub voice: Option<String>,
+}
+
+#[derive(Debug, Clone)]
+pub struct TransferConfig {
+    pub ring_timeout: Duration,
+    pub targets: Vec<Target>,
+    pub departments: BTreeMap<String, Vec<Target>>,
+    pub spoken_extension: bool,
+    pub fallback: Vec<FallbackStep>,
+    pub closed_fallback: Vec<FallbackStep>,
+    pub max_transfers: u32,
+    pub open_hours: Option<OpenHours>,
+}
+
+#[derive(Debug, Clone)]
+pub struct NoticeConfig {
+    /// None: the built-in inbox.
+    pub webhook: Option<(String, Option<Secret>)>,
+    pub wait: Duration,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct RecordingConfig {
+    pub enabled: bool,
+    pub announce: bool,
+}
+
+#[derive(Debug, Clone)]
+pub struct OutboundConfig {
+    pub allowed_prefixes: Vec<String>,
+    pub allowed_sip_hosts: Vec<String>,
+    pub trunk: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct LimitsConfig {
+    pub call: Duration,
+    pub assistant: Duration,
+    pub turns: u32,
+    pub silent_prompts: u32,
+    pub errors: u32,
+}
+
+#[derive(Debug, Clone)]
+pub struct UserSeed {
+    pub name: String,
+    pub role: String,
+    pub password: Secret,
+}
+
+/// Collects problems; each method returns something usable so that the rest is checked too.
+struct Problems(Vec<String>);
+
+impl Problems {
+    fn add(&mut self, problem: impl Into<String>) {
+        self.0.push(problem.into());
+    }
+
+    fn parse<T: FromStr>(&mut self, key: &str, text: &str) -> Option<T>
+    where
+        T::Err: Display,
+    {
+        text.parse()
+            .map_err(|error| self.add(format!("{key}: {error}")))
+            .ok()
+    }
+
+    fn targets(&mut self, key: &str, texts: &[String]) -> Vec<Target> {
+        texts
+            .iter()
+            .filter_map(|text| self.parse(key, text))
+            .collect()
+    }
+
+    fn in_range(&mut self, key: &str, value: u32, least: u32, most: u32) -> u32 {
+        if (least..=most).contains(&value) {
+            return value;
+        }
+        self.add(format!("{key}: {value} is outside {least} to {most}"));
+        value.clamp(least, most)
+    }
+
+    /// The text of a secret, given directly or in a file.
+    fn secret(
+        &mut self,
+        key: &str,
+        direct: Option<Secret>,
+        file: Option<PathBuf>,
+    ) -> Option<Secret> {
+        let Some(file) = file else { return direct };
+        if direct.is_some() {
+            self.add(format!("{key} and {key}_file are both set: keep one"));
+        }
+        match std::fs::read_to_string(&file) {
+            Ok(text) => Some(Secret::new(text.trim())),
+            Err(error) => {
+                self.add(format!(
+                    "{key}_file: cannot read {}: {error}",
+                    file.display()
+                ));
+                None
+            }
+        }
+    }
+}
+
+pub(super) fn resolve(
+    raw: RawConfig,
+    profile: &str,
+    environment: &Environment,
+) -> Result<Config, ConfigError> {
+    let mut problems = Problems(Vec::new());
+    let mut warnings: Vec<String> = environment
+        .unknown()
+        .into_iter()
+        .map(|name| format!("{name} is not a variable of ours and has no effect"))
+        .collect();
+
+    let mode = match raw.mode.as_deref() {
+        None | Some("production") => Mode::Production,
+        Some("development") => Mode::Development,
+        Some("demo") => Mode::Demo,
+        Some(other) => {
+            problems.add(format!(
+                "mode: expected production, development or demo, got {other:?}"
+            ));
+            Mode::Production
+        }
+    };
+    let language = raw
+        .language
+        .as_deref()
+        .and_then(|text| problems.parse::<Language>("language", text))
+        .unwrap_or_default();
+    let time_zone = raw.time_zone.unwrap_or_else(|| "UTC".to_owned());
+    if jiff::tz::TimeZone::get(&time_zone).is_err() {
+        problems.add(format!(
+            "time_zone: {time_zone:?} is not a time zone name such as Europe/Berlin"
+        ));
+    }
+
+    let mut http_bind: SocketAddr = raw
+        .http
+        .bind
+        .as_deref()
+        .and_then(|text| problems.parse("http.bind", text))
+        .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080)));
+    if let Some(port) = raw.http.port {
+        http_bind.set_port(port);
+    }
+    let signing_key = problems.secret(
+        "http.signing_key",
+        raw.http.signing_key,
+        raw.http.signing_key_file,
+    );
+    match (&signing_key, mode) {
+        (Some(key), _) if key.expose().chars().count() < 32 => problems.add(
+            "http.signing_key (SWITCHHOOK_SIGNING_KEY) is shorter than 32 characters: make one with `openssl rand -hex 32`",
+        ),
+        (None, Mode::Production) => problems.add(
+            "http.signing_key (SWITCHHOOK_SIGNING_KEY) is missing: make one with `openssl rand -hex 32`",
+        ),
+        _ => {}
+    }
+
+    let dir = raw.data.dir.unwrap_or_else(|| PathBuf::from("var"));
+    let database = database_path(raw.data.database_url.as_ref(), &dir, &mut problems);
+
+    let sip_bind: SocketAddr = raw
+        .sip
+        .bind
+        .as_deref()
+        .and_then(|text| problems.parse("sip.bind", text))
+        .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 5060)));
+    let loopback_guests = raw.sip.loopback_guests.unwrap_or(false);
+    if loopback_guests && mode == Mode::Production {
+        problems.add("sip.loopback_guests is for demo and development: remove it, or set mode");
+    }
+
+    let extensions = raw
+        .extensions
+        .into_iter()
+        .filter_map(|(digits, extension)| {
+            let key = format!("extensions.{digits}.password");
+            let number: Option<Extension> = problems.parse("extensions", &digits);
+            let Some(password) = problems.secret(&key, extension.password, extension.password_file)
+            else {
+                problems.add(format!("{key} is missing"));
+                return None;
+            };
+            if mode == Mode::Production && password.expose().chars().count() < 12 {
+                problems.add(format!("{key} is shorter than 12 characters"));
+            }
+            Some((
+                number?,
+                ExtensionConfig {
+                    name: extension.name,
+                    password,
+                },
+            ))
+        })
+        .collect();
+
+    let mut trunks = BTreeMap::new();
+    for (name, trunk) in raw.trunks {
+        let key = format!("trunks.{name}");
+        let password = problems.secret(
+            &format!("{key}.password"),
+            trunk.password,
+            trunk.password_file,
+        );
+        let tcp = match trunk.transport.as_deref() {
+            None | Some("udp") => false,
+            Some("tcp") => true,
+            Some(other) => {
+                problems.add(format!(
+                    "{key}.transport: expected udp or tcp, got {other:?}"
+                ));
+                false
+            }
+        };
+        let addresses = trunk
+            .addresses
+            .iter()
+            .filter_map(|text| problems.parse(&format!("{key}.addresses"), text))
+            .collect();
+        let caller_id = trunk
+            .caller_id
+            .as_deref()
+            .and_then(|text| problems.parse(&format!("{key}.caller_id"), text));
+        trunks.insert(
+            name,
+            TrunkSection {
+                termination: trunk.termination,
+                tcp,
+                addresses,
+                username: trunk.username,
+                password,
+                from_user: trunk.from_user,
+                from_domain: trunk.from_domain,
+                caller_id,
+            },
+        );
+    }
+
+    let (first_port, last_port) = port_range(
+        raw.media.rtp_ports.as_deref().unwrap_or("10000-20000"),
+        &mut problems,
+    );
+    let bind_ip = raw
+        .media
+        .bind_ip
+        .as_deref()
+        .and_then(|text| problems.parse("media.bind_ip", text))
+        .unwrap_or_else(|| sip_bind.ip());
+    let advertised_ip = raw
+        .media
+        .advertised_ip
+        .as_deref()
+        .and_then(|text| problems.parse("media.advertised_ip", text))
+        .unwrap_or(bind_ip);
+    if advertised_ip.is_unspecified() {
+        problems.add(
+            "media.advertised_ip is missing: sip.bind listens on every address, so say which one peers reach",
+        );
+    }
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let workers = raw.media.workers.unwrap_or(cores.min(4));
+    if !(1..=64).contains(&workers) {
+        problems.add(format!("media.workers: {workers} is outside 1 to 64"));
+    }
+
+    let brain = match raw.assistant.brain.as_deref() {
+        None | Some("scripted") => BrainConfig::Scripted,
+        Some("openai") => {
+            let base_url = raw.llm.base_url.unwrap_or_default();
+            require_http_url(
+                "llm.base_url (SWITCHHOOK_LLM_BASE_URL)",
+                &base_url,
+                &mut problems,
+            );
+            let model = raw.llm.model.unwrap_or_default();
+            if model.is_empty() {
+                problems.add("llm.model (SWITCHHOOK_LLM_MODEL) is missing");
+            }
+            BrainConfig::OpenAi(LlmConfig {
+                base_url: base_url.trim_end_matches('/').to_owned(),
+                api_key: problems.secret("llm.api_key", raw.llm.api_key, raw.llm.api_key_file),
+                model,
+                temperature: raw.llm.temperature,
+                max_tokens: problems.in_range(
+                    "llm.max_tokens",
+                    raw.llm.max_tokens.unwrap_or(300),
+                    16,
+                    4096,
+                ),
+            })
+        }
+        Some(other) => {
+            problems.add(format!(
+                "assistant.brain: expected scripted or openai, got {other:?}"
+            ));
+            BrainConfig::Scripted
+        }
+    };
+
+    let default_chain = || {
+        vec![
+            FallbackStep::TakeMessage,
+            FallbackStep::NotifyStaff,
+            FallbackStep::Goodbye,
+        ]
+    };
+    let notice_secret = problems.secret("notice.secret", raw.notice.secret, raw.notice.secret_file);
+    if let Some(url) = &raw.notice.url {
+        require_http_url("notice.url (SWITCHHOOK_NOTICE_URL)", url, &mut problems);
+        if notice_secret.is_none() && mode == Mode::Production {
+            problems.add("notice.secret (SWITCHHOOK_NOTICE_SECRET) is missing: notices are signed");
+        }
+    }
+    if let Some(url) = &raw.speech.url {
+        require_http_url("speech.url (SWITCHHOOK_SPEECH_URL)", url, &mut problems);
+    }
+    if let Some(url) = &raw.public_url {
+        let https = url.starts_with("https://");
+        if mode == Mode::Production && !https {
+            problems.add(format!("public_url: {url} is not https, vendors refuse it"));
+        }
+    }
+    if let Some(trunk) = &raw.outbound.trunk
+        && !trunks.contains_key(trunk)
+    {
+        problems.add(format!("outbound.trunk: there is no trunk named {trunk:?}"));
+    }
+
+    let users = raw
+        .users
+        .into_iter()
+        .filter_map(|(name, user)| {
+            let key = format!("users.{name}.password");
+            let password = problems.secret(&key, user.password, user.password_file);
+            let role = user.role.unwrap_or_else(|| "operator".to_owned());
+            if !["operator", "admin", "desk"].contains(&role.as_str()) {
+                problems.add(format!("users.{name}.role: expected operator, admin or desk"));
+            }
+            if mode == Mode::Production {
+                problems.add(format!(
+                    "users.{name}: users are not made from the file in production: `switchhook user add {name}`"
+                ));
+            }
+            Some(UserSeed { name, role, password: password? })
+        })
+        .collect();
+
+    let departments = raw
+        .transfer
+        .departments
+        .iter()
+        .map(|(name, targets)| {
+            let key = format!("transfer.departments.{name}");
+            (name.to_lowercase(), problems.targets(&key, targets))
+        })
+        .collect();
+    let open_hours = raw
+        .transfer
+        .open_hours
+        .and_then(|hours| open_hours(hours, &time_zone, &mut problems));
+    let transfer = TransferConfig {
+        ring_timeout: seconds(problems.in_range(
+            "transfer.ring_timeout_s",
+            raw.transfer.ring_timeout_s.unwrap_or(20),
+            1,
+            120,
+        )),
+        targets: problems.targets(
+            "transfer.targets",
+            &raw.transfer.targets.unwrap_or_default(),
+        ),
+        departments,
+        spoken_extension: raw.transfer.spoken_extension.unwrap_or(false),
+        fallback: raw.transfer.fallback.unwrap_or_else(default_chain),
+        closed_fallback: raw.transfer.closed_fallback.unwrap_or_else(default_chain),
+        max_transfers: problems.in_range(
+            "transfer.max_transfers",
+            raw.transfer.max_transfers.unwrap_or(3),
+            1,
+            20,
+        ),
+        open_hours,
+    };
+
+    if signing_key.is_none() && mode != Mode::Production {
+        warnings.push("no signing key: one is made and kept in the data directory".to_owned());
+    }
+    let limits = LimitsConfig {
+        call: minutes(problems.in_range(
+            "limits.call_minutes",
+            raw.limits.call_minutes.unwrap_or(60),
+            1,
+            1440,
+        )),
+        assistant: minutes(problems.in_range(
+            "limits.assistant_minutes",
+            raw.limits.assistant_minutes.unwrap_or(20),
+            1,
+            1440,
+        )),
+        turns: problems.in_range("limits.turns", raw.limits.turns.unwrap_or(60), 1, 1000),
+        silent_prompts: problems.in_range(
+            "limits.silent_prompts",
+            raw.limits.silent_prompts.unwrap_or(3),
+            1,
+            10,
+        ),
+        errors: problems.in_range("limits.errors", raw.limits.errors.unwrap_or(3), 1, 10),
+    };
+
+    let config = Config {
+        profile: profile.to_owned(),
+        mode,
+        public_url: raw.public_url,
+        language,
+        time_zone,
+        http: HttpConfig {
+            bind: http_bind,
+            signing_key,
+        },
+        data: DataConfig {
+            database,
+            recordings: dir.join("recordings"),
+            dir: dir.clone(),
+        },
+        sip: SipSection {
+            bind: sip_bind,
+            realm: raw.sip.realm.unwrap_or_else(|| "switchhook".to_owned()),
+            loopback_guests,
+            assistant_numbers: raw
+                .sip
+                .assistant_numbers
+                .unwrap_or_else(|| vec!["assistant".to_owned()]),
+        },
+        extensions,
+        trunks,
+        media: MediaSection {
+            bind_ip,
+            advertised_ip,
+            first_port,
+            last_port,
+            workers,
+            max_legs: raw.media.max_legs.unwrap_or(2000),
+        },
+        assistant: AssistantConfig {
+            name: raw.assistant.name.unwrap_or_else(|| "Clara".to_owned()),
+            company: raw.assistant.company,
+            brain,
+            greeting: raw.assistant.greeting,
+            instructions: raw.assistant.instructions,
+            intents_file: raw.assistant.intents_file,
+            end_silence: Duration::from_millis(u64::from(problems.in_range(
+                "assistant.end_silence_ms",
+                raw.assistant.end_silence_ms.unwrap_or(700),
+                200,
+                3000,
+            ))),
+        },
+        speech: SpeechConfig {
+            url: raw
+                .speech
+                .url
+                .map(|url| url.trim_end_matches('/').to_owned()),
+            dir: raw.speech.dir.unwrap_or_else(|| dir.join("speech")),
+            api_key: raw.speech.api_key,
+            stt_model: raw.speech.stt_model,
+            tts_model: raw.speech.tts_model,
+            voice: raw.speech.voice,
+        },
+        transfer,
+        notice: NoticeConfig {
+            webhook: raw.notice.url.map(|url| (url, notice_secret)),
+            wait: seconds(problems.in_range(
+                "notice.wait_s",
+                raw.notice.wait_s.unwrap_or(8),
+                1,
+                30,
+            )),
+        },
+        recording: RecordingConfig {
+            enabled: raw.recording.enabled.unwrap_or(mode == Mode::Demo),
+            announce: raw.recording.announce.unwrap_or(mode != Mode::Demo),
+        },
+        outbound: OutboundConfig {
+            allowed_prefixes: raw.outbound.allowed_prefixes,
+            allowed_sip_hosts: raw.outbound.allowed_sip_hosts,
+            trunk: raw.outbound.trunk,
+        },
+        limits,
+        users,
+        warnings,
+    };
+    if problems.0.is_empty() {
+        Ok(config)
+    } else {
+        Err(ConfigError {
+            problems: problems.0,
+        })
+    }
+}
+
+fn seconds(n: u32) -> Duration {
+    Duration::from_secs(u64::from(n))
+}
+
+fn minutes(n: u32) -> Duration {
+    Duration::from_secs(u64::from(n) * 60)
+}
+
+fn database_path(url: Option<&Secret>, dir: &Path, problems: &mut Problems) -> PathBuf {
+    let Some(url) = url else {
+        return dir.join("switchhook.db");
+    };
+    if let Some(path) = url.expose().strip_prefix("sqlite://") {
+        return PathBuf::from(path);
+    }
+    // The text may hold a password: only the scheme is shown.
+    let scheme = url.expose().split("://").next().unwrap_or_default();
+    problems.add(format!(
+        "data.database_url (DATABASE_URL): {scheme}:// is not supported yet, use sqlite://PATH"
+    ));
+    dir.join("switchhook.db")
+}
+
+fn port_range(text: &str, problems: &mut Problems) -> (u16, u16) {
+    let range = text
+        .split_once('-')
+        .and_then(|(first, last)| Some((first.trim().parse().ok()?, last.trim().parse().ok()?)));
+    match range {
+        Some((first, last)) if first >= 1024 && first < last => (first, last),
+        _ => {
+            problems.add(format!(
+                "media.rtp_ports (SWITCHHOOK_RTP_PORTS): expected FIRST-LAST from 1024, got {text:?}"
+            ));
+            (10000, 20000)
+        }
+    }
+}
+
+fn require_http_url(key: &str, text: &str, problems: &mut Problems) {
+    if text.is_empty() {
+        problems.add(format!("{key} is missing"));
+        return;
+    }
+    match url::Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {}
+        Ok(_) => problems.add(format!("{key}: expected http:// or https://, got {text:?}")),
+        Err(error) => problems.add(format!("{key}: {text:?} is not a URL: {error}")),
+    }
+}
+
+fn open_hours(raw: RawHours, time_zone: &str, problems: &mut Problems) -> Option<OpenHours> {
+    let raw = RawOpenHours {
+        time_zone: time_zone.to_owned(),
+        weekly: raw.weekly,
+        holidays: raw.holidays,
+    };
+    OpenHours::try_from(raw)
+        .map_err(|error| problems.add(format!("transfer.{error}")))
+        .ok()
+}

@@ -1,0 +1,331 @@
+//! What the API can do to the running gateway.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use switchhook_call::Event;
+use switchhook_model::{CallId, Extension, Target};
+use tokio::sync::{broadcast, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::bus::LiveEvent;
+use crate::calls::{self, Shared, StartError};
+use crate::clock;
+use crate::config::Mode;
+use crate::http::ports::{
+    CallOrder, Capacity, CommandError, Contact, ExtensionStatus, InitiateError, Initiated,
+    Integration, IntegrationState, Operator, Readiness, TransferOrder, TransferTo,
+};
+
+/// How often integrations are checked.
+const CHECK_EVERY: Duration = Duration::from_secs(15);
+
+pub struct Switchboard {
+    shared: Arc<Shared>,
+    draining: CancellationToken,
+    speech: watch::Receiver<Integration>,
+}
+
+impl Switchboard {
+    /// Starts the checks; they end with `draining`.
+    pub fn new(shared: Arc<Shared>, speech_url: String, draining: CancellationToken) -> Self {
+        let (report, speech) = watch::channel(integration("speech", IntegrationState::Degraded));
+        let stop = draining.clone();
+        tokio::spawn(async move {
+            let client = reqwest::Client::new();
+            loop {
+                let checked = check_speech(&client, &speech_url).await;
+                // While it starts it is looked at often, so that readiness is known soon.
+                let wait = match checked.state {
+                    IntegrationState::Ok => CHECK_EVERY,
+                    _ => Duration::from_secs(1),
+                };
+                if report.send(checked).is_err() {
+                    return;
+                }
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep(wait) => {}
+                }
+            }
+        });
+        Self {
+            shared,
+            draining,
+            speech,
+        }
+    }
+
+    /// Whether policy allows an operator to dial this, and why not.
+    fn check_target(&self, target: &Target) -> Result<(), String> {
+        let config = &self.shared.config;
+        match target {
+            Target::Extension(extension) if config.extensions.contains_key(extension) => Ok(()),
+            Target::Extension(_) => Err("this extension is not configured".to_owned()),
+            Target::Number(number) => {
+                let allowed = &config.outbound.allowed_prefixes;
+                if allowed
+                    .iter()
+                    .any(|prefix| number.as_str().starts_with(prefix))
+                {
+                    Ok(())
+                } else {
+                    Err("its prefix is not in outbound.allowed_prefixes".to_owned())
+                }
+            }
+            Target::SipUri(uri) => {
+                let host = uri_host(uri);
+                if config
+                    .outbound
+                    .allowed_sip_hosts
+                    .iter()
+                    .any(|allowed| allowed == host)
+                {
+                    Ok(())
+                } else {
+                    Err("its host is not in outbound.allowed_sip_hosts".to_owned())
+                }
+            }
+        }
+    }
+
+    fn is_registered(&self, extension: &Extension) -> bool {
+        self.shared
+            .sip
+            .bindings()
+            .iter()
+            .any(|binding| binding.extension == *extension)
+    }
+}
+
+/// The host of a SIP URI, without user, port and parameters. What cannot be read is no host.
+fn uri_host(uri: &str) -> &str {
+    let rest = uri.split_once(':').map_or("", |(_, rest)| rest);
+    // The last @: a user part may hold an escaped one only, so a second one is an attempt to
+    // show one host and call another.
+    let host = match rest.split_once('@') {
+        Some((_, host)) if host.contains('@') => "",
+        Some((_, host)) => host,
+        None => rest,
+    };
+    let end = host.find([';', '?']).unwrap_or(host.len());
+    let host = &host[..end];
+    if host.starts_with('[') {
+        return host.split_inclusive(']').next().unwrap_or("");
+    }
+    host.split(':').next().unwrap_or("")
+}
+
+fn integration(name: &str, state: IntegrationState) -> Integration {
+    Integration {
+        name: name.to_owned(),
+        state,
+        detail: None,
+        cause: None,
+        cure: None,
+        checked_at: Some(clock::now()),
+        latency_ms: None,
+    }
+}
+
+async fn check_speech(client: &reqwest::Client, url: &str) -> Integration {
+    let begun = clock::now();
+    let answer = client
+        .get(format!("{url}/healthz"))
+        .timeout(Duration::from_secs(5))
+        .send()
+        .await;
+    let mut report = match answer {
+        // A vendor has no such page, but it answers.
+        Ok(answer) if !answer.status().is_server_error() => {
+            integration("speech", IntegrationState::Ok)
+        }
+        Ok(answer) => {
+            let mut report = integration("speech", IntegrationState::Degraded);
+            report.cause = Some(format!("{url} answered {}", answer.status()));
+            report
+        }
+        Err(error) => {
+            let mut report = integration("speech", IntegrationState::Degraded);
+            report.cause = Some(error.without_url().to_string());
+            report
+        }
+    };
+    if report.state == IntegrationState::Degraded {
+        report.detail = Some("callers are not understood; espeak-ng speaks meanwhile".to_owned());
+        report.cure = Some(
+            "wait while it starts; else look for \"speech server\" in the log and run scripts/install-speech.sh"
+                .to_owned(),
+        );
+    }
+    report.latency_ms = Some(clock::now().millis_since(begun));
+    report
+}
+
+#[async_trait]
+impl Operator for Switchboard {
+    async fn hangup(&self, call: &CallId, by: &str) -> Result<(), CommandError> {
+        if self
+            .shared
+            .registry
+            .send_event(call, Event::OperatorHangup { by: by.to_owned() })
+        {
+            Ok(())
+        } else {
+            Err(CommandError::NotLive)
+        }
+    }
+
+    async fn transfer(&self, call: &CallId, order: TransferOrder) -> Result<(), CommandError> {
+        let (target, department) = match order.to {
+            TransferTo::Target(target) => {
+                self.check_target(&target)
+                    .map_err(|reason| CommandError::NotAllowed {
+                        target: target.to_string(),
+                        reason,
+                    })?;
+                (Some(target), None)
+            }
+            TransferTo::Department(given) => {
+                let known = &self.shared.config.transfer.departments;
+                if !known.contains_key(&given.to_lowercase()) {
+                    let known = known.keys().cloned().collect();
+                    return Err(CommandError::UnknownDepartment { given, known });
+                }
+                (None, Some(given))
+            }
+        };
+        let event = Event::OperatorTransfer {
+            target,
+            department,
+            request: order.request,
+        };
+        if self.shared.registry.send_event(call, event) {
+            Ok(())
+        } else {
+            Err(CommandError::NotLive)
+        }
+    }
+
+    async fn initiate(&self, order: CallOrder) -> Result<Initiated, InitiateError> {
+        if self.draining.is_cancelled() {
+            return Err(InitiateError::Draining);
+        }
+        let config = &self.shared.config;
+        if let Some(given) = &order.assistant
+            && *given != config.assistant.name
+        {
+            return Err(InitiateError::UnknownAssistant {
+                given: given.clone(),
+                known: vec![config.assistant.name.clone()],
+            });
+        }
+        self.check_target(&order.to)
+            .map_err(|reason| InitiateError::NotAllowed {
+                target: order.to.to_string(),
+                reason,
+            })?;
+        match &order.to {
+            Target::Extension(extension) if !self.is_registered(extension) => {
+                return Err(InitiateError::Unregistered {
+                    extension: extension.to_string(),
+                });
+            }
+            Target::Number(_) if config.trunks.is_empty() => return Err(InitiateError::NoTrunk),
+            Target::Extension(_) | Target::Number(_) | Target::SipUri(_) => {}
+        }
+        tracing::info!(by = order.by, "call requested");
+        let call = calls::start_outbound(&self.shared, order.to, order.assistant)
+            .await
+            .map_err(|error| match error {
+                StartError::Draining => InitiateError::Draining,
+                StartError::Store(detail) => InitiateError::Internal { detail },
+            })?;
+        Ok(Initiated {
+            call,
+            status: "ringing".to_owned(),
+        })
+    }
+
+    async fn extensions(&self) -> Vec<ExtensionStatus> {
+        let bindings = self.shared.sip.bindings();
+        self.shared
+            .config
+            .extensions
+            .iter()
+            .map(|(extension, account)| {
+                let contacts: Vec<Contact> = bindings
+                    .iter()
+                    .filter(|binding| binding.extension == *extension)
+                    .map(|binding| Contact {
+                        uri: binding.contact.clone(),
+                        user_agent: Some(binding.user_agent.clone()).filter(|a| !a.is_empty()),
+                        expires_at: Some(binding.expires_at),
+                    })
+                    .collect();
+                ExtensionStatus {
+                    extension: extension.to_string(),
+                    display_name: account.name.clone(),
+                    registered: !contacts.is_empty(),
+                    contacts,
+                }
+            })
+            .collect()
+    }
+
+    async fn readiness(&self) -> Readiness {
+        let config = &self.shared.config;
+        let mut database = integration("database", IntegrationState::Ok);
+        if let Some(trouble) = self.shared.store.health().await.trouble {
+            database.state = IntegrationState::Degraded;
+            database.cause = Some(trouble.to_string());
+            database.cure = Some("free disk space or repair the file, see the log".to_owned());
+        }
+        let mut trunk = integration("trunk", IntegrationState::NotConfigured);
+        if !config.trunks.is_empty() {
+            trunk.state = IntegrationState::Ok;
+            trunk.detail = Some("configured; not probed yet".to_owned());
+        }
+        let mut notices = integration("notices", IntegrationState::Ok);
+        if config.notice.webhook.is_none() {
+            notices.detail = Some("the built-in inbox".to_owned());
+        }
+        let calls_active = u32::try_from(self.shared.registry.len()).unwrap_or(u32::MAX);
+        // A bridged call has two legs.
+        let calls_max = u32::try_from(config.media.max_legs / 2).unwrap_or(u32::MAX);
+        Readiness {
+            ready: !self.draining.is_cancelled(),
+            mode: match config.mode {
+                Mode::Production => "production",
+                Mode::Development => "development",
+                Mode::Demo => "demo",
+            }
+            .to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            capacity: Capacity {
+                calls_active,
+                calls_max,
+            },
+            integrations: vec![database, self.speech.borrow().clone(), trunk, notices],
+        }
+    }
+
+    fn subscribe(&self) -> broadcast::Receiver<LiveEvent> {
+        self.shared.bus.subscribe()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::uri_host;
+
+    #[test]
+    fn the_host_that_would_be_called_is_the_one_checked() {
+        assert_eq!(uri_host("sip:a@127.0.0.1:5080;transport=udp"), "127.0.0.1");
+        assert_eq!(uri_host("sip:127.0.0.1"), "127.0.0.1");
+        assert_eq!(uri_host("sip:a@[::1]:5060"), "[::1]");
+        assert_eq!(uri_host("sip:127.0.0.1@evil.example"), "evil.example");
+        assert_eq!(uri_host("sip:a@127.0.0.1@evil.example"), "");
+    }
+}

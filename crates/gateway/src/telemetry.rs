@@ -1,0 +1,30 @@
+//! Logs: one line each for people, fields for queries, no numbers, digits, tokens or transcripts.
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// Parts of libraries that must never log below warning: rsipstack writes whole messages with
+/// their Authorization header at INFO.
+const QUIET: &[&str] = &[
+    "rsipstack=error",
+    "sqlx=warn",
+    "hyper=warn",
+    "reqwest=warn",
+    "h2=warn",
+];
+
+/// Starts logging to standard error. `level` is `RUST_LOG`'s syntax; `json` for machines.
+pub fn start(level: &str, json: bool) {
+    let mut filter = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"));
+    for directive in QUIET {
+        filter = filter.add_directive(directive.parse().expect("a constant directive"));
+    }
+    let registry = tracing_subscriber::registry().with(filter);
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    if json {
+        registry.with(layer.json()).init();
+    } else {
+        registry.with(layer.with_target(false)).init();
+    }
+}
