@@ -42,7 +42,8 @@ pub struct CallFilter {
     /// Started before.
     pub to: Option<Timestamp>,
     /// Part of the id, caller, caller's name, callee, assistant or outcome; ASCII letters match in
-    /// either case; no character is special.
+    /// either case; no character is special, and a NUL is found nowhere (PostgreSQL cannot store
+    /// one, SQLite ends a pattern at it).
     pub q: Option<String>,
     /// 1 to [`PAGE_MAX`].
     pub limit: u32,

@@ -108,7 +108,7 @@ pub async fn search_text_is_plain_text(store: &Store) {
         };
         assert_eq!(found(store, &filter).await, ["p"], "{q}");
     }
-    for q in ["%", "1_0", "' OR 1=1 --", "\\"] {
+    for q in ["%", "\0", "a\0", "1_0", "' OR 1=1 --", "\\"] {
         let filter = CallFilter {
             q: Some(q.into()),
             ..all()

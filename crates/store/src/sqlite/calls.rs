@@ -113,7 +113,9 @@ fn list_query(filter: &CallFilter) -> QueryBuilder<Sqlite> {
     if let Some(to) = to {
         query.push(" AND started_at < ").push_bind(to.as_millis());
     }
-    if let Some(q) = q {
+    if q.as_ref().is_some_and(|q| q.contains('\0')) {
+        query.push(" AND 1 = 0");
+    } else if let Some(q) = q {
         let pattern = like_pattern(q);
         query.push(" AND (");
         for (i, column) in [
