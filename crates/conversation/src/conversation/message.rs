@@ -337,13 +337,13 @@ impl Conversation {
                     duration_ms: voice.ended_at.millis_since(voice.began_at),
                     recorded: true,
                 });
-                serde_json::json!({ "status": "the message was recorded", "text": text })
+                serde_json::json!({ "status": "recorded", "text": text })
             }
             None => {
                 if !message.origin_is_tool() {
                     self.out.push(Output::MessageAbandoned);
                 }
-                serde_json::json!({ "status": "the caller left no message" })
+                serde_json::json!({ "status": "no_message" })
             }
         };
         if let (Origin::Tool { call }, false) = (&message.origin, stopped) {
