@@ -9,12 +9,15 @@ use std::net::{IpAddr, SocketAddr};
 /// Longest URI we accept, in bytes. Longer ones are answered 400.
 pub const MAX_URI_BYTES: usize = 1024;
 
+/// Longest name, address and parameters together, in bytes.
+const MAX_NAME_ADDR_BYTES: usize = 4 * MAX_URI_BYTES;
+
 /// Why an address is not one. Shown in the reason phrase of a 400, so it names the part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
     #[error("address is empty")]
     Empty,
-    #[error("address is longer than {MAX_URI_BYTES} bytes")]
+    #[error("address is too long")]
     TooLong,
     #[error("address holds a space, quote or control character")]
     BadCharacter,
@@ -162,6 +165,9 @@ impl NameAddr {
         let text = text.trim();
         if text.is_empty() {
             return Err(AddressError::Empty);
+        }
+        if text.len() > MAX_NAME_ADDR_BYTES {
+            return Err(AddressError::TooLong);
         }
         let (display, rest) = if let Some(after) = text.strip_prefix('"') {
             let (display, rest) = unquote(after).ok_or(AddressError::Quote)?;

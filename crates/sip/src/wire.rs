@@ -203,7 +203,7 @@ pub(crate) fn next_frame(bytes: &[u8], max: usize) -> Frame {
     Frame::Message(total)
 }
 
-/// Lines before the body, folded ones joined, at most 256.
+/// Lines before the body, folded ones joined, at most 1,024.
 fn head_lines(bytes: &[u8]) -> Vec<String> {
     let end = bytes
         .windows(4)
@@ -211,7 +211,7 @@ fn head_lines(bytes: &[u8]) -> Vec<String> {
         .unwrap_or(bytes.len());
     let head = String::from_utf8_lossy(&bytes[..end]);
     let mut lines: Vec<String> = Vec::new();
-    for line in head.split("\r\n").take(256) {
+    for line in head.split("\r\n").take(1_024) {
         match lines.last_mut() {
             Some(last) if line.starts_with([' ', '\t']) => {
                 last.push(' ');

@@ -1,0 +1,322 @@
+//! What happens during a call: hold both ways, keys, lost ACKs, disorder.
+#![allow(clippy::unwrap_used, reason = "tests may unwrap")]
+
+mod common;
+
+use common::{Message, Peer, SDP, World};
+use switchhook_model::{HangupCause, LegId};
+use switchhook_sip::{DialogState, SipLegEvent};
+
+const HOLD: &str = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
+                    m=audio 40000 RTP/AVP 0\r\na=sendonly\r\n";
+
+/// An answered inbound call: the world, the caller, the leg, our 200.
+async fn talking() -> (World, Peer, LegId, Message) {
+    let mut world = World::start().await;
+    let peer = Peer::new(world.udp).await;
+    peer.invite("assistant").await;
+    let call = world.incoming().await;
+    call.handle.answer(SDP.to_owned()).unwrap();
+    let ok = peer.response("INVITE", 200).await;
+    peer.send(&request(&world, &peer, &ok, "ACK", 1, "")).await;
+    world.leg_event(&call.leg).await;
+    (world, peer, call.leg, ok)
+}
+
+fn request(
+    world: &World,
+    peer: &Peer,
+    ok: &Message,
+    method: &str,
+    cseq: u32,
+    body: &str,
+) -> String {
+    let uri = format!("sip:assistant@{}", world.udp);
+    peer.compose(method, &uri, cseq, ok.tag("To"), "", body)
+}
+
+#[tokio::test]
+async fn the_caller_holds_and_resumes() {
+    let (mut world, peer, leg, ok) = talking().await;
+    peer.send(&request(&world, &peer, &ok, "INVITE", 2, HOLD))
+        .await;
+    match world.leg_event(&leg).await {
+        SipLegEvent::ReInvite { sdp, responder } => {
+            assert_eq!(sdp.as_deref(), Some(HOLD));
+            responder.answer(SDP.to_owned());
+        }
+        other => panic!("{other:?}"),
+    }
+    let held = peer.response("INVITE", 200).await;
+    assert_eq!((held.body(), held.tag("To")), (SDP, ok.tag("To")));
+    peer.send(&request(&world, &peer, &ok, "ACK", 2, "")).await;
+    // Undecided means refused: the media stay as they were.
+    peer.send(&request(&world, &peer, &ok, "INVITE", 3, SDP))
+        .await;
+    match world.leg_event(&leg).await {
+        SipLegEvent::ReInvite { responder, .. } => drop(responder),
+        other => panic!("{other:?}"),
+    }
+    let refusal = peer.response("INVITE", 488).await;
+    let ack = request(&world, &peer, &ok, "ACK", 3, "").replace("3ACK", "3INVITE");
+    peer.send(&ack).await;
+    assert_eq!(refusal.cseq(), 3);
+    assert_eq!(
+        world.endpoint.leg_count(),
+        1,
+        "a refused re-INVITE does not end the call"
+    );
+    // A re-INVITE that moves the caller is followed.
+    let moved = request(&world, &peer, &ok, "INVITE", 4, SDP);
+    let moved = moved.replace("Contact: <sip:caller@", "Contact: <sip:moved@");
+    peer.send(&moved).await;
+    match world.leg_event(&leg).await {
+        SipLegEvent::ReInvite { responder, .. } => responder.answer(SDP.to_owned()),
+        other => panic!("{other:?}"),
+    }
+    peer.response("INVITE", 200).await;
+    peer.send(&request(&world, &peer, &ok, "ACK", 4, "")).await;
+    world.endpoint.hangup(&leg, HangupCause::Normal).unwrap();
+    let bye = peer.request("BYE").await;
+    assert!(
+        bye.start_line().starts_with("BYE sip:moved@"),
+        "{}",
+        bye.start_line()
+    );
+}
+
+#[tokio::test]
+async fn we_hold_and_are_refused_or_accepted() {
+    let (mut world, peer, leg, _ok) = talking().await;
+    world.endpoint.reinvite(&leg, HOLD.to_owned()).unwrap();
+    let reinvite = peer.request("INVITE").await;
+    assert_eq!(
+        (reinvite.body(), reinvite.tag("To")),
+        (HOLD, peer.tag.as_str())
+    );
+    // A second one at the same time is refused here (RFC 3261 §14.1).
+    world.endpoint.reinvite(&leg, SDP.to_owned()).unwrap();
+    assert!(matches!(
+        world.leg_event(&leg).await,
+        SipLegEvent::ReInviteFailed { status: Some(491) }
+    ));
+    peer.reply(&reinvite, "200 OK", SDP).await;
+    let ack = peer.request("ACK").await;
+    assert_eq!(ack.cseq(), reinvite.cseq());
+    match world.leg_event(&leg).await {
+        SipLegEvent::ReInviteAnswered { sdp } => assert_eq!(sdp.as_deref(), Some(SDP)),
+        other => panic!("{other:?}"),
+    }
+    world.endpoint.reinvite(&leg, SDP.to_owned()).unwrap();
+    let reinvite = peer.request("INVITE").await;
+    peer.reply(&reinvite, "488 Not Acceptable Here", "").await;
+    peer.request("ACK").await;
+    assert!(matches!(
+        world.leg_event(&leg).await,
+        SipLegEvent::ReInviteFailed { status: Some(488) }
+    ));
+    assert_eq!(world.endpoint.leg_count(), 1);
+    // 481 says that the call is gone (RFC 3261 §12.2.1.2).
+    world.endpoint.reinvite(&leg, SDP.to_owned()).unwrap();
+    let reinvite = peer.request("INVITE").await;
+    peer.reply(&reinvite, "481 Call/Transaction Does Not Exist", "")
+        .await;
+    world.leg_event(&leg).await;
+    let bye = peer.request("BYE").await;
+    peer.reply(&bye, "481 Call/Transaction Does Not Exist", "")
+        .await;
+    assert!(matches!(
+        world.leg_event(&leg).await,
+        SipLegEvent::Ended { .. }
+    ));
+}
+
+#[tokio::test]
+async fn both_change_the_media_at_once() {
+    let (mut world, peer, leg, ok) = talking().await;
+    world.endpoint.reinvite(&leg, HOLD.to_owned()).unwrap();
+    let ours = peer.request("INVITE").await;
+    peer.send(&request(&world, &peer, &ok, "INVITE", 2, HOLD))
+        .await;
+    peer.response("INVITE", 491).await;
+    peer.reply(&ours, "491 Request Pending", "").await;
+    assert!(matches!(
+        world.leg_event(&leg).await,
+        SipLegEvent::ReInviteFailed { status: Some(491) }
+    ));
+}
+
+#[tokio::test]
+async fn keys_come_by_info() {
+    let (mut world, peer, leg, ok) = talking().await;
+    for (cseq, kind, body, status) in [
+        (
+            2,
+            "application/dtmf-relay",
+            "Signal=0\r\nDuration=160\r\n",
+            200,
+        ),
+        (3, "application/dtmf", "#", 200),
+        (4, "application/dtmf-relay", "Signal=nonsense\r\n", 400),
+        (5, "text/plain", "hello", 415),
+        (6, "", "", 200),
+    ] {
+        let info = request(&world, &peer, &ok, "INFO", cseq, body);
+        peer.send(&info.replace("application/sdp", kind)).await;
+        let response = peer.response("INFO", status).await;
+        assert_eq!(response.cseq(), cseq);
+    }
+    for key in ['0', '#'] {
+        match world.leg_event(&leg).await {
+            SipLegEvent::Digit(digit) => assert_eq!(digit.as_char(), key),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn strangers_and_disorder_change_nothing() {
+    let (mut world, peer, leg, ok) = talking().await;
+    // A BYE with a wrong tag of either side.
+    let wrong_ours = request(&world, &peer, &ok, "BYE", 2, "").replace(ok.tag("To"), "guess");
+    peer.send(&wrong_ours).await;
+    peer.response("BYE", 481).await;
+    let wrong_theirs = request(&world, &peer, &ok, "BYE", 3, "")
+        .replace(&format!(";tag={}", peer.tag), ";tag=guess");
+    peer.send(&wrong_theirs).await;
+    peer.response("BYE", 481).await;
+    // Older than what was seen.
+    peer.send(&request(&world, &peer, &ok, "OPTIONS", 9, ""))
+        .await;
+    peer.response("OPTIONS", 200).await;
+    peer.send(&request(&world, &peer, &ok, "BYE", 8, "")).await;
+    peer.response("BYE", 500).await;
+    for (cseq, method) in [(10, "REFER"), (11, "UPDATE"), (12, "NOTIFY")] {
+        peer.send(&request(&world, &peer, &ok, method, cseq, ""))
+            .await;
+        let refusal = peer.response(method, 405).await;
+        assert!(refusal.header("Allow").contains("INVITE"));
+    }
+    assert_eq!(world.endpoint.leg_count(), 1);
+    peer.send(&request(&world, &peer, &ok, "BYE", 13, "")).await;
+    peer.response("BYE", 200).await;
+    assert!(matches!(
+        world.leg_event(&leg).await,
+        SipLegEvent::Ended {
+            by_remote: true,
+            ..
+        }
+    ));
+    // The BYE again, in a new transaction, finds nothing.
+    peer.send(&request(&world, &peer, &ok, "BYE", 14, "")).await;
+    peer.response("BYE", 481).await;
+}
+
+#[tokio::test]
+async fn an_answer_nobody_acknowledges_is_repeated_then_ended() {
+    let mut world = World::start().await;
+    let peer = Peer::new(world.udp).await;
+    peer.invite("assistant").await;
+    let call = world.incoming().await;
+    call.handle.answer(SDP.to_owned()).unwrap();
+    let first = peer.response("INVITE", 200).await;
+    let again = peer.recv().await;
+    assert_eq!(again.text, first.text);
+    // 64 T1 later (here 3.2 s) the call is given up (RFC 3261 §13.3.1.4).
+    let bye = peer.request("BYE").await;
+    peer.reply(&bye, "200 OK", "").await;
+    assert!(matches!(
+        world.leg_event(&call.leg).await,
+        SipLegEvent::Ended {
+            by_remote: false,
+            cause: HangupCause::Failed,
+            ..
+        }
+    ));
+}
+
+#[tokio::test]
+async fn a_hang_up_before_the_ack_waits_for_it() {
+    let mut world = World::start().await;
+    let peer = Peer::new(world.udp).await;
+    peer.invite("assistant").await;
+    let call = world.incoming().await;
+    call.handle.answer(SDP.to_owned()).unwrap();
+    world
+        .endpoint
+        .hangup(&call.leg, HangupCause::Normal)
+        .unwrap();
+    let ok = peer.response("INVITE", 200).await;
+    // The 200 comes again before any BYE does (RFC 3261 §15).
+    assert_eq!(peer.recv().await.status(), Some(200));
+    peer.send(&request(&world, &peer, &ok, "ACK", 1, "")).await;
+    let bye = peer.request("BYE").await;
+    peer.reply(&bye, "200 OK", "").await;
+    world.leg_event(&call.leg).await;
+    assert!(matches!(
+        world.leg_event(&call.leg).await,
+        SipLegEvent::Ended { .. }
+    ));
+}
+
+#[tokio::test]
+async fn a_caller_without_an_offer_answers_in_the_ack() {
+    let mut world = World::start().await;
+    let peer = Peer::new(world.udp).await;
+    let uri = format!("sip:assistant@{}", world.udp);
+    peer.send(&peer.compose("INVITE", &uri, 1, "", "", ""))
+        .await;
+    let call = world.incoming().await;
+    assert_eq!(call.sdp_offer, None);
+    call.handle.answer(SDP.to_owned()).unwrap();
+    let ok = peer.response("INVITE", 200).await;
+    peer.send(&request(&world, &peer, &ok, "ACK", 1, HOLD))
+        .await;
+    match world.leg_event(&call.leg).await {
+        SipLegEvent::Confirmed { sdp } => assert_eq!(sdp.as_deref(), Some(HOLD)),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(world.records[&call.leg].state, DialogState::Established);
+}
+
+#[tokio::test]
+async fn both_hang_up_together() {
+    let (mut world, peer, leg, ok) = talking().await;
+    world.endpoint.hangup(&leg, HangupCause::Normal).unwrap();
+    peer.request("BYE").await;
+    peer.send(&request(&world, &peer, &ok, "BYE", 2, "")).await;
+    peer.response("BYE", 200).await;
+    assert!(matches!(
+        world.leg_event(&leg).await,
+        SipLegEvent::Ended { .. }
+    ));
+    assert_eq!(world.endpoint.leg_count(), 0);
+}
+
+#[tokio::test]
+async fn the_same_invite_by_two_ways_is_one_call() {
+    let mut world = World::start().await;
+    let peer = Peer::new(world.udp).await;
+    let invite = peer.invite("assistant").await;
+    world.incoming().await;
+    peer.send(&invite.replace("branch=z9hG4bK", "branch=z9hG4bKother"))
+        .await;
+    peer.response("INVITE", 482).await;
+    assert_eq!(world.endpoint.leg_count(), 1);
+}
+
+#[tokio::test]
+async fn draining_takes_no_new_call() {
+    let (mut world, peer, leg, ok) = talking().await;
+    world.endpoint.set_draining(true);
+    let other = Peer::new(world.udp).await;
+    let uri = format!("sip:assistant@{}", world.udp);
+    other
+        .send(&other.compose("INVITE", &uri, 1, "", "", SDP))
+        .await;
+    let refusal = other.response("INVITE", 503).await;
+    assert_eq!(refusal.header("Retry-After"), "10");
+    peer.send(&request(&world, &peer, &ok, "BYE", 2, "")).await;
+    peer.response("BYE", 200).await;
+    world.leg_event(&leg).await;
+}
