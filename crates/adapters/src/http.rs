@@ -328,7 +328,7 @@ pub(crate) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Durati
     let value = text("retry-after")?;
     seconds(value, 1.0).or_else(|| {
         let at = jiff::fmt::rfc2822::parse(value).ok()?;
-        let at = SystemTime::try_from(at.timestamp()).ok()?;
+        let at = SystemTime::from(at.timestamp());
         Some(at.duration_since(now).unwrap_or_default())
     })
 }

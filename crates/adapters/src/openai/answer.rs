@@ -308,7 +308,7 @@ mod tests {
             let mut reader = AnswerReader::new("test", None);
             let mut out = Vec::new();
             reader
-                .push(STREAM[..end].as_bytes(), &mut out)
+                .push(&STREAM.as_bytes()[..end], &mut out)
                 .expect("valid so far");
             let error = reader.finish(&mut out).expect_err("cut");
             assert!(matches!(error, LlmError::CutShort { .. }));

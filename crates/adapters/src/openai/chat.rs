@@ -164,11 +164,17 @@ impl OpenAiChat {
                 refusal: Refusal::read(status, &headers, &body),
             });
         }
-        let whole_json = response
-            .headers()
-            .get(CONTENT_TYPE)
+        let content_type = response.headers().get(CONTENT_TYPE);
+        let content_type = content_type
             .and_then(|v| v.to_str().ok())
-            .is_some_and(|t| t.starts_with("application/json"));
+            .unwrap_or_default();
+        if content_type.starts_with("text/html") {
+            return Err(LlmError::Malformed {
+                provider: self.name.clone(),
+                detail: "it answered with a web page".into(),
+            });
+        }
+        let whole_json = content_type.starts_with("application/json");
         let mut answer = Answer {
             reader: AnswerReader::new(self.name.clone(), request_id.clone()),
             response: Some(response),
@@ -182,7 +188,9 @@ impl OpenAiChat {
             begun: false,
         };
         let delta = answer.next().await?;
-        answer.queue.extend(delta);
+        if let Some(delta) = delta {
+            answer.queue.push_front(delta);
+        }
         answer.begun = true;
         tracing::debug!(
             provider = %self.name,

@@ -189,7 +189,7 @@ impl TextToSpeech for OpenAiSpeech {
             SpeechFormat::Pcm { rate_hz } => {
                 ("pcm", Decoder::Pcm(SampleReader::default(), rate_hz))
             }
-            SpeechFormat::Wav => ("wav", Decoder::Wav(Box::new(WavReader::new()))),
+            SpeechFormat::Wav => ("wav", Decoder::Wav(Box::default())),
         };
         let mut body = json!({
             "model": self.config.model,
