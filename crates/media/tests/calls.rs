@@ -7,7 +7,7 @@ use switchhook_media::{Codec, MediaEngine, MediaEvent, MediaLeg, RtpParams};
 
 /// A leg and the phone at its other end, which sends a tone.
 fn party(engine: &MediaEngine, call: &str, n: u32, codec: Codec, hz: f32) -> (MediaLeg, Phone) {
-    let leg = engine.open_leg(leg_id(call, n)).unwrap();
+    let leg = engine.open_leg(leg_id(call, n)).expect("a free leg");
     let phone = Phone::with_tone(leg.local_addr(), codec, hz);
     leg.start(RtpParams::new(phone.addr, codec));
     (leg, phone)

@@ -14,7 +14,7 @@ use switchhook_media::{
 use switchhook_model::Digit;
 
 fn digit(key: char) -> Digit {
-    key.try_into().unwrap()
+    key.try_into().expect("a key")
 }
 
 /// An audio packet with the payload of a loud constant, so that it is audible.

@@ -62,7 +62,7 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 fn party(engine: &MediaEngine, n: u32, codec: Codec) -> (MediaLeg, Phone) {
-    let leg = engine.open_leg(leg_id("noalloc", n)).unwrap();
+    let leg = engine.open_leg(leg_id("noalloc", n)).expect("a free leg");
     let phone = Phone::with_tone(leg.local_addr(), codec, 700.0);
     leg.start(RtpParams::new(phone.addr, codec));
     (leg, phone)

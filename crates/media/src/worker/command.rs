@@ -12,9 +12,13 @@ use crate::tone::Tone;
 
 use super::leg::LegState;
 
-/// A leg's place in its worker's table.
+/// A leg's place in its worker's table. The generation tells it from a former leg of that place,
+/// whose handle may outlive it after a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Slot(pub u32);
+pub(crate) struct Slot {
+    pub index: u32,
+    pub generation: u32,
+}
 
 /// Everything that allocates was allocated by the sender.
 pub(crate) enum Command {
@@ -65,6 +69,12 @@ pub(crate) enum Command {
     },
     Close {
         slot: Slot,
+    },
+    /// Makes the leg panic in its next tick.
+    #[cfg(test)]
+    Fault {
+        slot: Slot,
+        while_sending: bool,
     },
 }
 

@@ -52,6 +52,7 @@ pub(crate) struct LegState {
     /// Ticks without RTP until it is reported.
     no_rtp_ticks: u32,
     belongings: Belongings,
+    pub slot: Slot,
     /// Slice of the tick it is served in; a bridge may change it.
     pub phase: usize,
     pub peer: Peer,
@@ -74,6 +75,9 @@ pub(crate) struct LegState {
     ticks: u64,
     silent_ticks: u32,
     no_rtp_reported: bool,
+    /// Panic when receiving (false) or sending (true).
+    #[cfg(test)]
+    pub fault: Option<bool>,
 }
 
 /// Present from start to close.
@@ -99,6 +103,10 @@ impl LegState {
             socket,
             no_rtp_ticks,
             belongings,
+            slot: Slot {
+                index: 0,
+                generation: 0,
+            },
             phase: 0,
             peer: Peer::default(),
             assistant: None,
@@ -117,6 +125,8 @@ impl LegState {
             ticks: 0,
             silent_ticks: 0,
             no_rtp_reported: false,
+            #[cfg(test)]
+            fault: None,
         }
     }
 
@@ -189,6 +199,8 @@ impl LegState {
 
     /// First half of a tick: takes what came and decides what the party said in these 20 ms.
     pub fn receive(&mut self, batch: &mut RecvBatch, tick: u64) {
+        #[cfg(test)]
+        assert_ne!(self.fault, Some(false), "fault made by a test");
         self.follow_clock(tick);
         self.take_datagrams(batch);
         if self.active.is_none() {

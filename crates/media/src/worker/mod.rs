@@ -192,13 +192,13 @@ impl Worker {
         }
         self.phases[phase] = slots;
         if faulted {
-            self.phases[phase].retain(|slot| self.legs[slot.0 as usize].is_some());
+            self.phases[phase].retain(|slot| self.legs[slot.index as usize].is_some());
         }
     }
 
     fn receive_all(&mut self, slots: &[Slot], at: &mut usize, tick: u64) {
         while *at < slots.len() {
-            if let Some(leg) = &mut self.legs[slots[*at].0 as usize] {
+            if let Some(leg) = &mut self.legs[slots[*at].index as usize] {
                 leg.receive(&mut self.batch, tick);
             }
             *at += 1;
@@ -207,11 +207,11 @@ impl Worker {
 
     fn send_all(&mut self, slots: &[Slot], at: &mut usize) {
         while *at < slots.len() {
-            let index = slots[*at].0 as usize;
+            let index = slots[*at].index as usize;
             self.in_hand = self.legs[index].take();
             if let Some(leg) = &mut self.in_hand {
                 let peer = leg.peer.local;
-                let peer = peer.and_then(|peer| self.legs[peer.0 as usize].as_mut());
+                let peer = peer.and_then(|peer| self.legs[peer.index as usize].as_mut());
                 leg.send(peer.map(|peer| &mut peer.heard));
             }
             self.legs[index] = self.in_hand.take();
@@ -222,9 +222,9 @@ impl Worker {
     /// Closes a leg after a fault in it.
     fn give_up(&mut self, slot: Slot) {
         if let Some(leg) = self.in_hand.take() {
-            self.legs[slot.0 as usize] = Some(leg);
+            self.legs[slot.index as usize] = Some(leg);
         }
-        if let Some(leg) = &self.legs[slot.0 as usize] {
+        if let Some(leg) = &self.legs[slot.index as usize] {
             leg.shared.failed.store(true, Ordering::Relaxed);
             leg.report(MediaEvent::Failed {
                 error: "the media worker had a fault in this leg; please report it".to_owned(),
@@ -299,16 +299,27 @@ impl Worker {
             }
             Command::Unbridge { slot } => self.unbridge(slot),
             Command::Close { slot } => self.close(slot),
+            #[cfg(test)]
+            Command::Fault {
+                slot,
+                while_sending,
+            } => {
+                if let Some(leg) = self.leg(slot) {
+                    leg.fault = Some(while_sending);
+                }
+            }
         }
     }
 
     fn leg(&mut self, slot: Slot) -> Option<&mut LegState> {
-        self.legs.get_mut(slot.0 as usize)?.as_deref_mut()
+        let leg = self.legs.get_mut(slot.index as usize)?.as_deref_mut()?;
+        (leg.slot == slot).then_some(leg)
     }
 
     fn open(&mut self, slot: Slot, phase: usize, mut leg: Box<LegState>) {
+        leg.slot = slot;
         leg.phase = phase;
-        self.legs[slot.0 as usize] = Some(leg);
+        self.legs[slot.index as usize] = Some(leg);
         self.phases[phase].push(slot);
         self.count += 1;
     }
@@ -356,7 +367,10 @@ impl Worker {
 
     fn close(&mut self, slot: Slot) {
         self.unbridge(slot);
-        let Some(leg) = self.legs.get_mut(slot.0 as usize).and_then(Option::take) else {
+        if self.leg(slot).is_none() {
+            return;
+        }
+        let Some(leg) = self.legs[slot.index as usize].take() else {
             return;
         };
         self.phases[leg.phase].retain(|other| *other != slot);

@@ -66,6 +66,8 @@ impl LegState {
     /// Second half of a tick: sends what the party is to hear. `peer` is what the other leg of a
     /// bridge on this worker heard.
     pub fn send(&mut self, peer: Option<&mut Heard>) {
+        #[cfg(test)]
+        assert_ne!(self.fault, Some(true), "fault made by a test");
         let Some(active) = &self.active else {
             return;
         };
