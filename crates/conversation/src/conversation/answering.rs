@@ -150,8 +150,13 @@ impl Conversation {
                 }
             }
             ModelDelta::ToolCall(call) => {
+                // A tool call ends the words before it: they need not wait for the stream's end.
+                let before = cutter.finish();
                 if calls.len() < MAX_TOOL_CALLS {
                     calls.push(call);
+                }
+                if let Some(before) = before {
+                    self.speak_answer(&before);
                 }
             }
             ModelDelta::Done => {
@@ -283,7 +288,7 @@ impl Conversation {
             }
         }
         if let Some(call) = special {
-            self.carry_out_special(call, spoken);
+            self.carry_out_special(call, entry, spoken);
             return;
         }
         if rounds > self.config.bounds.max_tool_rounds {
@@ -300,7 +305,8 @@ impl Conversation {
     }
 
     /// The tools that change what the conversation itself does.
-    fn carry_out_special(&mut self, call: ToolCall, spoken: bool) {
+    /// `entry` is the history entry of the call.
+    fn carry_out_special(&mut self, call: ToolCall, entry: usize, spoken: bool) {
         self.end_answer();
         match call.name.as_str() {
             tools::REQUEST_HUMAN_TRANSFER => {
@@ -326,7 +332,8 @@ impl Conversation {
             }
             _ => {
                 let prompt = self.config.texts.message_prompt.clone();
-                self.speak_fixed(&prompt, None);
+                // In the entry of the call: its result must be the last thing the model reads.
+                self.speak_fixed_in(entry, &prompt, None);
                 self.take_message(message::Origin::Tool { call: call.id });
             }
         }

@@ -324,7 +324,10 @@ impl Conversation {
         let result = match voice {
             Some(voice) => {
                 if !text.is_empty() {
-                    self.history.add_caller(&text);
+                    if !message.origin_is_tool() {
+                        let note = format!("The caller left a message: {text}");
+                        self.history.add_note(&note);
+                    }
                     self.emit_turn(Turn::of(
                         Speaker::Caller,
                         text.clone(),

@@ -16,11 +16,16 @@ const CUT_GRACE: Duration = Duration::from_millis(200);
 impl Conversation {
     /// Speaks one of the assistant's own sentences as a turn of its own.
     pub(super) fn speak_fixed(&mut self, text: &str, clock: Option<ReplyClock>) {
+        let entry = self.history.open_assistant();
+        self.speak_fixed_in(entry, text, clock);
+    }
+
+    /// The same, as part of an entry of the history that is there already.
+    pub(super) fn speak_fixed_in(&mut self, entry: usize, text: &str, clock: Option<ReplyClock>) {
         let Some(text) = crate::sentences::speakable(text) else {
             return;
         };
         let group = self.mouth.open_group(Speaker::Assistant, None, clock);
-        let entry = self.history.open_assistant();
         self.speak(Kind::Ordered, &text, group, Some(entry));
         self.mouth.close_group(group);
     }
