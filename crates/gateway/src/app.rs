@@ -89,7 +89,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         sip: sip.clone(),
         listener,
         voice,
-        brains: brains::build(&config)?,
+        brain: brains::build(&config)?,
         notices: destination.clone(),
         registry: Registry::default(),
         bus: Bus::default(),

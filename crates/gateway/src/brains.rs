@@ -1,66 +1,94 @@
-//! Which model thinks for a call.
+//! Which model thinks for the assistant.
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
+use futures::StreamExt;
+use futures::stream;
 use switchhook_adapters::openai::{ChatConfig, OpenAiChat};
-use switchhook_adapters::{LanguageModel, Secret};
+use switchhook_adapters::{
+    LanguageModel, LlmCapabilities, LlmError, Secret, ThinkRequest, ThinkStream,
+};
+use switchhook_conversation::scripted::{IntentsFile, Persona, ScriptedBrain};
 
-use crate::calls::Brains;
+use crate::clock;
 use crate::config::{BrainConfig, Config, LlmConfig};
 
 #[derive(Debug, thiserror::Error)]
 pub enum BrainError {
     #[error("intents file {path}: {cause}")]
     Intents { path: String, cause: String },
+    #[error("time_zone: {0}")]
+    Zone(#[from] switchhook_conversation::UnknownZone),
     #[error("language model: {0}")]
     Model(String),
 }
 
-/// The brain that the configuration names.
-pub fn build(config: &Config) -> Result<Arc<dyn Brains>, BrainError> {
+/// The brain that the configuration names; one serves all calls.
+pub fn build(config: &Config) -> Result<Arc<dyn LanguageModel>, BrainError> {
     match &config.assistant.brain {
-        BrainConfig::Scripted => Ok(Arc::new(Scripted::load(config)?)),
-        BrainConfig::OpenAi(llm) => Ok(Arc::new(Remote::connect(llm)?)),
+        BrainConfig::Scripted => Ok(Arc::new(scripted(config)?)),
+        BrainConfig::OpenAi(llm) => Ok(Arc::new(remote(llm)?)),
     }
 }
 
-/// A remote model keeps no state of a call: one client serves all.
+fn remote(llm: &LlmConfig) -> Result<OpenAiChat, BrainError> {
+    let mut chat = ChatConfig::new(llm.base_url.clone(), llm.model.clone());
+    chat.api_key = llm.api_key.as_ref().map(|key| Secret::new(key.expose()));
+    chat.temperature = llm.temperature;
+    chat.max_tokens = Some(llm.max_tokens);
+    OpenAiChat::new(chat).map_err(|error| BrainError::Model(error.to_string()))
+}
+
+fn scripted(config: &Config) -> Result<Scripted, BrainError> {
+    let (path, text) = match &config.assistant.intents_file {
+        Some(path) => {
+            let shown = path.display().to_string();
+            let text = std::fs::read_to_string(path).map_err(|error| BrainError::Intents {
+                path: shown.clone(),
+                cause: error.to_string(),
+            })?;
+            (shown, text)
+        }
+        None => (
+            format!("intents/{}.toml", config.language),
+            ScriptedBrain::shipped_intents(config.language).to_owned(),
+        ),
+    };
+    let file = IntentsFile::parse(&text).map_err(|error| BrainError::Intents {
+        path,
+        cause: error.to_string(),
+    })?;
+    let persona = Persona {
+        assistant: config.assistant.name.clone(),
+        company: config.assistant.company.clone().unwrap_or_default(),
+        zone: config.time_zone.parse()?,
+    };
+    Ok(Scripted {
+        brain: ScriptedBrain::new(Arc::new(file), persona),
+    })
+}
+
+/// The scripted brain as a model: the conversation cannot tell them apart.
 #[derive(Debug)]
-struct Remote {
-    model: Arc<OpenAiChat>,
+struct Scripted {
+    brain: ScriptedBrain,
 }
 
-impl Remote {
-    fn connect(llm: &LlmConfig) -> Result<Self, BrainError> {
-        let mut chat = ChatConfig::new(llm.base_url.clone(), llm.model.clone());
-        chat.api_key = llm.api_key.as_ref().map(|key| Secret::new(key.expose()));
-        chat.temperature = llm.temperature;
-        chat.max_tokens = Some(llm.max_tokens);
-        let model = OpenAiChat::new(chat).map_err(|error| BrainError::Model(error.to_string()))?;
-        Ok(Self {
-            model: Arc::new(model),
-        })
+#[async_trait]
+impl LanguageModel for Scripted {
+    fn capabilities(&self) -> LlmCapabilities {
+        LlmCapabilities {
+            name: "scripted".to_owned(),
+            tools: true,
+            streaming: false,
+        }
     }
-}
 
-impl Brains for Remote {
-    fn for_call(&self) -> Arc<dyn LanguageModel> {
-        Arc::clone(&self.model) as Arc<dyn LanguageModel>
-    }
-}
-
-#[derive(Debug)]
-struct Scripted;
-
-impl Scripted {
-    fn load(_config: &Config) -> Result<Self, BrainError> {
-        Ok(Self)
-    }
-}
-
-impl Brains for Scripted {
-    fn for_call(&self) -> Arc<dyn LanguageModel> {
-        let chat = ChatConfig::new("http://127.0.0.1:9/v1", "none");
-        Arc::new(OpenAiChat::new(chat).expect("constant"))
+    async fn stream(&self, request: ThinkRequest) -> Result<ThinkStream, LlmError> {
+        let deltas = self
+            .brain
+            .respond(&request.messages, &request.tools, clock::now());
+        Ok(stream::iter(deltas.into_iter().map(Ok)).boxed())
     }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use switchhook_adapters::{Notice, NoticeError, NoticeSender, Secret};
 use switchhook_call::{Event, NoticeBody, NoticeTemplate};
-use switchhook_model::{CallId, MessageId, Timestamp};
+use switchhook_model::{CallId, CallerIdentity, MessageId, Timestamp};
 use switchhook_store::{Claim, MessageRow, NewWork, Queue, Settlement, Step, Store, WorkRow};
 use tokio_util::sync::CancellationToken;
 
@@ -71,18 +71,66 @@ pub fn owe(
     body: &NoticeBody,
     now: Timestamp,
 ) -> (MessageRow, NewWork) {
-    let json = serde_json::json!({
-        "type": format!("call.{}", template_name(template)),
+    let text = summary(template, body);
+    queue(
+        destination,
+        call,
+        message,
+        template_name(template),
+        text,
+        serde_json::json!(body),
+        now,
+    )
+}
+
+/// The rows of a booking the assistant took down.
+pub fn booking(
+    destination: &Destination,
+    call: &CallId,
+    message: &MessageId,
+    caller: &CallerIdentity,
+    details: &Value,
+    now: Timestamp,
+) -> (MessageRow, NewWork) {
+    let people = details.get("people").and_then(Value::as_u64);
+    let when = details
+        .get("datetime")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    let text = match people {
+        Some(people) => format!("{} booked for {people} on {when}", caller.number),
+        None => format!("{} booked {when}", caller.number),
+    };
+    let data = serde_json::json!({
+        "call_id": call,
+        "caller": caller.number,
+        "caller_name": caller.display_name,
+        "booking": details,
+    });
+    queue(destination, call, message, "booking_taken", text, data, now)
+}
+
+fn queue(
+    destination: &Destination,
+    call: &CallId,
+    message: &MessageId,
+    kind: &str,
+    text: String,
+    data: Value,
+    now: Timestamp,
+) -> (MessageRow, NewWork) {
+    let body = serde_json::json!({
+        "type": format!("call.{kind}"),
         "message_id": message,
         "timestamp": now.to_rfc3339(),
-        "data": body,
+        "data": data,
     });
     let row = MessageRow {
         id: message.clone(),
         call: Some(call.clone()),
         channel: destination.channel().to_owned(),
         recipient: destination.recipient(),
-        text: summary(template, body),
+        text,
         state: "queued".to_owned(),
         vendor_id: None,
         error: None,
@@ -96,7 +144,7 @@ pub fn owe(
         call: Some(call.clone()),
         payload: serde_json::json!(Payload {
             message: message.clone(),
-            body: json
+            body
         }),
         at: now,
         next_at: now,

@@ -238,10 +238,7 @@ impl Operator for Switchboard {
         tracing::info!(by = order.by, "call requested");
         let call = calls::start_outbound(&self.shared, order.to, order.assistant)
             .await
-            .map_err(|error| match error {
-                StartError::Draining => InitiateError::Draining,
-                StartError::Store(detail) => InitiateError::Internal { detail },
-            })?;
+            .map_err(|StartError::Store(detail)| InitiateError::Internal { detail })?;
         Ok(Initiated {
             call,
             status: "ringing".to_owned(),

@@ -19,8 +19,6 @@ use crate::clock;
 pub enum StartError {
     #[error("the database does not take new calls: {0}")]
     Store(String),
-    #[error("the gateway is stopping and takes no new calls")]
-    Draining,
 }
 
 /// Takes an INVITE: routes it, opens its media, starts its task; or refuses it with the status that

@@ -4,6 +4,7 @@
 //! Start reading at [`task`], then [`perform`] for how actions are carried out and [`talk`] for the
 //! assistant.
 
+mod booking;
 mod brain;
 mod ears;
 mod facts;
@@ -22,8 +23,8 @@ mod talk;
 mod task;
 mod verdict;
 
-pub use inbox::{CallInput, Inbox};
+pub use inbox::CallInput;
 pub use incoming::{StartError, accept, new_leg_id, start_outbound};
 pub use recover::recover;
 pub use registry::{Registry, call_of};
-pub use shared::{Brains, Shared};
+pub use shared::Shared;

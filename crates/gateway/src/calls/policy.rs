@@ -70,6 +70,7 @@ pub fn conversation(config: &Config) -> Result<ConversationConfig, UnknownZone> 
             .any(|targets| !targets.is_empty());
     talk.tools = ToolPolicy {
         request_human_transfer: has_targets,
+        book_appointment: true,
         ..ToolPolicy::default()
     };
     talk.bounds = Bounds {

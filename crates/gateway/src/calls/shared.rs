@@ -1,6 +1,5 @@
 //! What every call's task needs.
 
-use std::fmt;
 use std::sync::Arc;
 
 use switchhook_adapters::{LanguageModel, SpeechToText, TextToSpeech};
@@ -17,11 +16,6 @@ use crate::bus::Bus;
 use crate::config::Config;
 use crate::notices::Destination;
 
-/// Makes the brain of one conversation: a scripted one has its own state, a remote one is shared.
-pub trait Brains: Send + Sync + fmt::Debug {
-    fn for_call(&self) -> Arc<dyn LanguageModel>;
-}
-
 #[derive(Debug)]
 pub struct Shared {
     pub config: Arc<Config>,
@@ -33,7 +27,7 @@ pub struct Shared {
     pub sip: SipEndpoint,
     pub listener: Arc<dyn SpeechToText>,
     pub voice: Arc<dyn TextToSpeech>,
-    pub brains: Arc<dyn Brains>,
+    pub brain: Arc<dyn LanguageModel>,
     pub notices: Destination,
     pub registry: Registry,
     pub bus: Bus,

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use switchhook_adapters::{ListenHints, Pcm, SpeechToText};
 use switchhook_call::{AssistantEnd, Event, Heard};
 use switchhook_conversation::{
-    self as conversation, Conversation, EndReason, Input, Output, SayId, Turn,
+    self as conversation, Conversation, EndReason, Input, Output, SayId, Turn, tools,
 };
 use switchhook_media::{MediaEvent, MediaLeg};
 use switchhook_model::{CallId, Language, LegId, RequestId, Target, Timestamp};
 
 use super::Shared;
+use super::booking::BookingRequest;
 use super::brain::Brain;
 use super::ears::Ears;
 use super::inbox::{CallInput, Inbox};
@@ -22,6 +23,7 @@ use super::mouth::Mouth;
 pub(super) struct TalkResult {
     pub events: Vec<Event>,
     pub turns: Vec<Turn>,
+    pub bookings: Vec<BookingRequest>,
 }
 
 pub(super) struct Talk {
@@ -60,7 +62,7 @@ impl Talk {
                 config.speech.voice.clone(),
                 inbox.clone(),
             ),
-            brain: Brain::new(shared.brains.for_call(), inbox.clone()),
+            brain: Brain::new(Arc::clone(&shared.brain), inbox.clone()),
             listener: Arc::clone(&shared.listener),
             language: config.language,
             inbox: inbox.clone(),
@@ -139,17 +141,24 @@ impl Talk {
                 request,
                 id,
                 name,
-                arguments: _,
+                arguments,
             } => {
-                // Tools with effects outside (bookings, webhooks) come with their adapters; none
-                // is offered to the model before, so a call to one is the model's invention.
-                tracing::warn!(tool = name, "the model called a tool that is not offered");
-                let content = format!("The tool {name} does not exist.");
-                self.inbox.send(CallInput::Talk(Input::ToolResult {
-                    request,
-                    id,
-                    content,
-                }));
+                if name == tools::BOOK_APPOINTMENT {
+                    result.bookings.push(BookingRequest {
+                        request,
+                        id,
+                        arguments,
+                    });
+                } else {
+                    tracing::warn!(tool = name, "the model called a tool that is not offered");
+                    let content = format!("{{\"error\":\"there is no tool {name:?}\"}}");
+                    let input = Input::ToolResult {
+                        request,
+                        id,
+                        content,
+                    };
+                    self.inbox.send(CallInput::Talk(input));
+                }
             }
             Output::EndCall { reason } => {
                 let reason = match reason {

@@ -8,13 +8,14 @@ use std::time::Duration;
 use switchhook_call::{Action, Call, Event};
 use switchhook_conversation::{Input, Turn};
 use switchhook_media::MediaEvent;
-use switchhook_model::{CallId, HangupCause, LegId, RecordingId, Timestamp};
+use switchhook_model::{CallId, CallerIdentity, HangupCause, LegId, RecordingId, Timestamp};
 use switchhook_sip::SipLegEvent;
 use switchhook_store::{RecordingRow, RecordingState, Step};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::booking::{self, BookingRequest};
 use super::inbox::{CallInput, Inbox};
 use super::legs::Legs;
 use super::recording::Recording;
@@ -38,6 +39,7 @@ pub(super) struct CallTask {
     pub(super) pending: Step,
     pub(super) queue: VecDeque<Event>,
     revision: u64,
+    bookings: u32,
 }
 
 impl CallTask {
@@ -53,6 +55,7 @@ impl CallTask {
             pending: Step::default(),
             queue: VecDeque::new(),
             revision: 0,
+            bookings: 0,
         }
     }
 
@@ -138,6 +141,28 @@ impl CallTask {
         for turn in result.turns {
             self.turn_ended(&turn);
         }
+        for booking in result.bookings {
+            self.take_down(booking);
+        }
+    }
+
+    /// Beside the call's own loop: a slow disk delays the confirmation, not the call.
+    fn take_down(&mut self, wanted: BookingRequest) {
+        self.bookings += 1;
+        let number = self.bookings;
+        let shared = Arc::clone(&self.shared);
+        let call = self.id.clone();
+        let inbox = self.inbox.clone();
+        let view = self.call.view();
+        let caller = CallerIdentity {
+            number: view.caller,
+            display_name: view.caller_name,
+        };
+        let now = clock::now();
+        tokio::spawn(async move {
+            let parts = (&shared.store, &shared.bus, &shared.notices);
+            booking::take_down(wanted, &call, number, &caller, parts, now, &inbox).await;
+        });
     }
 
     fn turn_ended(&mut self, turn: &Turn) {
