@@ -1,14 +1,19 @@
 import { backoff, EventParser, type ServerEvent } from '../lib/sse';
-import { authorized, errorFrom } from './client';
+import { ApiError, authorized, errorFrom } from './client';
 
 export type LinkState =
   | { state: 'connecting' }
   | { state: 'live' }
+  /** The gateway answers, but this role may not follow along. */
+  | { state: 'refused' }
   /** `since` and `retryAt` in milliseconds since the epoch on this machine's clock. */
   | { state: 'offline'; since: number; retryAt: number };
 
 /** A stream that says nothing for this long is taken for dead; the gateway sends comments in between. */
 const SILENCE_MS = 45_000;
+
+/** Rights change rarely. */
+const REFUSED_RETRY_MS = 60_000;
 
 /** A stream that lasted this long has worked: its end is not counted as a failure. */
 const WORKED_MS = 5000;
@@ -64,6 +69,11 @@ export class LiveLink {
       const began = Date.now();
       const end = await this.connectOnce();
       if (this.stopped) return;
+      if (end === 'refused') {
+        this.set({ state: 'refused' });
+        await this.sleep(REFUSED_RETRY_MS);
+        continue;
+      }
       if (end !== 'never opened') since = Date.now();
       const worked = end !== 'never opened' && Date.now() - began >= WORKED_MS;
       if (worked && end === 'closed') {
@@ -91,7 +101,7 @@ export class LiveLink {
     });
   }
 
-  private async connectOnce(): Promise<'never opened' | 'closed' | 'broken'> {
+  private async connectOnce(): Promise<'refused' | 'never opened' | 'closed' | 'broken'> {
     const abort = new AbortController();
     this.abort = abort;
     let opened = false;
@@ -120,7 +130,8 @@ export class LiveLink {
         alive();
         for (const event of parser.push(value)) this.take(event);
       }
-    } catch {
+    } catch (error) {
+      if (error instanceof ApiError && error.isForbidden) return 'refused';
       return opened ? 'broken' : 'never opened';
     } finally {
       clearTimeout(watchdog);

@@ -69,7 +69,9 @@ export function CallsPage() {
           </div>
         )}
       </div>
-      <FilterBar filters={filters} onChange={setFilters} search={search} />
+      {(rows.length > 0 || isFiltered(filters)) && (
+        <FilterBar filters={filters} onChange={setFilters} search={search} />
+      )}
       <section className="panel" aria-label={t('calls.list')}>
         {calls.isPending ? (
           <Loading lines={8} />

@@ -57,12 +57,19 @@ function Summary({ data, checkedAt }: { data: Readiness; checkedAt: string }) {
   const wrong = data.integrations.filter(
     (one) => one.state !== 'ok' && one.state !== 'not_configured',
   ).length;
+  const verdict =
+    data.status === 'unready'
+      ? t('health.unready')
+      : wrong > 0
+        ? t('health.some_degraded', { count: wrong })
+        : t('health.all_ok');
   const { calls_active: active, calls_max: max } = data.capacity ?? {};
   return (
-    <section className="panel health-summary" data-wrong={wrong > 0 || undefined}>
-      <strong role="status">
-        {wrong > 0 ? t('health.some_degraded', { count: wrong }) : t('health.all_ok')}
-      </strong>
+    <section
+      className="panel health-summary"
+      data-wrong={wrong > 0 || data.status === 'unready' || undefined}
+    >
+      <strong role="status">{verdict}</strong>
       <span className="muted">{t('health.checked_at', { at: checkedAt })}</span>
       {data.version && <span className="muted">{t('health.version', { version: data.version })}</span>}
       {data.mode && <span className="muted">{t('health.mode', { mode: data.mode })}</span>}
@@ -85,7 +92,7 @@ function IntegrationItem({ integration }: { integration: Integration }) {
   return (
     <li className="panel integration" data-state={integration.state}>
       <div className="integration-head">
-        <h2>{integration.name}</h2>
+        <h2>{word('integration', integration.name)}</h2>
         <Badge tone={TONE[integration.state] ?? 'wait'}>{word('health.state', integration.state)}</Badge>
       </div>
       {integration.detail && <p className="muted">{integration.detail}</p>}
