@@ -101,7 +101,7 @@ fn an_english_booking_in_one_sentence() {
     let mut talk = Talk::new(Language::En);
     talk.say("Book a table for two tomorrow at seven.");
     talk.tool_answers(r#"{"status":"booked"}"#);
-    talk.say("No, that's all, thanks. Bye.");
+    talk.say("no thank you");
     insta::assert_snapshot!(talk.log);
 }
 
@@ -171,6 +171,13 @@ fn questions_are_answered() {
             "virtual assistant",
         ),
         (Language::En, "thank you", "welcome"),
+        (Language::En, "thanks, and one more thing", "what is it"),
+        (
+            Language::En,
+            "I would not have expected such a thing here",
+            "did not understand",
+        ),
+        (Language::De, "danke und noch eine Frage", "worum geht es"),
         (Language::En, "do you have vegan food", "vegan"),
         (Language::De, "Wann haben Sie geöffnet?", "elf"),
         (Language::De, "wie sind Ihre Öffnungszeiten", "elf"),

@@ -29,7 +29,9 @@ pub fn normalise(text: &str, language: Language) -> Vec<String> {
                 let letter_meets_digit = (c.is_ascii_digit()
                     && before.is_some_and(char::is_alphabetic))
                     || (c.is_alphabetic() && digit_before);
-                if letter_meets_digit {
+                // Recognisers glue words: "MeToExtension2001".
+                let new_word = c.is_uppercase() && before.is_some_and(char::is_lowercase);
+                if letter_meets_digit || new_word {
                     clean.push(' ');
                 }
                 fold(*c, &mut clean);
@@ -180,7 +182,7 @@ pub(crate) fn replace_all(tokens: &mut Vec<String>, pairs: &[(Vec<String>, Vec<S
 
 /// "Agent, agent, agent" is one agent; "zero zero" stays two zeros.
 pub(crate) fn join_repeats(tokens: &mut Vec<String>, language: Language) {
-    tokens.dedup_by(|b, a| a == b && !super::numbers::is_number_word(a, language) && a != "to");
+    tokens.dedup_by(|b, a| a == b && !super::numbers::may_be_digit(a, language));
 }
 
 #[cfg(test)]
@@ -201,6 +203,10 @@ mod tests {
             ("That’s all, don't worry", "that is all do not worry"),
             ("ext. 2,001 or 20:01 or 7pm", "ext 2001 or 20 01 or 7 pm"),
             ("$50 and 3.50", "dollars 50 and 3 50"),
+            (
+                "Transfer MeToExtension2001",
+                "transfer me to extension 2001",
+            ),
         ];
         for (text, expected) in cases {
             assert_eq!(words(text, Language::En), expected);

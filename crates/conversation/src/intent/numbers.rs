@@ -64,6 +64,11 @@ pub(crate) fn is_number_word(word: &str, language: Language) -> bool {
     }
 }
 
+/// Whether a word is a number or may be one misheard.
+pub(crate) fn may_be_digit(word: &str, language: Language) -> bool {
+    is_number_word(word, language) || sounds_like(word, language).is_some()
+}
+
 /// The longest number at the beginning of the words: how many words, and its digits.
 fn read_span(words: &[String], language: Language, mishearings: bool) -> Option<(usize, String)> {
     enum Piece {
@@ -89,6 +94,9 @@ fn read_span(words: &[String], language: Language, mishearings: bool) -> Option<
         } else if let Some(value) = mishearings.then(|| sounds_like(word, language)).flatten() {
             pieces.push(Piece::Parts(vec![Part::Value(value)]));
             used = i + 1;
+        } else if mishearings && word == "or" && !pieces.is_empty() {
+            // "Zero" comes out as "near or".
+            pieces.push(Piece::Parts(Vec::new()));
         } else if language == Language::De
             && word == "die"
             && matches!(pieces.last(), Some(Piece::Parts(p)) if matches!(p.as_slice(), [Part::Repeat(_)]))
@@ -121,7 +129,17 @@ fn read_span(words: &[String], language: Language, mishearings: bool) -> Option<
             Piece::Parts(parts) => run.extend(parts),
         }
     }
-    spell(&run, &mut digits);
+    // "2000 and five", half in figures.
+    let (used_parts, rest) = read_rest(&run, false);
+    if digits.len() == 4
+        && digits.ends_with("000")
+        && used_parts == run.len()
+        && (1..100).contains(&rest)
+    {
+        digits.replace_range(2.., &format!("{rest:02}"));
+    } else {
+        spell(&run, &mut digits);
+    }
     (!digits.is_empty()).then_some((used, digits))
 }
 
@@ -342,12 +360,12 @@ fn arabic(word: &str) -> Option<Part> {
 /// Words a recogniser writes for digits.
 fn sounds_like(word: &str, language: Language) -> Option<u32> {
     let value = match (language, word) {
-        (Language::En, "owe" | "ho" | "row") => 0,
+        (Language::En, "owe" | "ho" | "row" | "nero" | "near" | "nearer" | "mirror" | "xero") => 0,
         (Language::En, "won" | "wun") => 1,
         (Language::En, "to" | "too" | "tu") => 2,
         (Language::En, "tree" | "free") => 3,
         (Language::En, "for" | "fore" | "foe") => 4,
-        (Language::En, "fife" | "hive") => 5,
+        (Language::En, "fife" | "hive" | "time" | "times") => 5,
         (Language::En, "sex" | "sics") => 6,
         (Language::En, "ate" | "hate") => 8,
         (Language::En, "nein" | "mine") => 9,
@@ -426,6 +444,10 @@ mod tests {
         let words = super::super::normalise("to zero zero won", Language::En);
         assert_eq!(number_spans(&words, Language::En, true)[0].digits, "2001");
         assert_eq!(number_spans(&words, Language::En, false)[0].digits, "00");
+        let words = super::super::normalise("to near or near or one", Language::En);
+        assert_eq!(number_spans(&words, Language::En, true)[0].digits, "2001");
+        let words = super::super::normalise("2000 and five", Language::En);
+        assert_eq!(number_spans(&words, Language::En, false)[0].digits, "2005");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A small pattern language over words, and the masked words it runs on.
 //!
 //! `talk|speak to [a|the] {human}`: alternatives, optional words, classes. `*` is up to three words
-//! of any kind, `**` up to six, `agent~` any word that begins so, `{number}` a number, `^` and `$`
+//! of any kind, `**` up to six, `?` exactly one, `agent~` any word that begins so, `{number}` a number, `^` and `$`
 //! the ends of the utterance. Positions are bits of a `u128`, so a match costs the same however
 //! many ways there are to make it.
 
@@ -28,6 +28,8 @@ enum Element {
     Departments,
     Optional(Box<Element>),
     Gap(usize),
+    /// Exactly one word.
+    Any,
     Start,
     End,
 }
@@ -72,6 +74,7 @@ impl Pattern {
             let element = match part {
                 "*" => Element::Gap(3),
                 "**" => Element::Gap(6),
+                "?" => Element::Any,
                 "^" => Element::Start,
                 "$" => Element::End,
                 _ => Self::alternatives(part, classes, language).map_err(|why| wrong(&why))?,
@@ -86,7 +89,11 @@ impl Pattern {
             Element::Words { .. } | Element::Number | Element::Class(_) | Element::Departments => {
                 true
             }
-            Element::Optional(_) | Element::Gap(_) | Element::Start | Element::End => false,
+            Element::Optional(_)
+            | Element::Gap(_)
+            | Element::Any
+            | Element::Start
+            | Element::End => false,
         });
         if !consumes {
             return Err(wrong("it matches everything"));
@@ -187,6 +194,7 @@ impl Element {
                 .fold(0, |ends, p| ends | p.ends(words, at, &[])),
             Self::Optional(inner) => at | inner.ends(words, at, departments),
             Self::Gap(n) => (0..*n).fold(at, |reached, _| reached | words.step(reached, |_| true)),
+            Self::Any => words.step(at, |_| true),
             Self::Start => at & 1,
             Self::End => at & (1 << words.tokens.len()),
         }
@@ -324,6 +332,8 @@ mod tests {
         assert!(!matches("^ human $", "human resources"));
         assert!(matches("{number} dollars", "fifty dollars"));
         assert!(matches("mis~ is", "mishap is"));
+        assert!(matches("talk to ?", "talk to me"));
+        assert!(!matches("talk to ?", "talk to"));
     }
 
     #[test]

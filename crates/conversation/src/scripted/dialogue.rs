@@ -16,6 +16,8 @@ use crate::tools::{BOOK_APPOINTMENT, END_CALL, REQUEST_HUMAN_TRANSFER, TAKE_MESS
 
 /// Misses in a row after which a human is offered.
 const MISSES_BEFORE_OFFER: u32 = 2;
+/// Longer utterances are no mere yes or no.
+const MAX_WORDS_OF_YES_OR_NO: usize = 4;
 
 /// What the assistant answers.
 #[derive(Debug, Clone, Default)]
@@ -58,6 +60,8 @@ impl Reply {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Expecting {
     Nothing,
+    /// "Anything else?": no ends the call.
+    AnythingElse,
     /// Yes asks for a human, for this reason.
     YesToHuman(&'static str),
     YesToMessage,
@@ -141,6 +145,8 @@ impl<'a> Dialogue<'a> {
         let words = Words::new(tokens.clone(), language);
         let phrases = &self.file.phrases;
         let says = |patterns: &[Pattern]| words.any(patterns, &[]);
+        // A "not" in a long sentence declines nothing.
+        let short = tokens.len() <= MAX_WORDS_OF_YES_OR_NO;
 
         if self.matcher.transfer(text).is_some() {
             return self.want_human("the caller asked for a human");
@@ -176,6 +182,11 @@ impl<'a> Dialogue<'a> {
                     return reply;
                 }
             }
+            Expecting::AnythingElse => {
+                if short && says(&phrases.no) && !says(&phrases.book) {
+                    return self.end(&self.file.texts.anything_else_no);
+                }
+            }
             Expecting::Nothing => {}
         }
         if says(&phrases.repeat) {
@@ -209,9 +220,10 @@ impl<'a> Dialogue<'a> {
         }
         if says(&phrases.thanks) {
             self.misses = 0;
+            self.expecting = Expecting::AnythingElse;
             return Reply::say(self.fill(&self.file.texts.you_are_welcome));
         }
-        if says(&phrases.hello) || says(&phrases.yes) || says(&phrases.no) {
+        if says(&phrases.hello) || (short && (says(&phrases.yes) || says(&phrases.no))) {
             self.misses = 0;
             return Reply::say(self.fill(&self.file.texts.how_can_i_help));
         }
@@ -254,8 +266,12 @@ impl<'a> Dialogue<'a> {
     }
 
     fn goodbye(&mut self) -> Reply {
+        self.end(&self.file.texts.farewell)
+    }
+
+    fn end(&self, text: &str) -> Reply {
         Reply {
-            text: self.fill(&self.file.texts.farewell),
+            text: self.fill(text),
             call: self.offers(END_CALL).then(|| (END_CALL, json!({}))),
         }
     }
@@ -277,6 +293,7 @@ impl<'a> Dialogue<'a> {
                 let sent = self.sent.take().unwrap_or_default();
                 let texts = &self.file.booking.texts;
                 if confirmed(content) {
+                    self.expecting = Expecting::AnythingElse;
                     Reply::say(self.fill_booking(&texts.booked, &sent))
                 } else {
                     if self.offers(REQUEST_HUMAN_TRANSFER) {
@@ -289,6 +306,7 @@ impl<'a> Dialogue<'a> {
                 let recorded = serde_json::from_str::<Value>(content)
                     .is_ok_and(|value| value["status"] == "recorded");
                 let texts = &self.file.texts;
+                self.expecting = Expecting::AnythingElse;
                 Reply::say(self.fill(if recorded {
                     &texts.message_saved
                 } else {
@@ -323,6 +341,7 @@ impl<'a> Dialogue<'a> {
             Expecting::WhichDay(..)
             | Expecting::Half(_)
             | Expecting::Nothing
+            | Expecting::AnythingElse
             | Expecting::YesToHuman(_)
             | Expecting::YesToMessage => Asked::Nothing,
         };

@@ -67,6 +67,8 @@ pub(super) struct Texts {
     pub(super) offer_message: String,
     /// The caller wants a human and there is none to be had.
     pub(super) no_human: String,
+    /// The farewell after "no" to "anything else?".
+    pub(super) anything_else_no: String,
     /// The caller declined an offer.
     pub(super) declined: String,
     pub(super) farewell: String,
