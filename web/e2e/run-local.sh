@@ -8,8 +8,11 @@ binary=$(realpath "${1:-../target/debug/switchhook}")
 dir=$(mktemp -d)
 gateway=
 stop() {
-  [[ -z $gateway ]] || kill "$gateway" 2>/dev/null || true
-  [[ -z $gateway ]] || wait "$gateway" 2>/dev/null || true
+  if [[ -n $gateway ]]; then
+    kill "$gateway" 2>/dev/null || true
+    for _ in $(seq 50); do kill -0 "$gateway" 2>/dev/null || break; sleep 0.2; done
+    kill -9 "$gateway" 2>/dev/null || true
+  fi
   rm -rf "$dir"
 }
 trap stop EXIT

@@ -96,8 +96,9 @@ export function useRecording(id: string, enabled: boolean) {
   });
 }
 
-export function useMessages() {
+export function useMessages(enabled = true) {
   return useInfiniteQuery({
+    enabled,
     queryKey: keys.messages,
     initialPageParam: undefined as string | undefined,
     queryFn: ({ pageParam, signal }) => {
