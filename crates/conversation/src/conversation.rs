@@ -11,13 +11,14 @@ mod ear;
 mod listening;
 mod message;
 mod mouth;
+mod settling;
 mod speaking;
 
 use switchhook_model::Timestamp;
 
 use crate::config::{ConversationConfig, OnErrors};
 use crate::history::History;
-use crate::io::{EndReason, Heard, Input, Output, Speaker, Turn};
+use crate::io::{EndReason, Heard, Input, Output};
 
 use answering::Answer;
 use ear::Ear;
@@ -414,78 +415,6 @@ impl Conversation {
         request
     }
 
-    fn emit_turn(&mut self, turn: Turn) {
-        self.turns += 1;
-        self.out.push(Output::TurnEnded(Turn {
-            n: self.turns,
-            ..turn
-        }));
-    }
-
-    /// What follows from the state alone, after every input.
-    fn settle(&mut self) {
-        self.close_finished_groups();
-        if let Mode::Ending { reason } = self.mode {
-            let ear_quiet = reason != EndReason::Goodbye || !self.ear.is_busy();
-            if self.mouth.is_empty() && ear_quiet {
-                self.mode = Mode::Ended;
-                self.out.push(Output::EndCall { reason });
-            }
-        }
-        let assistant_busy = !self.mouth.is_empty() || self.answer.is_some();
-        match self.mode {
-            Mode::Conversing if assistant_busy => self.idle_since = None,
-            Mode::Conversing => {
-                if !self.ear.is_busy() {
-                    self.idle_since.get_or_insert(self.now);
-                }
-            }
-            Mode::New
-            | Mode::Handover { .. }
-            | Mode::Paused
-            | Mode::TakingMessage(_)
-            | Mode::Ending { .. }
-            | Mode::Ended
-            | Mode::Stopped { .. } => self.idle_since = None,
-        }
-    }
-
-    /// Reports turns whose last item is over, and answers verbatim texts.
-    fn close_finished_groups(&mut self) {
-        for group in self.mouth.take_finished_groups() {
-            let text = group
-                .segments
-                .iter()
-                .map(|s| self.history.segment(*s).heard())
-                .filter(|t| !t.is_empty())
-                .collect::<Vec<_>>()
-                .join(" ");
-            let heard = match (group.lost, text.is_empty()) {
-                (false, _) => Heard::Full,
-                (true, false) => Heard::Cut,
-                (true, true) => Heard::None,
-            };
-            if group.is_answer && heard == Heard::Full && !text.is_empty() {
-                self.errors_in_a_row = 0;
-            }
-            if !text.is_empty() {
-                let ended_at = group.ended_at.unwrap_or(self.now);
-                self.emit_turn(Turn {
-                    n: 0,
-                    speaker: group.speaker,
-                    text,
-                    started_at: group.started_at.unwrap_or(ended_at).min(ended_at),
-                    ended_at,
-                    interrupted: group.interrupted,
-                    latency: group.clock.and_then(|clock| clock.latency()),
-                });
-            }
-            if let Some(id) = group.say {
-                self.out.push(Output::SayFinished { id, heard });
-            }
-        }
-    }
-
     fn say(&mut self, id: crate::io::SayId, text: &str, interruptible: bool) {
         let spoken = crate::sentences::speakable(text);
         match (&self.mode, spoken) {
@@ -514,18 +443,4 @@ struct HumanWish {
     target: Option<String>,
     reason: String,
     summary: String,
-}
-
-impl Turn {
-    fn of(speaker: Speaker, text: String, started_at: Timestamp, ended_at: Timestamp) -> Self {
-        Self {
-            n: 0,
-            speaker,
-            text,
-            started_at: started_at.min(ended_at),
-            ended_at,
-            interrupted: false,
-            latency: None,
-        }
-    }
 }

@@ -1,4 +1,6 @@
 //! What goes into a conversation and what comes out of it.
+//!
+//! `Debug` of these types hides every word that was spoken: it ends up in logs.
 
 use serde::{Deserialize, Serialize};
 use switchhook_model::{ChatMessage, Digit, ModelDelta, Timestamp, ToolSpec};
@@ -18,7 +20,7 @@ pub enum Heard {
 }
 
 /// A fact or a request that reached the conversation.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub enum Input {
     /// The assistant takes the caller. `opening` is spoken instead of the configured greeting;
     /// `note` tells the model what happened before.
@@ -83,7 +85,7 @@ pub enum Input {
 }
 
 /// Something the gateway is to do, or a fact it is to store.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub enum Output {
     /// Recognise the utterance that just ended.
     Transcribe { utterance: u32 },
@@ -164,7 +166,7 @@ pub enum Speaker {
 }
 
 /// One party's go.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Turn {
     /// Counts from 1 within the conversation.
     pub n: u32,

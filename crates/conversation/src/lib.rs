@@ -15,6 +15,7 @@ mod heard;
 mod history;
 pub mod intent;
 pub mod io;
+mod io_debug;
 pub mod scripted;
 mod sentences;
 pub mod texts;

@@ -386,6 +386,10 @@ fn describe_input(input: &Input) -> Option<String> {
     Some(match input {
         Input::Digit(d) => format!("Digit {}", d.as_char()),
         Input::Say { id, text, .. } => format!("Say {} {text:?}", id.0),
+        Input::Transcript { utterance, text } => format!("Transcript {utterance} {text:?}"),
+        Input::Start { opening, note } => format!("Start {opening:?} {note:?}"),
+        Input::Resume { note } => format!("Resume {note:?}"),
+        Input::ToolResult { id, content, .. } => format!("ToolResult {id} {content}"),
         other => format!("{other:?}"),
     })
 }
@@ -402,6 +406,28 @@ fn describe_output(output: &Output) -> String {
             tools.len()
         ),
         Output::Speak { item, text } => format!("Speak {item} {text:?}"),
+        Output::AskForHuman {
+            request,
+            department,
+            target,
+            reason,
+            summary,
+        } => {
+            format!("AskForHuman {request} {department:?} {target:?} {reason:?} {summary:?}")
+        }
+        Output::CallTool {
+            id,
+            name,
+            arguments,
+            ..
+        } => format!("CallTool {id} {name} {arguments}"),
+        Output::MessageTaken {
+            text,
+            duration_ms,
+            recorded,
+        } => {
+            format!("MessageTaken {text:?} {duration_ms} ms, recorded {recorded}")
+        }
         Output::TurnEnded(t) => {
             let latency = t.latency.map_or(String::new(), |l| {
                 let filler = l.filler_ms.map_or(String::new(), |f| format!(" filler {f}"));
