@@ -2,9 +2,12 @@
 
 mod world;
 
+use std::sync::Arc;
+
 use insta::assert_snapshot;
+use switchhook_conversation::scripted::{IntentsFile, Persona, ScriptedBrain};
 use switchhook_conversation::{EndReason, Heard, Input, OnErrors, Output, SayId};
-use switchhook_model::{ModelDelta, ToolCall};
+use switchhook_model::{Language, ModelDelta, ToolCall};
 use world::{World, calls, says};
 
 const HOURS: &str = "We are open from nine to six. On Saturday we are open until noon, and on \
@@ -584,4 +587,31 @@ fn endless_tool_calls_are_bounded() {
     world.run_until_quiet();
     let calls = world.find(|o| matches!(o, Output::CallTool { .. }).then_some(()));
     assert!(calls.len() <= 7, "{}", calls.len());
+}
+
+#[test]
+fn a_whole_call_with_the_scripted_brain() {
+    let mut world = World::greeted(|c| c.tools.book_appointment = true);
+    let file = IntentsFile::parse(ScriptedBrain::shipped_intents(Language::En)).expect("valid");
+    world.brain = Some(ScriptedBrain::new(
+        Arc::new(file),
+        Persona {
+            assistant: "Clara".into(),
+            company: "Example Hotel".into(),
+            zone: "Europe/Berlin".parse().expect("a zone"),
+        },
+    ));
+    world.ladder();
+    world.caller_says("Book a table for two tomorrow at seven.", 2_000);
+    world.tool_answers(300, r#"{"status":"booked"}"#);
+    world.run_until_quiet();
+    world.caller_says("And can I leave a message for the chef?", 1_500);
+    world.run_until_quiet();
+    world.caller_says("My wife does not eat nuts.", 1_500);
+    world.run_until_quiet();
+    world.run_ms(3_100);
+    world.run_until_quiet();
+    world.caller_says("No thanks.", 500);
+    world.run_until_quiet();
+    assert_snapshot!(world.ladder());
 }

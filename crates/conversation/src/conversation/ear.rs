@@ -61,6 +61,30 @@ impl Ear {
     }
 }
 
+/// Recognisers that lose the thread write one sentence over and over. Repeats are dropped where the
+/// text is longer than anybody could have said in `voice_ms`; what is left may still be too long.
+pub(super) fn without_repeats(text: &str, voice_ms: u64) -> Option<String> {
+    let fits = |text: &str| {
+        let chars = u64::try_from(text.chars().count()).unwrap_or(u64::MAX);
+        chars <= 80 + voice_ms / 25
+    };
+    if fits(text) {
+        return Some(text.to_owned());
+    }
+    let mut sentences: Vec<&str> = Vec::new();
+    for sentence in text.split_inclusive(['.', '!', '?', ',']) {
+        let bare = |s: &str| {
+            s.trim_matches(|c: char| !c.is_alphanumeric())
+                .to_lowercase()
+        };
+        if !sentences.iter().any(|said| bare(said) == bare(sentence)) {
+            sentences.push(sentence);
+        }
+    }
+    let shorter = sentences.concat();
+    fits(&shorter).then_some(shorter)
+}
+
 /// Whether a transcript holds nothing the caller said. Recognisers write down noise: marks in
 /// brackets, hesitation, and, on silence, sentences from the subtitles they were trained on.
 pub(super) fn is_noise(text: &str, language: Language, over_the_assistant: bool) -> bool {
@@ -122,6 +146,20 @@ pub(super) fn is_noise(text: &str, language: Language, over_the_assistant: bool)
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn endless_repeats_are_one_sentence() {
+        let text = "Call me back tomorrow. ".repeat(20);
+        assert_eq!(
+            without_repeats(&text, 1_500).as_deref().map(str::trim),
+            Some("Call me back tomorrow.")
+        );
+        assert_eq!(without_repeats(&"la".repeat(300), 1_500), None);
+        assert_eq!(
+            without_repeats("Yes. Yes.", 200).as_deref(),
+            Some("Yes. Yes.")
+        );
+    }
 
     #[test]
     fn noise_is_told_from_words() {

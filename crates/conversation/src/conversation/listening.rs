@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::ear::{MAX_WAITING, Recognition, Run, Utterance, is_noise};
+use super::ear::{MAX_WAITING, Recognition, Run, Utterance, is_noise, without_repeats};
 use super::mouth::ReplyClock;
 use super::{Conversation, HumanWish, Mode};
 use crate::io::{EndReason, Output, Speaker, Turn};
@@ -90,10 +90,12 @@ impl Conversation {
             return;
         };
         utterance.recognised_at = Some(now);
-        utterance.recognition = match result {
+        let voice_ms = utterance.voice_ms();
+        utterance.recognition = match result.map(|text| without_repeats(&tidy(&text), voice_ms)) {
             Err(_) => Recognition::Failed,
-            Ok(text) if is_noise(&text, language, over_the_assistant) => Recognition::Noise,
-            Ok(text) => Recognition::Words(tidy(&text)),
+            Ok(None) => Recognition::Noise,
+            Ok(Some(text)) if is_noise(&text, language, over_the_assistant) => Recognition::Noise,
+            Ok(Some(text)) => Recognition::Words(text),
         };
         let words = matches!(utterance.recognition, Recognition::Words(_));
         match self.mode {

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
 
+use switchhook_conversation::scripted::ScriptedBrain;
 use switchhook_conversation::{Conversation, ConversationConfig, Input, LocalZone, Output, SayId};
 use switchhook_model::{ChatMessage, ChatRole, Digit, Language, ModelDelta, Timestamp, ToolCall};
 
@@ -65,6 +66,8 @@ pub struct World {
     /// The messages of each think, without the system message.
     pub histories: Vec<Vec<ChatMessage>>,
     pub show_progress: bool,
+    /// Thinks instead of the prepared replies.
+    pub brain: Option<ScriptedBrain>,
 }
 
 impl World {
@@ -89,6 +92,7 @@ impl World {
             outputs: Vec::new(),
             histories: Vec::new(),
             show_progress: false,
+            brain: None,
         }
     }
 
@@ -226,8 +230,15 @@ impl World {
                 }
             }
             Output::Think {
-                request, messages, ..
+                request,
+                messages,
+                tools,
             } => {
+                if let Some(brain) = &self.brain {
+                    let deltas = brain.respond(&messages, &tools, at(self.now_ms));
+                    self.replies
+                        .push_back(deltas.into_iter().map(|d| (20, d)).collect());
+                }
                 self.histories.push(
                     messages
                         .into_iter()
