@@ -615,3 +615,38 @@ fn a_whole_call_with_the_scripted_brain() {
     world.run_until_quiet();
     assert_snapshot!(world.ladder());
 }
+
+#[test]
+fn a_hang_up_within_a_sentence_of_the_message_loses_nothing() {
+    let taken = |world: &World| {
+        world.find(|o| match o {
+            Output::MessageTaken { text, recorded, .. } => Some((text.clone(), *recorded)),
+            _ => None,
+        })
+    };
+    let speaking = || {
+        let mut world = World::greeted(|_| {});
+        world.input(Input::TakeMessage);
+        world.run_until_quiet();
+        world.caller_says("Please call me", 3_000);
+        world.run_ms(1_000);
+        world.input(Input::Stop);
+        assert_eq!(
+            world.find(|o| matches!(o, Output::EndUtterance).then_some(())),
+            [()]
+        );
+        world
+    };
+    // The gateway ends the utterance as told.
+    let mut world = speaking();
+    world.run_until_quiet();
+    assert_eq!(taken(&world), [("Please call me".to_owned(), true)]);
+    assert!(world.conversation.is_finished());
+
+    // It does not: the recording counts all the same.
+    let mut world = speaking();
+    world.forget_events();
+    world.run_ms(60_000);
+    assert_eq!(taken(&world), [(String::new(), true)]);
+    assert!(world.conversation.is_finished());
+}

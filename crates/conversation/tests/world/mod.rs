@@ -164,6 +164,11 @@ impl World {
         self.events.insert((ms, self.sequence), input);
     }
 
+    /// The gateway lost everything that was under way.
+    pub fn forget_events(&mut self) {
+        self.events.clear();
+    }
+
     /// Feeds an input now.
     pub fn input(&mut self, input: Input) {
         let shown = describe_input(&input);
