@@ -119,8 +119,12 @@ impl SipUri {
 
     /// Whether both name the same resource for our purposes: user, host and port.
     pub fn same_resource(&self, other: &Self) -> bool {
-        self.user == other.user
-            && self.host.eq_ignore_ascii_case(&other.host)
+        self.user == other.user && self.same_host(other)
+    }
+
+    /// Whether host and port are the same; the port is 5060 unless given.
+    pub fn same_host(&self, other: &Self) -> bool {
+        self.host.eq_ignore_ascii_case(&other.host)
             && self.port.unwrap_or(5060) == other.port.unwrap_or(5060)
     }
 }
