@@ -49,7 +49,9 @@ e2e: ## the real binary against baresip and SIPp (after `make web`)
 
 web-e2e: ## the console in a real browser, against the real binary
 	@scripts/install.sh browser
-	scripts/web-e2e.sh
+	@scripts/install-speech.sh "$(SWITCHHOOK_SPEECH_DIR)"
+	cargo build --locked -p switchhook-gateway
+	web/e2e/run-local.sh target/debug/switchhook
 
 fuzz: ## every fuzz target for FUZZ_SECONDS (60)
 	@scripts/install.sh cargo-fuzz

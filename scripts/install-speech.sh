@@ -83,7 +83,7 @@ END
 
 # 5. Does it speak and understand?
 say "checks itself"
-(cd "$dir" && "$dir/venv/bin/python" "$here/speech-server/selfcheck.py" "$dir/model") \
+(cd "$dir" && "$dir/venv/bin/python" -B "$here/speech-server/selfcheck.py" "$dir/model") \
   || fail "offline speech does not work in $dir; the reason is above. To begin anew, remove $dir"
 printf '%s\n' "$wanted" > "$stamp"
 say "ready in $dir"

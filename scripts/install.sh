@@ -60,8 +60,8 @@ for group in "$@"; do
     run) need_rust; need_node; debian gcc g++ make ca-certificates python3 python3-venv espeak-ng ;;
     node) need_node ;;
     peers) debian sip-tester baresip-core espeak-ng python3 python3-venv ;;
-    browser) need_node; debian chromium ;;
-    test) need_rust; need_node; debian gcc g++ make ca-certificates python3 python3-venv espeak-ng sip-tester baresip-core chromium ;;
+    browser) need_node; debian chromium curl ;;
+    test) need_rust; need_node; debian gcc g++ make ca-certificates python3 python3-venv espeak-ng sip-tester baresip-core chromium curl ;;
     cargo-deny) cargo_tool cargo-deny "$CARGO_DENY_VERSION" ;;
     cargo-fuzz) cargo_tool cargo-fuzz "$CARGO_FUZZ_VERSION" ;;
     *) say "unknown group '$group'"; exit 2 ;;

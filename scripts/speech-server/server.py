@@ -22,6 +22,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
 from pathlib import Path
 
+# Nothing is written beside the sources.
+sys.dont_write_bytecode = True
+
 MAX_UPLOAD = 16 * 1024 * 1024
 MAX_JSON = 64 * 1024
 MAX_TEXT = 4096

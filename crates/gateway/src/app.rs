@@ -57,7 +57,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
             (url, true)
         }
     };
-    let (listener, voice) = voices::build(&config.speech, &speech_url, is_ours)?;
+    let voices = voices::build(&config.speech, &speech_url, is_ours)?;
 
     let media = MediaEngine::start(MediaConfig {
         workers: config.media.workers,
@@ -87,8 +87,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         store: store.clone(),
         media: media.clone(),
         sip: sip.clone(),
-        listener,
-        voice,
+        listener: voices.listener,
+        voice: voices.voice,
         brain: brains::build(&config)?,
         notices: destination.clone(),
         registry: Registry::default(),

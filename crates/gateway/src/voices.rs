@@ -15,13 +15,19 @@ use crate::config::SpeechConfig;
 #[error("speech: {0}")]
 pub struct VoicesError(String);
 
+/// What every call listens and speaks with.
+pub struct Voices {
+    pub listener: Arc<dyn SpeechToText>,
+    pub voice: Arc<dyn TextToSpeech>,
+}
+
 /// The recogniser and the voice. `url` is the speech server's, without `/v1`; `is_ours` says that
 /// it understands the language field, which a vendor refuses.
 pub fn build(
     config: &SpeechConfig,
     url: &str,
     is_ours: bool,
-) -> Result<(Arc<dyn SpeechToText>, Arc<dyn TextToSpeech>), VoicesError> {
+) -> Result<Voices, VoicesError> {
     let fail = |error: &dyn std::fmt::Display| VoicesError(error.to_string());
     let base = format!("{url}/v1");
     let key = config.api_key.as_ref().map(|key| Secret::new(key.expose()));
@@ -45,5 +51,8 @@ pub fn build(
     let server = OpenAiSpeech::new(voice).map_err(|error| fail(&error))?;
     let espeak = Espeak::new(EspeakConfig::default()).map_err(|error| fail(&error))?;
     let voices: Vec<Box<dyn TextToSpeech>> = vec![Box::new(server), Box::new(espeak)];
-    Ok((Arc::new(ears), Arc::new(FailoverSpeech::new(voices))))
+    Ok(Voices {
+        listener: Arc::new(ears),
+        voice: Arc::new(FailoverSpeech::new(voices)),
+    })
 }

@@ -150,8 +150,8 @@ fn route(shared: &Shared, incoming: &IncomingCall) -> Option<Route> {
         Source::Extension(_) | Source::Guest => true,
         Source::Trunk(_) => false,
     };
-    (is_internal && config.extensions.contains_key(&extension))
-        .then(|| Route::Extension(Target::Extension(extension)))
+    let is_known = config.extensions.contains_key(&extension);
+    (is_internal && is_known).then_some(Route::Extension(Target::Extension(extension)))
 }
 
 /// The id of the first leg of a new call: number 0, call control counts its own from 1.

@@ -20,7 +20,7 @@ impl Recording {
         call: &CallId,
         id: RecordingId,
         now: Timestamp,
-    ) -> Result<Self, (RecordingRow, String)> {
+    ) -> Result<Self, Box<RecordingRow>> {
         // Ids are ours and hold no path separators.
         let file = format!("{id}.wav");
         let mut row = RecordingRow {
@@ -43,7 +43,7 @@ impl Recording {
                 row.state = RecordingState::Failed;
                 row.ended_at = Some(now);
                 row.error = Some(error.to_string());
-                Err((row, error.to_string()))
+                Err(Box::new(row))
             }
         }
     }

@@ -290,9 +290,9 @@ impl CallTask {
                 self.pending.recordings.push(recording.row.clone());
                 self.recording = Some(recording);
             }
-            Err((row, error)) => {
-                tracing::error!(%error, "recording cannot be started");
-                self.pending.recordings.push(row);
+            Err(row) => {
+                tracing::error!(error = row.error, "recording cannot be started");
+                self.pending.recordings.push(*row);
             }
         }
     }

@@ -84,21 +84,12 @@ async fn record(store: &Store, call: &CallId) -> Result<Option<CallRecord>, Stor
         limit: 100,
         ..MessageFilter::default()
     };
-    facts.extend(
-        store
-            .messages(&filter)
-            .await?
-            .items
-            .into_iter()
-            .filter_map(|message| {
-                (message.state == "accepted").then(|| Stamped {
-                    at: message.updated_at,
-                    fact: CallFact::NoticeDelivered {
-                        message: message.id,
-                    },
-                })
-            }),
-    );
+    let messages = store.messages(&filter).await?.items;
+    let accepted = messages.into_iter().filter(|message| message.state == "accepted");
+    facts.extend(accepted.map(|message| Stamped {
+        at: message.updated_at,
+        fact: CallFact::NoticeDelivered { message: message.id },
+    }));
     // Stable: what happened in the same millisecond keeps its order.
     facts.sort_by_key(|stamped| stamped.at);
     Ok(Some(CallRecord { view, facts }))

@@ -117,7 +117,7 @@ fn debug_output_of_the_configuration_holds_no_secret() {
 
 #[test]
 fn no_variable_sets_two_keys_in_one_profile() {
-    let mut names: Vec<_> = super::env::TABLE
+    let mut names: Vec<_> = env::TABLE
         .iter()
         .filter(|r| r.profiles.is_empty())
         .map(|r| r.name)

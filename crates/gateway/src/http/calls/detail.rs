@@ -9,6 +9,7 @@ use switchhook_store::{CallRow, RecordingRow, TurnRow, ViolationRow};
 use utoipa::ToSchema;
 
 use super::latency::{CallLatency, of_turns};
+use super::shape::CallView;
 use super::stored;
 use crate::http::auth::{Permission, Principal};
 use crate::http::error::{ApiError, ErrorBody};
@@ -19,14 +20,8 @@ use crate::http::state::HttpState;
 /// What the shell adds to the view the call itself made.
 #[derive(Debug, Serialize, ToSchema)]
 pub(in crate::http) struct CallDetail {
-    /// `id, direction, channel, profile, assistant, status, caller, caller_name?, callee,
-    /// started_at, answered_at, ended_at, outcome {code, ended_by, responsible, detail, remedy?},
-    /// headline {key, args}, legs [{id, kind, party, target, state, started_at, answered_at,
-    /// ended_at, cause?, sip_status?}], transfers [{id, requested_by, reason, department?, closed,
-    /// requested_at, ended_at, attempts [{id, leg, target, ring_timeout_s, result, sip_status?,
-    /// started_at, ended_at}], outcome, notices}]`
     #[serde(flatten)]
-    #[schema(value_type = Object)]
+    #[schema(value_type = CallView)]
     view: Map<String, Value>,
     turns: Vec<Turn>,
     latency: Option<CallLatency>,

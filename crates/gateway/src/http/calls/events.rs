@@ -263,15 +263,23 @@ struct Told<'a> {
 const EMIT: &str = "emit";
 
 /// Facts are stored as serde writes enums: `"name"` or `{"name": {…}}`; what the call reports is an
-/// action `{"emit": {"type": "name", …}}`.
+/// action `{"emit": {"type": "name", …}}`. A judge's fact wraps them once more: `{"seen": event}`,
+/// `{"done": {"seq": 7, "kind": action}}`.
 fn told(row: &EventRow) -> Told<'_> {
-    let (name, data) = match &row.data {
+    let (kind, fact) = if let Some(event) = row.data.get("seen") {
+        ("event", event)
+    } else if let Some(action) = row.data.get("done").and_then(|done| done.get("kind")) {
+        ("action", action)
+    } else {
+        (row.kind.as_str(), &row.data)
+    };
+    let (name, data) = match fact {
         Value::String(name) => (name.clone(), Value::Null),
         Value::Object(fields) if fields.len() == 1 => {
             let (name, inner) = fields.iter().next().expect("one field");
             (name.clone(), inner.clone())
         }
-        other => (row.kind.clone(), other.clone()),
+        other => (kind.to_owned(), other.clone()),
     };
     match data["type"].as_str() {
         Some(reported) if name == EMIT => Told {
@@ -279,9 +287,7 @@ fn told(row: &EventRow) -> Told<'_> {
             name: reported.to_owned(),
             data,
         },
-        _ => Told {
-            kind: &row.kind,
-            name,
+        _ => Told { kind, name,
             data,
         },
     }

@@ -9,6 +9,7 @@ mod list;
 mod range;
 mod recording;
 mod row;
+mod shape;
 mod transcript;
 mod transfer;
 

@@ -6,5 +6,6 @@ mod limits;
 mod live;
 mod operations;
 mod pages;
+mod privacy;
 mod recording;
 mod world;

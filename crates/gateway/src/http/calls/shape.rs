@@ -1,0 +1,152 @@
+//! The call's own view, described. The call makes it (`switchhook_call::CallView`) and it is handed
+//! on as stored, so that calls of older versions can be shown; these types exist for the OpenAPI
+//! document, and a test holds them against what the call really writes.
+
+#![expect(dead_code, reason = "described in OpenAPI, filled by the call itself")]
+
+use serde_json::Value;
+use utoipa::ToSchema;
+
+/// A call, its legs and its transfers.
+#[derive(Debug, ToSchema)]
+#[cfg_attr(test, derive(serde::Deserialize), serde(deny_unknown_fields))]
+pub(super) struct CallView {
+    #[schema(example = "call_01k9x3m5t7")]
+    id: String,
+    /// `inbound` or `outbound`, seen from the gateway.
+    direction: String,
+    /// `sip`, `twilio`, `browser` or `livekit`.
+    channel: String,
+    profile: String,
+    assistant: Option<String>,
+    /// `ringing`, `assistant`, `transferring`, `with_agent` or `ended`.
+    status: String,
+    caller: String,
+    caller_name: Option<String>,
+    callee: String,
+    #[schema(format = DateTime)]
+    started_at: String,
+    #[schema(format = DateTime)]
+    answered_at: Option<String>,
+    #[schema(format = DateTime)]
+    ended_at: Option<String>,
+    outcome: Option<Outcome>,
+    /// The sentence that says what happened, as a key with arguments.
+    headline: Option<Value>,
+    legs: Vec<Leg>,
+    transfers: Vec<Transfer>,
+}
+
+/// How a call ended.
+#[derive(Debug, ToSchema)]
+#[cfg_attr(test, derive(serde::Deserialize), serde(deny_unknown_fields))]
+struct Outcome {
+    /// Stable.
+    code: String,
+    /// `caller`, `agent`, `assistant`, `operator` or `system`.
+    ended_by: String,
+    /// Whose doing it is.
+    responsible: String,
+    detail: String,
+    remedy: Option<String>,
+}
+
+/// One party's path to us.
+#[derive(Debug, ToSchema)]
+#[cfg_attr(test, derive(serde::Deserialize), serde(deny_unknown_fields))]
+struct Leg {
+    id: String,
+    kind: String,
+    /// `caller` or `agent`.
+    party: String,
+    target: Option<String>,
+    /// `ringing`, `answered`, `canceling` or `ended`.
+    state: String,
+    #[schema(format = DateTime)]
+    started_at: String,
+    #[schema(format = DateTime)]
+    answered_at: Option<String>,
+    #[schema(format = DateTime)]
+    ended_at: Option<String>,
+    /// `normal`, `busy`, `no_answer`, `rejected`, `unreachable`, `not_acceptable`, `canceled`,
+    /// `media_lost` or `failed`.
+    cause: Option<String>,
+    sip_status: Option<u16>,
+}
+
+/// The caller leaves the assistant for a human.
+#[derive(Debug, ToSchema)]
+#[cfg_attr(test, derive(serde::Deserialize), serde(deny_unknown_fields))]
+struct Transfer {
+    id: String,
+    /// `assistant` or `operator`.
+    requested_by: String,
+    reason: String,
+    summary: Option<String>,
+    department: Option<String>,
+    /// Requested outside the open hours.
+    closed: bool,
+    #[schema(format = DateTime)]
+    requested_at: String,
+    #[schema(format = DateTime)]
+    ended_at: Option<String>,
+    attempts: Vec<DialAttempt>,
+    /// `bridged`, `returned_to_assistant`, `message_taken`, `notified`, `callback_scheduled`,
+    /// `declined`, `caller_gone` or `failed`.
+    outcome: Option<String>,
+    /// Ids of messages to staff.
+    notices: Vec<String>,
+}
+
+/// One try to reach one target.
+#[derive(Debug, ToSchema)]
+#[cfg_attr(test, derive(serde::Deserialize), serde(deny_unknown_fields))]
+struct DialAttempt {
+    id: String,
+    leg: String,
+    target: String,
+    ring_timeout_s: u32,
+    /// `answered`, `no_answer`, `busy`, `failed` or `canceled`.
+    result: Option<String>,
+    sip_status: Option<u16>,
+    #[schema(format = DateTime)]
+    started_at: String,
+    #[schema(format = DateTime)]
+    ended_at: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use switchhook_call::CallView as Written;
+
+    /// A view with everything set, as the call's own type reads it, so that the two cannot differ.
+    #[test]
+    fn the_description_is_what_the_call_writes() {
+        let at = "2026-11-21T14:30:00.000Z";
+        let full = json!({
+            "id": "call_a", "direction": "inbound", "channel": "sip", "profile": "demo",
+            "assistant": "Mia", "status": "ended", "caller": "+12025550100", "caller_name": "Ada",
+            "callee": "assistant", "started_at": at, "answered_at": at, "ended_at": at,
+            "outcome": null,
+            "legs": [{
+                "id": "leg_a-1", "kind": "sip", "party": "agent", "target": "2001",
+                "state": "ended", "started_at": at, "answered_at": at, "ended_at": at,
+                "cause": "busy", "sip_status": 486,
+            }],
+            "transfers": [{
+                "id": "tr_a-1", "requested_by": "assistant", "reason": "asked", "summary": "wants help",
+                "department": "sales", "closed": false, "requested_at": at, "ended_at": at,
+                "attempts": [{
+                    "id": "att_a-1", "leg": "leg_a-1", "target": "2001", "ring_timeout_s": 20,
+                    "result": "busy", "sip_status": 486, "started_at": at, "ended_at": at,
+                }],
+                "outcome": "message_taken", "notices": ["msg_a-1"],
+            }],
+        });
+        let written: Written = serde_json::from_value(full.clone()).unwrap();
+        let again = serde_json::to_value(&written).unwrap();
+        assert_eq!(again, full, "the call writes what it reads");
+        serde_json::from_value::<super::CallView>(again).unwrap();
+    }
+}
