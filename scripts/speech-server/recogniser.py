@@ -25,7 +25,7 @@ BEAM = 5
 SURE = -0.4
 # Hiss added to the audio, relative to its level: the dead silence above 3.4 kHz and between words
 # on digital lines is foreign to the model.
-HISS = 0.03
+HISS = 0.015
 # Speech has at most about five tokens a second; an answer far beyond is a loop.
 TOKENS_PER_SECOND, TOKENS_AT_LEAST = 8, 24
 MAX_PROMPT_TOKENS = 100
