@@ -23,11 +23,7 @@ pub struct Voices {
 
 /// The recogniser and the voice. `url` is the speech server's, without `/v1`; `is_ours` says that
 /// it understands the language field, which a vendor refuses.
-pub fn build(
-    config: &SpeechConfig,
-    url: &str,
-    is_ours: bool,
-) -> Result<Voices, VoicesError> {
+pub fn build(config: &SpeechConfig, url: &str, is_ours: bool) -> Result<Voices, VoicesError> {
     let fail = |error: &dyn std::fmt::Display| VoicesError(error.to_string());
     let base = format!("{url}/v1");
     let key = config.api_key.as_ref().map(|key| Secret::new(key.expose()));

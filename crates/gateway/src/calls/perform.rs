@@ -146,12 +146,9 @@ impl CallTask {
                     media.ringback(on);
                 }
             }
-            ActionKind::Bridge { a, b } => match (self.legs.media(&a), self.legs.media(&b)) {
-                (Some(first), Some(second)) => self.shared.media.bridge(first, second),
-                (None, _) => self.gone(&a, HangupCause::MediaLost),
-                (_, None) => self.gone(&b, HangupCause::MediaLost),
-            },
+            ActionKind::Bridge { a, b } => self.bridge(a, b),
             ActionKind::Unbridge { a, b } => {
+                self.bridged = None;
                 if let (Some(a), Some(b)) = (self.legs.media(&a), self.legs.media(&b)) {
                     self.shared.media.unbridge(a, b);
                 }
@@ -165,7 +162,11 @@ impl CallTask {
             ActionKind::PauseAssistant => self.talk(now, Input::Pause),
             ActionKind::StopAssistant => {
                 self.talk(now, Input::Stop);
-                self.talk = None;
+                if let Some(talk) = self.talk.take()
+                    && let Some(media) = self.legs.media(talk.leg())
+                {
+                    media.detach_assistant();
+                }
             }
             ActionKind::Say { say, key: _, text } => {
                 let is_connected = self.talk.is_some();
@@ -214,6 +215,17 @@ impl CallTask {
             leg: leg.clone(),
             cause,
         });
+    }
+
+    fn bridge(&mut self, a: LegId, b: LegId) {
+        match (self.legs.media(&a), self.legs.media(&b)) {
+            (Some(first), Some(second)) => {
+                self.shared.media.bridge(first, second);
+                self.bridged = Some((a, b));
+            }
+            (None, _) => self.gone(&a, HangupCause::MediaLost),
+            (_, None) => self.gone(&b, HangupCause::MediaLost),
+        }
     }
 
     fn start_assistant(&mut self, now: Timestamp, leg: &LegId, opening: &Opening) {

@@ -94,8 +94,22 @@ pub fn endpointing(config: &Config) -> EndpointingConfig {
 fn texts(config: &Config) -> ConversationTexts {
     let mut texts = ConversationTexts::defaults(config.language);
     let greeting = config.assistant.greeting.clone();
-    texts.greeting = Some(greeting.unwrap_or_else(|| greeting_of(config)));
+    let greeting = greeting.unwrap_or_else(|| greeting_of(config));
+    texts.greeting = Some(match announcement(config) {
+        Some(announcement) => format!("{announcement} {greeting}"),
+        None => greeting,
+    });
     texts
+}
+
+/// What is said before anything is recorded.
+fn announcement(config: &Config) -> Option<&'static str> {
+    let is_due = config.recording.enabled && config.recording.announce;
+    is_due.then_some(match config.language {
+        Language::En => "This call is recorded.",
+        Language::De => "Dieses Gespräch wird aufgezeichnet.",
+        Language::Ar => "هذه المكالمة مسجلة.",
+    })
 }
 
 /// The shipped greeting with the assistant's and the company's name.

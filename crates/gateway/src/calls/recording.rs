@@ -48,6 +48,15 @@ impl Recording {
         }
     }
 
+    /// Keeps silence until the caller has been told that the call is recorded.
+    pub(super) fn wait_for_announcement(&self) {
+        self.handle.pause();
+    }
+
+    pub(super) fn announced(&self) {
+        self.handle.resume();
+    }
+
     /// Ends it; returns when the file is complete.
     pub(super) async fn stop(self, now: Timestamp) -> RecordingRow {
         let mut row = self.row;

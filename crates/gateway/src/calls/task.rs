@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use switchhook_call::{Action, Call, Event};
-use switchhook_conversation::{Input, Turn};
+use switchhook_conversation::{Input, Speaker, Turn};
 use switchhook_media::MediaEvent;
 use switchhook_model::{CallId, CallerIdentity, HangupCause, LegId, RecordingId, Timestamp};
 use switchhook_sip::SipLegEvent;
@@ -38,6 +38,8 @@ pub(super) struct CallTask {
     /// Rows of finished recordings, facts and turns that wait for the next commit.
     pub(super) pending: Step,
     pub(super) queue: VecDeque<Event>,
+    /// Legs that hear each other.
+    pub(super) bridged: Option<(LegId, LegId)>,
     revision: u64,
     bookings: u32,
 }
@@ -54,6 +56,7 @@ impl CallTask {
             inbox,
             pending: Step::default(),
             queue: VecDeque::new(),
+            bridged: None,
             revision: 0,
             bookings: 0,
         }
@@ -172,6 +175,12 @@ impl CallTask {
             metrics::histogram!("switchhook_turn_ours_seconds")
                 .record(Duration::from_millis(latency.ours_ms).as_secs_f64());
         }
+        // The greeting holds the announcement: what is said after it may be kept.
+        if let Some(recording) = &self.recording
+            && turn.speaker == Speaker::Assistant
+        {
+            recording.announced();
+        }
         self.pending.turns.push(rows::turn(&self.id, turn));
     }
 
@@ -181,6 +190,12 @@ impl CallTask {
                 tracing::warn!(leg.id = %leg, silent_ms, "one-way audio: no RTP arrives");
                 metrics::counter!("switchhook_one_way_audio_total").increment(1);
                 self.fact(now, facts::one_way_audio(leg, *silent_ms));
+            }
+            // Audio crosses a bridge as samples; a key press is an event of its own (RFC 4733).
+            MediaEvent::Digit { digit, .. } => {
+                if let Some(other) = self.bridged_with(leg).and_then(|leg| self.legs.media(leg)) {
+                    other.send_digit(*digit);
+                }
             }
             MediaEvent::RecordingFailed { error } => {
                 tracing::error!(error, "recording failed");
@@ -200,6 +215,14 @@ impl CallTask {
         {
             let result = talk.media(now, &event);
             self.talked(result);
+        }
+    }
+
+    fn bridged_with(&self, leg: &LegId) -> Option<&LegId> {
+        match &self.bridged {
+            Some((a, b)) if a == leg => Some(b),
+            Some((a, b)) if b == leg => Some(a),
+            Some(_) | None => None,
         }
     }
 
@@ -287,6 +310,9 @@ impl CallTask {
             now,
         ) {
             Ok(recording) => {
+                if self.shared.config.recording.announce {
+                    recording.wait_for_announcement();
+                }
                 self.pending.recordings.push(recording.row.clone());
                 self.recording = Some(recording);
             }

@@ -85,10 +85,14 @@ async fn record(store: &Store, call: &CallId) -> Result<Option<CallRecord>, Stor
         ..MessageFilter::default()
     };
     let messages = store.messages(&filter).await?.items;
-    let accepted = messages.into_iter().filter(|message| message.state == "accepted");
+    let accepted = messages
+        .into_iter()
+        .filter(|message| message.state == "accepted");
     facts.extend(accepted.map(|message| Stamped {
         at: message.updated_at,
-        fact: CallFact::NoticeDelivered { message: message.id },
+        fact: CallFact::NoticeDelivered {
+            message: message.id,
+        },
     }));
     // Stable: what happened in the same millisecond keeps its order.
     facts.sort_by_key(|stamped| stamped.at);

@@ -287,8 +287,6 @@ fn told(row: &EventRow) -> Told<'_> {
             name: reported.to_owned(),
             data,
         },
-        _ => Told { kind, name,
-            data,
-        },
+        _ => Told { kind, name, data },
     }
 }
