@@ -1,6 +1,6 @@
 //! Invariants about what the caller is told, and about messages and notices.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use switchhook_model::{EndedBy, MessageId, Timestamp};
 
@@ -203,21 +203,7 @@ pub(super) fn told_informed_is_true(record: &CallRecord) -> Vec<Finding> {
     told(record)
         .into_iter()
         .filter(|said| said.key == TextKey::TeamInformed)
-        .filter(|said| {
-            let latest = record
-                .events()
-                .filter(|(position, _, event)| {
-                    *position < said.position
-                        && matches!(
-                            event,
-                            CallEvent::NoticeOwed { .. }
-                                | CallEvent::NoticeAccepted { .. }
-                                | CallEvent::NoticeRefused { .. }
-                        )
-                })
-                .last();
-            !matches!(latest, Some((_, _, CallEvent::NoticeAccepted { .. })))
-        })
+        .filter(|said| !any_notice_accepted(record, said.position))
         .map(|said| {
             let detail = "the caller was told that the team was informed, but no notice had been \
                           accepted"
@@ -225,6 +211,37 @@ pub(super) fn told_informed_is_true(record: &CallRecord) -> Vec<Finding> {
             Finding::new(said.at, detail)
         })
         .collect()
+}
+
+/// Whether, by this position, a notice was accepted that nobody refused afterwards.
+fn any_notice_accepted(record: &CallRecord, position: usize) -> bool {
+    let mut accepted = BTreeSet::new();
+    for (_, _, event) in record.events().take_while(|(at, _, _)| *at < position) {
+        match event {
+            CallEvent::NoticeAccepted { message } => {
+                accepted.insert(message);
+            }
+            CallEvent::NoticeRefused { message, .. } => {
+                accepted.remove(message);
+            }
+            CallEvent::CallStarted { .. }
+            | CallEvent::CallAnswered { .. }
+            | CallEvent::LegRinging { .. }
+            | CallEvent::LegAnswered { .. }
+            | CallEvent::LegEnded { .. }
+            | CallEvent::TransferRequested { .. }
+            | CallEvent::TransferIgnored { .. }
+            | CallEvent::AttemptStarted { .. }
+            | CallEvent::AttemptEnded { .. }
+            | CallEvent::Bridged { .. }
+            | CallEvent::TransferEnded { .. }
+            | CallEvent::TextTold { .. }
+            | CallEvent::MessageTaken { .. }
+            | CallEvent::NoticeOwed { .. }
+            | CallEvent::CallEnded { .. } => {}
+        }
+    }
+    !accepted.is_empty()
 }
 
 pub(super) fn told_saved_is_true(record: &CallRecord) -> Vec<Finding> {

@@ -218,9 +218,45 @@ impl World {
         self.queue.insert((at, self.queued), event);
     }
 
+    /// The `n`th event that is on its way never arrives.
+    pub fn lose(&mut self, n: usize) {
+        if let Some(key) = self.on_its_way(n) {
+            self.queue.remove(&key);
+        }
+    }
+
+    /// The `n`th event that is on its way arrives once more, `ms` later.
+    pub fn double(&mut self, n: usize, ms: u64) {
+        if let Some(key) = self.on_its_way(n) {
+            let event = self.queue[&key].clone();
+            self.event_in(key.0.millis_since(self.now) + ms, event);
+        }
+    }
+
+    /// The `n`th event that is on its way comes `ms` late, and may be overtaken.
+    pub fn delay(&mut self, n: usize, ms: u64) {
+        if let Some(key) = self.on_its_way(n) {
+            let event = self.queue.remove(&key).expect("just seen");
+            self.event_in(key.0.millis_since(self.now) + ms, event);
+        }
+    }
+
+    fn on_its_way(&self, n: usize) -> Option<(Timestamp, u32)> {
+        let keys: Vec<_> = self.queue.keys().copied().collect();
+        (!keys.is_empty()).then(|| keys[n % keys.len()])
+    }
+
+    /// Lets `ms` pass, carrying out what falls due.
+    pub fn run_for_ms(&mut self, ms: u64) {
+        self.run_until(self.now + std::time::Duration::from_millis(ms));
+    }
+
     /// Lets time pass until `s` seconds after the start, carrying out what falls due.
     pub fn run_until_s(&mut self, s: u64) {
-        let end = START + std::time::Duration::from_secs(s);
+        self.run_until(START + std::time::Duration::from_secs(s));
+    }
+
+    fn run_until(&mut self, end: Timestamp) {
         loop {
             let event_at = self.queue.keys().next().map(|(at, _)| *at);
             let timer = self.call.next_deadline();

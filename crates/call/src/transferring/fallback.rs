@@ -1,0 +1,127 @@
+//! After the attempts: the truth about them, and the fallback chain.
+
+use switchhook_model::EndedBy;
+
+use crate::action::ActionKind;
+use crate::call::{Call, Code, Ending, Out, Phase, Voice, seconds};
+use crate::event::SayId;
+use crate::outcome::OutcomeCode;
+use crate::policy::FallbackStep;
+use crate::texts::TextKey;
+use crate::transfer::TransferOutcome;
+use crate::transferring::{MESSAGE_TEXT_GUARD, Step, Then};
+
+impl Call {
+    pub(crate) fn nobody_reached(&mut self, out: &mut Out) {
+        self.stop_ringback(out);
+        if self.assistant.is_none() {
+            let ending = Ending {
+                by: EndedBy::System,
+                code: Code::Fixed(OutcomeCode::TransferFailed),
+                detail: "Nobody took the transferred call, and no assistant takes part in it."
+                    .to_owned(),
+            };
+            self.end(out, ending, TransferOutcome::Failed);
+            return;
+        }
+        let truth = self.current().failure_text();
+        self.next_step(out, vec![truth]);
+    }
+
+    /// Takes the next fallback step, after telling the caller `told`.
+    pub(crate) fn next_step(&mut self, out: &mut Out, mut told: Vec<TextKey>) {
+        let chain = &mut self.current_mut().chain;
+        let step = if chain.is_empty() {
+            FallbackStep::Goodbye
+        } else {
+            chain.remove(0)
+        };
+        match step {
+            FallbackStep::ReturnToAssistant => {
+                told.push(TextKey::BackWithAssistant);
+                self.tell(out, &told, Then::Resume);
+            }
+            FallbackStep::TakeMessage => {
+                told.push(TextKey::MessagePrompt);
+                self.tell(out, &told, Then::TakeMessage);
+            }
+            FallbackStep::NotifyStaff => self.notify_staff(out, told),
+            FallbackStep::Goodbye => {
+                self.settle_transfer(out, TransferOutcome::Failed);
+                told.push(TextKey::Goodbye);
+                let ending = Ending {
+                    by: EndedBy::Assistant,
+                    code: Code::Result(OutcomeCode::TransferFailed),
+                    detail: self.current().summary_of_failure(),
+                };
+                self.farewell(out, &told, ending);
+            }
+        }
+    }
+
+    fn tell(&mut self, out: &mut Out, keys: &[TextKey], then: Then) {
+        let last = self.say_all(out, keys);
+        self.phase = Phase::Transferring(Step::Telling { last, then });
+    }
+
+    pub(crate) fn said_in_transfer(&mut self, out: &mut Out, step: &Step, said: SayId) {
+        match step {
+            Step::Ringing {
+                leg,
+                until,
+                hold: Some(hold),
+            } if hold.say == said => {
+                self.start_ringback(out);
+                self.phase = Phase::Transferring(Step::Ringing {
+                    leg: leg.clone(),
+                    until: *until,
+                    hold: None,
+                });
+            }
+            Step::Telling { last, then } if last.say == said => match then {
+                Then::TakeMessage => {
+                    out.push(ActionKind::TakeMessage);
+                    let longest = seconds(self.policy.max_message_s);
+                    self.phase = Phase::Transferring(Step::TakingMessage {
+                        until: out.now + longest + MESSAGE_TEXT_GUARD,
+                    });
+                }
+                Then::Resume => self.return_to_assistant(out),
+            },
+            Step::Ringing { .. }
+            | Step::Telling { .. }
+            | Step::TakingMessage { .. }
+            | Step::AwaitingNotice { .. } => {}
+        }
+    }
+
+    fn return_to_assistant(&mut self, out: &mut Out) {
+        let happened = self.current().summary_of_failure();
+        self.settle_transfer(out, TransferOutcome::ReturnedToAssistant);
+        out.push(ActionKind::ResumeAssistant {
+            note: format!("{happened} The caller has been told so, and that you are back."),
+        });
+        self.voice = Voice::Listening;
+        self.phase = Phase::Assistant;
+    }
+
+    pub(crate) fn start_ringback(&mut self, out: &mut Out) {
+        if !self.ringback {
+            self.ringback = true;
+            out.push(ActionKind::Ringback {
+                leg: self.caller_leg_id(),
+                on: true,
+            });
+        }
+    }
+
+    pub(crate) fn stop_ringback(&mut self, out: &mut Out) {
+        if self.ringback {
+            self.ringback = false;
+            out.push(ActionKind::Ringback {
+                leg: self.caller_leg_id(),
+                on: false,
+            });
+        }
+    }
+}
