@@ -57,9 +57,9 @@ fn breaks(record: &CallRecord, code: &str) {
     let violation = &judge(record)[0];
     assert!(!violation.detail.is_empty() && !violation.cause.is_empty());
     assert!(!violation.cure.is_empty());
-    let json = serde_json::to_string(violation).unwrap();
+    let json = serde_json::to_string(violation).expect("plain data");
     assert_eq!(
-        &serde_json::from_str::<switchhook_call::judge::Violation>(&json).unwrap(),
+        &serde_json::from_str::<switchhook_call::judge::Violation>(&json).expect("just written"),
         violation
     );
 }

@@ -22,9 +22,9 @@ fn busy_call() -> World {
             r#"{"time_zone": "Europe/Berlin", "holidays": ["2026-12-25"],
                 "weekly": [{"days": ["mon", "tue"], "from": "00:00", "to": "24:00"}]}"#,
         )
-        .unwrap(),
+        .expect("a good configuration"),
         texts: switchhook_call::Texts::from_config([("goodbye", "Bye from {department}.")])
-            .unwrap(),
+            .expect("a good configuration"),
         ..policy()
     };
     let mut world = World::with_assistant(policy)

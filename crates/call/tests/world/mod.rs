@@ -111,8 +111,8 @@ impl World {
     /// The leg of the latest dial to an agent.
     pub fn agent_leg(&self) -> LegId {
         let view = self.call.view();
-        let agents = view.legs.iter().filter(|leg| leg.party == Party::Agent);
-        agents.last().expect("an agent was dialled").id.clone()
+        let agent = view.legs.iter().rfind(|leg| leg.party == Party::Agent);
+        agent.expect("an agent was dialled").id.clone()
     }
 
     pub fn phone(mut self, number: &str, behaviour: Phone) -> Self {
