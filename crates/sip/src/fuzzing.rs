@@ -118,7 +118,7 @@ pub fn fuzz_wire(data: &[u8]) {
 
 /// A whole datagram through parser and checks, as the socket hands it over.
 pub fn fuzz_message(data: &[u8]) {
-    crate::core::fuzz_read(data);
+    crate::door::fuzz_read(data);
 }
 
 /// The body of an INFO.

@@ -17,6 +17,7 @@ pub mod config;
 mod core;
 mod dial;
 pub mod digest;
+mod door;
 mod endpoint;
 pub mod event;
 pub mod fuzzing;

@@ -7,7 +7,8 @@ use rsipstack::transaction::Transaction;
 use switchhook_model::Extension;
 
 use crate::auth::Who;
-use crate::core::{Core, source_of};
+use crate::core::Core;
+use crate::door::source_of;
 use crate::event::{SipEvent, UnregisterReason};
 use crate::message::{self, header_of};
 use crate::registrar::{Binding, Contacts, RegisterError, RegisterRequest, RegistrarLimits};

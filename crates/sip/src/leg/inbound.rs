@@ -10,7 +10,8 @@ use tokio::sync::mpsc;
 use super::{Incoming, Leg, LegInput, Phase, ServerEvent, run_server_invite, send_response};
 use crate::auth::Who;
 use crate::config::{SipTransport, TrunkId};
-use crate::core::{Core, EnterError, source_of};
+use crate::core::{Core, EnterError};
+use crate::door::source_of;
 use crate::endpoint::InboundHandle;
 use crate::event::{IncomingCall, SipEvent, SipLegEvent, Source};
 use crate::message::{self, BodyError, header_of, random_token, set_sdp};
@@ -274,6 +275,10 @@ impl Leg {
     }
 
     pub(super) fn reject(&mut self, status: u16, reason: Option<String>) {
+        self.refuse(status, reason, HangupCause::from_sip_status(status));
+    }
+
+    pub(super) fn refuse(&mut self, status: u16, reason: Option<String>, cause: HangupCause) {
         let Phase::Incoming(incoming) = &self.phase else {
             return;
         };
@@ -298,7 +303,7 @@ impl Leg {
             response.headers.push(header_of("Reason", value));
         }
         send_response(&incoming.responder, response);
-        self.ended(false, HangupCause::from_sip_status(status), reason);
+        self.ended(false, cause, reason);
     }
 
     pub(super) async fn caller_event(&mut self, event: ServerEvent) {

@@ -237,7 +237,7 @@ impl Leg {
     async fn hang_up(&mut self, cause: HangupCause) {
         match &mut self.phase {
             Phase::Calling(_) => self.give_up(cause).await,
-            Phase::Incoming(_) => self.reject(480, None),
+            Phase::Incoming(_) => self.refuse(480, None, cause),
             // A callee sends no BYE before the ACK (RFC 3261 §15).
             Phase::Answering { hang_up } => *hang_up = Some(cause),
             Phase::Established => self.send_bye(cause).await,
