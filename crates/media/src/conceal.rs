@@ -1,6 +1,5 @@
 //! Packet loss concealment: hides up to 60 ms, then fades to silence.
 
-use crate::codec::Codec;
 use crate::frame::{FRAME_SAMPLES, Frame};
 
 /// Frames over which the repetition fades out.
@@ -12,11 +11,8 @@ const BLEND: usize = 40;
 /// last one ended with, so there is no step between frames.
 #[derive(Debug)]
 pub(crate) struct Concealer {
-    /// Kept encoded: most frames pass without anybody needing them as samples.
-    last_octets: [u8; FRAME_SAMPLES],
-    codec: Codec,
     has_good: bool,
-    /// Decoded when the first frame is lost.
+    /// Set when the first frame is lost.
     last_good: Frame,
     consecutive: u32,
 }
@@ -24,8 +20,6 @@ pub(crate) struct Concealer {
 impl Concealer {
     pub fn new() -> Self {
         Self {
-            last_octets: [0; FRAME_SAMPLES],
-            codec: Codec::Pcmu,
             has_good: false,
             last_good: [0; FRAME_SAMPLES],
             consecutive: 0,
@@ -37,15 +31,14 @@ impl Concealer {
         self.consecutive > 0
     }
 
-    /// Remembers a frame that came in time.
-    pub fn remember(&mut self, codec: Codec, octets: &[u8; FRAME_SAMPLES]) {
-        self.last_octets = *octets;
-        self.codec = codec;
+    /// Notes that a frame came in time.
+    pub fn good(&mut self) {
         self.has_good = true;
         self.consecutive = 0;
     }
 
-    /// Writes a replacement; false when there is nothing more to say and silence follows.
+    /// Replaces a lost frame: `frame` holds the one before it. False when there is nothing more to
+    /// say and silence follows.
     pub fn conceal(&mut self, frame: &mut Frame) -> bool {
         if !self.has_good || self.consecutive >= FADE_FRAMES {
             self.has_good = false;
@@ -53,7 +46,7 @@ impl Concealer {
             return false;
         }
         if self.consecutive == 0 {
-            self.codec.decode(&self.last_octets, &mut self.last_good);
+            self.last_good = *frame;
         }
         self.fill(frame, self.consecutive);
         self.consecutive += 1;
@@ -97,10 +90,8 @@ mod tests {
         for (i, sample) in good.iter_mut().enumerate() {
             *sample = ((i as f32 * 0.2).sin() * 8_000.0) as i16;
         }
-        let mut octets = [0; FRAME_SAMPLES];
-        Codec::Pcmu.encode(&good, &mut octets);
-        concealer.remember(Codec::Pcmu, &octets);
-        let mut replaced = [0; FRAME_SAMPLES];
+        concealer.good();
+        let mut replaced = good;
         let mut last = good[FRAME_SAMPLES - 1];
         for _ in 0..FADE_FRAMES {
             assert!(concealer.conceal(&mut replaced));

@@ -7,7 +7,6 @@ use std::net::SocketAddr;
 
 use switchhook_model::Digit;
 
-use crate::codec::Codec;
 use crate::dtmf::{DtmfReceiver, DtmfSender, EventPayload};
 use crate::frame::FRAME_SAMPLES;
 use crate::jitter::{JitterBuffer, JitterMode};
@@ -110,7 +109,7 @@ pub fn fuzz_jitter(data: &[u8]) {
         let octets = [0; 2_000];
         buffer.insert(timestamp, &octets[..usize::from(step[2]) * 7]);
         for _ in 0..step[3] & 7 {
-            buffer.pull(&mut out, Codec::Pcmu.silence_octet());
+            buffer.pull(&mut out);
         }
         if step[3] & 8 != 0 {
             buffer.skip_ticks(u32::from(step[2]));

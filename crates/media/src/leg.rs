@@ -11,9 +11,10 @@ use switchhook_model::{Digit, LegId};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::assistant::{AudioIn, AudioOut, connect};
-use crate::engine::{EngineInner, Place, lock};
+use crate::engine::{EngineInner, lock};
 use crate::event::MediaEvent;
 use crate::params::RtpParams;
+use crate::placement::Place;
 use crate::recording::{
     NewRecording, QUEUE_FRAMES, RecordError, Recording, RecordingControl, RecordingTap,
 };

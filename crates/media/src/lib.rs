@@ -22,6 +22,7 @@ pub mod fuzzing;
 pub mod jitter;
 mod leg;
 mod params;
+mod placement;
 mod ports;
 mod reaper;
 mod receiver;
@@ -35,6 +36,15 @@ pub mod tone;
 pub mod vad;
 pub mod wav;
 mod worker;
+
+/// The socket layer for measuring tools, so that they need no unsafe code of their own.
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod bench_io {
+    pub use crate::sys::{
+        Datagram, RecvBatch, SendBatch, pin_to_core, raise_file_limit, schedule_realtime,
+    };
+}
 
 pub use assistant::{AudioIn, AudioOut, HeardFrame, PlayoutCutter, PlayoutError};
 pub use codec::Codec;

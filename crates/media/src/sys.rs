@@ -13,10 +13,10 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSo
 use std::os::fd::AsRawFd;
 
 /// Datagrams taken by one system call. A leg gets one per tick; two or three after a hiccup.
-pub(crate) const BATCH: usize = 4;
+pub const BATCH: usize = 4;
 
 /// Longest datagram we look at. 60 ms of G.711 are 492 octets; what is longer is counted invalid.
-pub(crate) const DATAGRAM_MAX: usize = 1_500;
+pub const DATAGRAM_MAX: usize = 1_500;
 
 /// Room for one `SCM_TIMESTAMPNS` control message.
 const CONTROL_LEN: usize = 64;
@@ -26,19 +26,21 @@ const CONTROL_LEN: usize = 64;
 #[repr(C, align(8))]
 struct Control([u8; CONTROL_LEN]);
 
-/// Buffers for receiving, made once for a worker and used for all its sockets.
-pub(crate) struct RecvBatch {
-    data: Box<[[u8; DATAGRAM_MAX]; BATCH]>,
-    addresses: [libc::sockaddr_storage; BATCH],
-    control: [Control; BATCH],
-    lens: [usize; BATCH],
-    truncated: [bool; BATCH],
-    control_lens: [usize; BATCH],
+/// Buffers for receiving, made once for a worker and used for all its sockets. `N` datagrams are
+/// taken by one system call.
+pub struct RecvBatch<const N: usize = BATCH> {
+    data: Box<[[u8; DATAGRAM_MAX]; N]>,
+    addresses: [libc::sockaddr_storage; N],
+    control: [Control; N],
+    lens: [usize; N],
+    truncated: [bool; N],
+    control_lens: [usize; N],
     received: usize,
 }
 
 /// One received datagram.
-pub(crate) struct Datagram<'a> {
+#[derive(Debug)]
+pub struct Datagram<'a> {
     pub from: SocketAddr,
     pub data: &'a [u8],
     /// Nanoseconds of the kernel's wall clock; 0 when the kernel gave none.
@@ -47,28 +49,42 @@ pub(crate) struct Datagram<'a> {
     pub truncated: bool,
 }
 
-impl RecvBatch {
+impl<const N: usize> std::fmt::Debug for RecvBatch<N> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RecvBatch")
+            .field("received", &self.received)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<const N: usize> Default for RecvBatch<N> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<const N: usize> RecvBatch<N> {
     pub fn new() -> Self {
         Self {
-            data: Box::new([[0; DATAGRAM_MAX]; BATCH]),
+            data: Box::new([[0; DATAGRAM_MAX]; N]),
             // SAFETY: sockaddr_storage is plain data for which all zeroes is a valid value.
-            addresses: [unsafe { zeroed() }; BATCH],
-            control: [Control([0; CONTROL_LEN]); BATCH],
-            lens: [0; BATCH],
-            truncated: [false; BATCH],
-            control_lens: [0; BATCH],
+            addresses: [unsafe { zeroed() }; N],
+            control: [Control([0; CONTROL_LEN]); N],
+            lens: [0; N],
+            truncated: [false; N],
+            control_lens: [0; N],
             received: 0,
         }
     }
 
-    /// Takes up to [`BATCH`] waiting datagrams without blocking; returns how many.
+    /// Takes up to `N` waiting datagrams without blocking; returns how many.
     pub fn receive(&mut self, socket: &UdpSocket) -> usize {
         self.received = 0;
         // SAFETY: iovec and mmsghdr are plain data for which all zeroes is a valid value.
-        let mut vectors: [libc::iovec; BATCH] = unsafe { zeroed() };
+        let mut vectors: [libc::iovec; N] = unsafe { zeroed() };
         // SAFETY: as above.
-        let mut headers: [libc::mmsghdr; BATCH] = unsafe { zeroed() };
-        for i in 0..BATCH {
+        let mut headers: [libc::mmsghdr; N] = unsafe { zeroed() };
+        for i in 0..N {
             vectors[i].iov_base = self.data[i].as_mut_ptr().cast();
             vectors[i].iov_len = DATAGRAM_MAX;
             let header = &mut headers[i].msg_hdr;
@@ -85,7 +101,7 @@ impl RecvBatch {
             libc::recvmmsg(
                 socket.as_raw_fd(),
                 headers.as_mut_ptr(),
-                BATCH as libc::c_uint,
+                N as libc::c_uint,
                 libc::MSG_DONTWAIT,
                 std::ptr::null_mut(),
             )
@@ -163,9 +179,102 @@ fn arrival_ns(control: &[u8]) -> u64 {
     .unwrap_or(0)
 }
 
+/// Datagrams sent by one system call from one socket: for load generators. A leg sends one packet
+/// per tick from its own socket, where batching gains nothing.
+#[cfg(feature = "bench")]
+pub struct SendBatch<const N: usize> {
+    data: Box<[[u8; DATAGRAM_MAX]; N]>,
+    lens: [usize; N],
+    addresses: [libc::sockaddr_in; N],
+    filled: usize,
+}
+
+#[cfg(feature = "bench")]
+impl<const N: usize> std::fmt::Debug for SendBatch<N> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SendBatch")
+            .field("filled", &self.filled)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(feature = "bench")]
+impl<const N: usize> Default for SendBatch<N> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(feature = "bench")]
+impl<const N: usize> SendBatch<N> {
+    pub fn new() -> Self {
+        Self {
+            data: Box::new([[0; DATAGRAM_MAX]; N]),
+            lens: [0; N],
+            // SAFETY: sockaddr_in is plain data for which all zeroes is a valid value.
+            addresses: [unsafe { zeroed() }; N],
+            filled: 0,
+        }
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.filled == N
+    }
+
+    /// Adds a datagram of `len` octets that `fill` writes.
+    ///
+    /// # Panics
+    /// If the batch is full or `len` exceeds [`DATAGRAM_MAX`].
+    pub fn push(&mut self, to: SocketAddrV4, len: usize, fill: impl FnOnce(&mut [u8])) {
+        fill(&mut self.data[self.filled][..len]);
+        self.lens[self.filled] = len;
+        let address = &mut self.addresses[self.filled];
+        address.sin_family = libc::AF_INET as libc::sa_family_t;
+        address.sin_port = to.port().to_be();
+        address.sin_addr.s_addr = u32::from_ne_bytes(to.ip().octets());
+        self.filled += 1;
+    }
+
+    /// Sends what was added; returns how many datagrams the kernel took.
+    pub fn flush(&mut self, socket: &UdpSocket) -> usize {
+        // SAFETY: iovec and mmsghdr are plain data for which all zeroes is a valid value.
+        let mut vectors: [libc::iovec; N] = unsafe { zeroed() };
+        // SAFETY: as above.
+        let mut headers: [libc::mmsghdr; N] = unsafe { zeroed() };
+        for i in 0..self.filled {
+            vectors[i].iov_base = self.data[i].as_mut_ptr().cast();
+            vectors[i].iov_len = self.lens[i];
+            let header = &mut headers[i].msg_hdr;
+            header.msg_name = (&raw mut self.addresses[i]).cast();
+            header.msg_namelen = size_of::<libc::sockaddr_in>() as libc::socklen_t;
+            header.msg_iov = &raw mut vectors[i];
+            header.msg_iovlen = 1;
+        }
+        let mut sent = 0;
+        while sent < self.filled {
+            // SAFETY: the headers from `sent` on lead to buffers of the stated length that live,
+            // unaliased, until the call returns.
+            let result = unsafe {
+                libc::sendmmsg(
+                    socket.as_raw_fd(),
+                    headers[sent..].as_mut_ptr(),
+                    (self.filled - sent) as libc::c_uint,
+                    0,
+                )
+            };
+            match usize::try_from(result) {
+                Ok(n) if n > 0 => sent += n,
+                _ => break,
+            }
+        }
+        self.filled = 0;
+        sent
+    }
+}
+
 /// Asks the kernel to stamp arriving datagrams, so that jitter is measured where it happens and
 /// not at our tick.
-pub(crate) fn enable_arrival_times(socket: &UdpSocket) -> io::Result<()> {
+pub fn enable_arrival_times(socket: &UdpSocket) -> io::Result<()> {
     let on: libc::c_int = 1;
     // SAFETY: the option value is a c_int that lives during the call, with its size given.
     let result = unsafe {
@@ -185,7 +294,7 @@ pub(crate) fn enable_arrival_times(socket: &UdpSocket) -> io::Result<()> {
 }
 
 /// Keeps the calling thread on one core.
-pub(crate) fn pin_to_core(core: usize) -> io::Result<()> {
+pub fn pin_to_core(core: usize) -> io::Result<()> {
     // SAFETY: cpu_set_t is a plain bit mask; CPU_SET checks the index against its size.
     let set = unsafe {
         let mut set: libc::cpu_set_t = zeroed();
@@ -204,7 +313,7 @@ pub(crate) fn pin_to_core(core: usize) -> io::Result<()> {
 
 /// Puts the calling thread before all ordinary ones (`SCHED_RR`, lowest real-time priority). Needs
 /// `CAP_SYS_NICE` or an `RLIMIT_RTPRIO`.
-pub(crate) fn schedule_realtime() -> io::Result<()> {
+pub fn schedule_realtime() -> io::Result<()> {
     // SAFETY: sched_param is plain data for which all zeroes is a valid value.
     let mut parameters: libc::sched_param = unsafe { zeroed() };
     parameters.sched_priority = 1;
@@ -215,6 +324,40 @@ pub(crate) fn schedule_realtime() -> io::Result<()> {
     } else {
         Err(io::Error::last_os_error())
     }
+}
+
+/// Asks the processor to fetch a value into its cache, without waiting for it. Thousands of legs do
+/// not fit into the cache; while one is in a system call, the next one's memory can come.
+#[inline]
+pub fn prefetch<T: ?Sized>(value: &T) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        let start = (&raw const *value).cast::<i8>();
+        for line in 0..size_of_val(value).div_ceil(64) {
+            // SAFETY: prefetching never faults, whatever the address; these lie within `value`.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(start.wrapping_add(64 * line)) };
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = value;
+}
+
+/// Raises the limit of open files as far as this process may; each leg needs one. Returns the
+/// limit that holds now.
+pub fn raise_file_limit() -> io::Result<u64> {
+    // SAFETY: rlimit is plain data for which all zeroes is a valid value.
+    let mut limit: libc::rlimit = unsafe { zeroed() };
+    // SAFETY: the structure lives during the call.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: as above.
+    if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(limit.rlim_cur)
 }
 
 #[cfg(test)]
@@ -229,7 +372,7 @@ mod tests {
         for i in 0..6u8 {
             a.send_to(&[i; 20], b.local_addr().unwrap()).unwrap();
         }
-        let mut batch = RecvBatch::new();
+        let mut batch = RecvBatch::<BATCH>::new();
         assert_eq!(batch.receive(&b), BATCH);
         let first = batch.get(0).unwrap();
         assert_eq!(first.from, a.local_addr().unwrap());
@@ -247,7 +390,7 @@ mod tests {
         let a = UdpSocket::bind("127.0.0.1:0").unwrap();
         let b = UdpSocket::bind("127.0.0.1:0").unwrap();
         a.send_to(&[1; 3_000], b.local_addr().unwrap()).unwrap();
-        let mut batch = RecvBatch::new();
+        let mut batch = RecvBatch::<BATCH>::new();
         assert_eq!(batch.receive(&b), 1);
         assert!(batch.get(0).unwrap().truncated);
     }
@@ -259,7 +402,7 @@ mod tests {
         };
         let b = UdpSocket::bind("[::1]:0").unwrap();
         a.send_to(&[1; 20], b.local_addr().unwrap()).unwrap();
-        let mut batch = RecvBatch::new();
+        let mut batch = RecvBatch::<BATCH>::new();
         assert_eq!(batch.receive(&b), 1);
         assert_eq!(
             batch.get(0).unwrap().from.ip(),

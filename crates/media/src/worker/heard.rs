@@ -3,6 +3,7 @@
 
 use crate::codec::Codec;
 use crate::frame::{FRAME_SAMPLES, Frame, SILENCE};
+use crate::sys::prefetch;
 
 pub(crate) struct Heard {
     codec: Codec,
@@ -25,6 +26,12 @@ impl Default for Heard {
 }
 
 impl Heard {
+    /// Fetches what passing on octets touches.
+    pub fn prefetch(&self) {
+        prefetch(&self.octets);
+        prefetch(&self.codec);
+    }
+
     pub fn codec(&self) -> Codec {
         self.codec
     }
@@ -47,16 +54,15 @@ impl Heard {
         self.octets_ready = false;
     }
 
-    /// To be filled with octets of the current codec.
-    pub fn octets_mut(&mut self) -> &mut [u8; FRAME_SAMPLES] {
-        self.octets_ready = true;
-        self.pcm_ready = false;
+    /// Where octets of the current codec are received; they count from [`Self::use_octets`] on.
+    /// Until then this still is the frame before.
+    pub fn octets_buffer(&mut self) -> &mut [u8; FRAME_SAMPLES] {
         &mut self.octets
     }
 
-    /// As last filled through [`Self::octets_mut`].
-    pub fn received_octets(&self) -> &[u8; FRAME_SAMPLES] {
-        &self.octets
+    pub fn use_octets(&mut self) {
+        self.octets_ready = true;
+        self.pcm_ready = false;
     }
 
     /// The samples.
@@ -93,7 +99,8 @@ mod tests {
     fn same_codec_passes_octets_untouched() {
         let mut heard = Heard::default();
         // 0x7F is a second zero that encoding would change.
-        heard.octets_mut().fill(0x7F);
+        heard.octets_buffer().fill(0x7F);
+        heard.use_octets();
         let mut out = [0; FRAME_SAMPLES];
         heard.encode_into(Codec::Pcmu, &mut out);
         assert_eq!(out, [0x7F; FRAME_SAMPLES]);
@@ -104,7 +111,8 @@ mod tests {
     #[test]
     fn changed_samples_are_encoded_again() {
         let mut heard = Heard::default();
-        heard.octets_mut().fill(0x00);
+        heard.octets_buffer().fill(0x00);
+        heard.use_octets();
         heard.pcm_mut().fill(0);
         let mut out = [1; FRAME_SAMPLES];
         heard.encode_into(Codec::Pcmu, &mut out);
@@ -114,7 +122,8 @@ mod tests {
     #[test]
     fn a_codec_change_leaves_silence() {
         let mut heard = Heard::default();
-        heard.octets_mut().fill(0x2A);
+        heard.octets_buffer().fill(0x2A);
+        heard.use_octets();
         assert!(heard.set_codec(Codec::Pcma));
         assert_eq!(*heard.pcm(), SILENCE);
     }

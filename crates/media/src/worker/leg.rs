@@ -23,7 +23,7 @@ use crate::receiver::{Order, SequenceStats, SourceGuard, Verdict};
 use crate::recording::RecordingTap;
 use crate::rtp::RtpPacket;
 use crate::stats::LegCounters;
-use crate::sys::{BATCH, RecvBatch};
+use crate::sys::{BATCH, RecvBatch, prefetch};
 use crate::tone::{Tone, TonePlayer};
 
 /// Datagrams a leg takes per tick. A party sends one or two; what floods a port stays in the
@@ -55,6 +55,9 @@ pub(crate) struct LegState {
     pub slot: Slot,
     /// Slice of the tick it is served in; a bridge may change it.
     pub phase: usize,
+    /// Ticks of the worker in which it was last served.
+    pub received_tick: u64,
+    pub sent_tick: u64,
     pub peer: Peer,
     pub(super) assistant: Option<Box<AssistantTap>>,
     pub(super) recording: Option<Box<RecordingTap>>,
@@ -108,6 +111,8 @@ impl LegState {
                 generation: 0,
             },
             phase: 0,
+            received_tick: u64::MAX,
+            sent_tick: u64::MAX,
             peer: Peer::default(),
             assistant: None,
             recording: None,
@@ -133,6 +138,37 @@ impl LegState {
     /// Closes the socket and frees everything else.
     pub fn into_belongings(self: Box<Self>) -> Belongings {
         self.belongings
+    }
+
+    /// Fetches the parts of a leg that every tick touches, before they are needed.
+    pub fn prefetch(&self) {
+        prefetch(&self.received_tick);
+        prefetch(&self.socket);
+        prefetch(&self.active);
+        prefetch(&self.sequence);
+        prefetch(&self.jitter);
+        prefetch(&self.shared);
+        prefetch(&self.peer);
+        prefetch(&self.assistant);
+        prefetch(&self.silent_ticks);
+    }
+
+    /// Fetches what lies behind pointers in those parts.
+    pub fn prefetch_contents(&self) {
+        self.jitter.prefetch();
+        prefetch(&self.shared.counters);
+        self.heard.prefetch();
+    }
+
+    /// Fetches what sending touches.
+    pub fn prefetch_sender(&self) {
+        prefetch(&self.sent_tick);
+        prefetch(&self.active);
+        prefetch(&self.sender);
+        prefetch(&self.dtmf_out);
+        prefetch(&self.shared);
+        prefetch(&self.peer);
+        self.heard.prefetch();
     }
 
     /// Starts the media, or changes it after a re-INVITE.
@@ -367,20 +403,25 @@ impl LegState {
 
     /// Takes this tick's audio from the jitter buffer and hides what is missing.
     fn listen(&mut self) {
-        let silence = self.heard.codec().silence_octet();
-        let pulled = self.jitter.pull(self.heard.octets_mut(), silence);
-        match pulled {
+        match self.jitter.pull(self.heard.octets_buffer()) {
             Pulled::Audio => {
-                let blend = self.concealer.is_concealing();
-                if blend {
+                self.heard.use_octets();
+                if self.concealer.is_concealing() {
                     self.concealer.blend(self.heard.pcm_mut());
                 }
-                self.concealer
-                    .remember(self.heard.codec(), self.heard.received_octets());
+                self.concealer.good();
             }
+            // A frame with holes is replaced as a whole: the frame before it is the better guess.
             Pulled::Lost | Pulled::Dry => self.conceal(),
             Pulled::Idle => self.heard.set_silence(),
         }
+        // Read by people: once in 160 ms is enough.
+        if self.ticks.is_multiple_of(8) {
+            self.publish_counters();
+        }
+    }
+
+    fn publish_counters(&self) {
         let (counters, jitter) = (&self.shared.counters, self.jitter.counters());
         counters.rx_late.set(jitter.late_packets);
         counters.dropped_frames.set(jitter.dropped_frames);
@@ -389,6 +430,7 @@ impl LegState {
         counters.rx_lost.set(self.sequence.lost());
         counters.jitter_us.set(self.sequence.jitter_us());
     }
+
     fn conceal(&mut self) {
         if self.concealer.conceal(self.heard.pcm_mut()) {
             self.shared.counters.concealed_frames.add(1);

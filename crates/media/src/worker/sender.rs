@@ -189,7 +189,8 @@ impl LegState {
         let mut heard = Heard::default();
         if let Ok(frame) = link.from_peer.pop() {
             heard.set_codec(frame.codec);
-            *heard.octets_mut() = frame.octets;
+            *heard.octets_buffer() = frame.octets;
+            heard.use_octets();
         }
         Some(heard)
     }

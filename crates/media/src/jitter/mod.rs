@@ -13,11 +13,12 @@
 //!
 //! A sender whose clock runs faster or slower than ours is followed by the same two rules.
 
-use crate::frame::{FRAME_SAMPLES, samples};
+mod ring;
+#[cfg(test)]
+mod tests;
 
-/// Octets the ring holds: 512 ms. A power of two, so that timestamps wrap into it.
-const RING: usize = 4096;
-const RING_MASK: u32 = (RING - 1) as u32;
+use crate::frame::{FRAME_SAMPLES, samples};
+use ring::{RING, Ring};
 
 /// A timestamp further than this from the expected one is a new timeline, not a gap: 2 s.
 const RESYNC: i32 = 16_000;
@@ -29,9 +30,6 @@ const SHRINK_WINDOW_TICKS_MAX: u32 = 1_600;
 
 /// Ticks a part of a frame waits for its rest before it is played alone: 60 ms.
 const REMAINDER_WAIT_TICKS: u32 = 3;
-
-/// No octet here. Octets are stored as 0 to 255.
-const ABSENT: u16 = u16::MAX;
 
 const FRAME: u32 = FRAME_SAMPLES as u32;
 
@@ -95,12 +93,11 @@ pub enum Inserted {
 /// What the buffer had for a tick.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pulled {
-    /// A whole frame.
+    /// A whole frame. Only then something was written.
     Audio,
-    /// A part of the frame or nothing of it came, but later audio did: lost. Holes hold the
-    /// silence octet.
+    /// A part of the frame or nothing of it came, but later audio did: lost.
     Lost,
-    /// Ran dry: the talker paused, or the network is late. Nothing was written.
+    /// Ran dry: the talker paused, or the network is late.
     Dry,
     /// Nothing to play yet: no packet so far, or waiting for the first frames of a talk spurt.
     Idle,
@@ -123,7 +120,7 @@ pub struct JitterCounters {
 /// See the module text.
 #[derive(Debug)]
 pub struct JitterBuffer {
-    ring: Box<[u16; RING]>,
+    ring: Box<Ring>,
     mode: JitterMode,
     /// Timestamp of the next octet to play.
     cursor: u32,
@@ -158,7 +155,7 @@ enum State {
 impl JitterBuffer {
     pub fn new(mode: JitterMode) -> Self {
         Self {
-            ring: Box::new([ABSENT; RING]),
+            ring: Box::new(Ring::new()),
             mode,
             cursor: 0,
             newest: 0,
@@ -183,7 +180,7 @@ impl JitterBuffer {
 
     /// Forgets what waits and begins anew with the next packet. Counters stay.
     pub fn reset(&mut self) {
-        self.ring.fill(ABSENT);
+        self.ring.clear();
         self.state = State::Empty;
         self.suspect_next = None;
         self.newest = self.cursor;
@@ -234,7 +231,7 @@ impl JitterBuffer {
     }
 
     /// Takes the next frame. Exactly once per tick.
-    pub fn pull(&mut self, out: &mut [u8; FRAME_SAMPLES], silence_octet: u8) -> Pulled {
+    pub fn pull(&mut self, out: &mut [u8; FRAME_SAMPLES]) -> Pulled {
         self.ticks_since_shrink = self.ticks_since_shrink.saturating_add(1);
         match self.state {
             State::Empty => return Pulled::Idle,
@@ -258,7 +255,7 @@ impl JitterBuffer {
         if !flushing {
             self.state = State::Playing;
         }
-        let missing = self.take(out, silence_octet);
+        let missing = self.take(out);
         self.watch_reserve();
         if missing == 0 {
             Pulled::Audio
@@ -266,6 +263,12 @@ impl JitterBuffer {
             self.counters.lost_frames += 1;
             Pulled::Lost
         }
+    }
+
+    /// Fetches what the next packet and the next pull touch.
+    pub(crate) fn prefetch(&self) {
+        self.ring.prefetch(self.cursor);
+        self.ring.prefetch(self.newest);
     }
 
     /// Leaves out `ticks` frames that the clock skipped, so that the delay stays as it was.
@@ -305,7 +308,7 @@ impl JitterBuffer {
     }
 
     fn begin_at(&mut self, timestamp: u32) {
-        self.ring.fill(ABSENT);
+        self.ring.clear();
         self.cursor = timestamp;
         self.newest = timestamp;
         self.state = State::Filling { waited: 0 };
@@ -333,56 +336,37 @@ impl JitterBuffer {
     }
 
     fn store(&mut self, timestamp: u32, octets: &[u8], stored: Inserted) -> Inserted {
-        let mut all_present = true;
-        for (position, octet) in (0u32..).zip(octets) {
-            let at = timestamp.wrapping_add(position);
-            let ahead = at.wrapping_sub(self.cursor);
-            // Before the cursor (wraps to a huge value) or beyond the ring: not storable.
-            if ahead >= RING as u32 {
-                continue;
-            }
-            let slot = &mut self.ring[(at & RING_MASK) as usize];
-            if *slot == ABSENT {
-                *slot = u16::from(*octet);
-                all_present = false;
-            }
+        // What lies before the cursor has been played.
+        let played = self.cursor.wrapping_sub(timestamp);
+        let (timestamp, octets) = match usize::try_from(played) {
+            Ok(played) if played > 0 && played < octets.len() => (self.cursor, &octets[played..]),
+            _ => (timestamp, octets),
+        };
+        let ahead = timestamp.wrapping_sub(self.cursor) as usize;
+        if ahead + octets.len() > RING {
+            return Inserted::Refused; // the bounds kept by `insert` leave room for any packet
         }
-        if all_present {
+        if !self.ring.put(timestamp, octets) {
             self.counters.duplicate_packets += 1;
             return Inserted::Duplicate;
         }
-        let end_depth = timestamp
-            .wrapping_add(u32::try_from(octets.len()).unwrap_or(0))
-            .wrapping_sub(self.cursor);
-        if end_depth <= RING as u32 && end_depth > self.depth() {
+        let end_depth = (ahead + octets.len()) as u32;
+        if end_depth > self.depth() {
             self.newest = self.cursor.wrapping_add(end_depth);
         }
         stored
     }
 
     /// Moves one frame out of the ring; returns how many octets were missing.
-    fn take(&mut self, out: &mut [u8; FRAME_SAMPLES], silence_octet: u8) -> u32 {
-        let mut missing = 0;
-        for (position, out) in (0u32..).zip(out.iter_mut()) {
-            let slot = &mut self.ring[(self.cursor.wrapping_add(position) & RING_MASK) as usize];
-            *out = match u8::try_from(*slot) {
-                Ok(octet) => octet,
-                Err(_) => {
-                    missing += 1;
-                    silence_octet
-                }
-            };
-            *slot = ABSENT;
-        }
+    fn take(&mut self, out: &mut [u8; FRAME_SAMPLES]) -> u32 {
+        let missing = self.ring.take(self.cursor, out);
         self.advance(FRAME);
         missing
     }
 
     fn skip(&mut self, frames: u32) {
-        let octets = (frames * FRAME).min(RING as u32);
-        for position in 0..octets {
-            self.ring[(self.cursor.wrapping_add(position) & RING_MASK) as usize] = ABSENT;
-        }
+        self.ring
+            .forget(self.cursor, ((frames * FRAME) as usize).min(RING));
         self.advance(frames * FRAME);
     }
 
@@ -419,280 +403,5 @@ impl JitterBuffer {
             self.ticks_since_shrink = 0;
         }
         self.open_window();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const SILENCE: u8 = 0xFF;
-
-    /// A buffer and the frames pulled from it; frame `n` of the talker is filled with octet `n`.
-    struct Line {
-        buffer: JitterBuffer,
-        out: [u8; FRAME_SAMPLES],
-    }
-
-    impl Line {
-        fn new(mode: JitterMode) -> Self {
-            Self {
-                buffer: JitterBuffer::new(mode),
-                out: [0; FRAME_SAMPLES],
-            }
-        }
-
-        fn put(&mut self, n: u32) -> Inserted {
-            self.buffer
-                .insert(n.wrapping_mul(FRAME), &[n as u8; FRAME_SAMPLES])
-        }
-
-        /// `Ok` with the frame's number when it came whole.
-        fn pull(&mut self) -> Result<u8, Pulled> {
-            match self.buffer.pull(&mut self.out, SILENCE) {
-                Pulled::Audio => {
-                    assert!(self.out.iter().all(|octet| *octet == self.out[0]));
-                    Ok(self.out[0])
-                }
-                other => Err(other),
-            }
-        }
-    }
-
-    #[test]
-    fn playout_starts_with_a_reserve_and_keeps_order() {
-        let mut line = Line::new(JitterMode::default());
-        assert_eq!(line.pull(), Err(Pulled::Idle));
-        line.put(0);
-        assert_eq!(line.pull(), Err(Pulled::Idle), "one frame is no reserve");
-        for n in 1..50 {
-            line.put(n);
-            assert_eq!(line.pull(), Ok(n as u8 - 1));
-        }
-        assert_eq!(line.buffer.counters(), JitterCounters::default());
-    }
-
-    #[test]
-    fn reordered_and_doubled_packets_are_put_right() {
-        let mut line = Line::new(JitterMode::default());
-        line.put(1);
-        assert_eq!(line.put(1), Inserted::Duplicate);
-        line.put(3);
-        line.put(2);
-        assert_eq!(
-            [line.pull(), line.pull(), line.pull()],
-            [Ok(1), Ok(2), Ok(3)]
-        );
-        assert_eq!(line.put(2), Inserted::Late);
-        assert_eq!(line.buffer.counters().late_packets, 1);
-        assert_eq!(line.buffer.counters().duplicate_packets, 1);
-    }
-
-    #[test]
-    fn a_lost_packet_costs_its_frame_only() {
-        let mut line = Line::new(JitterMode::default());
-        for n in [0, 1, 3, 4] {
-            line.put(n);
-        }
-        let pulled: Vec<_> = (0..5).map(|_| line.pull()).collect();
-        assert_eq!(pulled, [Ok(0), Ok(1), Err(Pulled::Lost), Ok(3), Ok(4)]);
-        assert_eq!(line.buffer.counters().lost_frames, 1);
-    }
-
-    #[test]
-    fn timestamps_wrap() {
-        let mut line = Line::new(JitterMode::default());
-        let first = u32::MAX - 319;
-        for n in 0..4u32 {
-            line.buffer
-                .insert(first.wrapping_add(n * FRAME), &[n as u8; FRAME_SAMPLES]);
-        }
-        let pulled: Vec<_> = (0..4).map(|_| line.pull()).collect();
-        assert_eq!(pulled, [Ok(0), Ok(1), Ok(2), Ok(3)]);
-    }
-
-    #[test]
-    fn any_packet_time_is_played_without_loss() {
-        for (packet_samples, ticks_per_packet) in [(80u32, 0.5), (240, 1.5), (480, 3.0), (400, 2.5)]
-        {
-            let mut buffer = JitterBuffer::new(JitterMode::default());
-            let (mut out, mut audio, mut sent) = ([0; FRAME_SAMPLES], 0u32, 0u32);
-            for tick in 0..500u32 {
-                while f64::from(sent) * ticks_per_packet <= f64::from(tick) {
-                    let octets: Vec<u8> = (0..packet_samples)
-                        .map(|i| ((sent * packet_samples + i) % 251) as u8)
-                        .collect();
-                    buffer.insert(sent * packet_samples, &octets);
-                    sent += 1;
-                }
-                if buffer.pull(&mut out, SILENCE) == Pulled::Audio {
-                    for octet in out {
-                        assert_eq!(
-                            octet,
-                            (audio % 251) as u8,
-                            "{packet_samples} samples a packet"
-                        );
-                        audio += 1;
-                    }
-                }
-            }
-            assert_eq!(buffer.counters().lost_frames, 0, "{packet_samples}");
-            assert!(audio >= 490 * FRAME, "{packet_samples}: {audio}");
-        }
-    }
-
-    #[test]
-    fn a_late_network_grows_the_delay_and_a_calm_one_shrinks_it() {
-        let mut line = Line::new(JitterMode::default());
-        let mut sent = 0;
-        for _ in 0..10 {
-            line.put(sent);
-            sent += 1;
-            let _ = line.pull();
-        }
-        // The network holds packets back for 100 ms, then delivers all.
-        for _ in 0..5 {
-            let _ = line.pull();
-        }
-        for _ in 0..6 {
-            line.put(sent);
-            sent += 1;
-        }
-        let _ = line.pull();
-        let grown = line.buffer.depth_ms();
-        assert!(grown >= 80, "{grown}");
-        for _ in 0..1_000 {
-            line.put(sent);
-            sent += 1;
-            assert!(!matches!(line.pull(), Err(Pulled::Lost)));
-        }
-        let calm = line.buffer.depth_ms();
-        assert!(calm <= 40, "{calm}");
-        assert!(line.buffer.counters().dropped_frames >= 2);
-        assert_eq!(line.buffer.counters().late_packets, 0);
-    }
-
-    #[test]
-    fn a_burst_never_exceeds_the_bound() {
-        let mode = JitterMode::Adaptive {
-            initial_ms: 40,
-            max_ms: 100,
-        };
-        let mut line = Line::new(mode);
-        for n in 0..100 {
-            line.put(n);
-            assert!(line.buffer.depth_ms() <= 100);
-        }
-        assert_eq!(line.pull(), Ok(95), "the oldest were dropped");
-        assert_eq!(line.buffer.counters().dropped_frames, 95);
-    }
-
-    #[test]
-    fn a_talkers_pause_does_not_become_delay() {
-        let mut line = Line::new(JitterMode::default());
-        for n in 0..20 {
-            line.put(n);
-            let _ = line.pull();
-        }
-        for _ in 0..50 {
-            let _ = line.pull(); // one second of silence suppression
-        }
-        assert_eq!(line.pull(), Err(Pulled::Dry));
-        for n in 70..90 {
-            line.put(n);
-            let _ = line.pull();
-        }
-        assert!(line.buffer.depth_ms() <= 40, "{}", line.buffer.depth_ms());
-        assert_eq!(line.buffer.counters().lost_frames, 0);
-    }
-
-    #[test]
-    fn a_short_spurt_is_played_although_no_reserve_comes() {
-        let mut line = Line::new(JitterMode::Fixed { delay_ms: 100 });
-        line.put(7);
-        let pulled: Vec<_> = (0..6).map(|_| line.pull()).collect();
-        assert_eq!(pulled[..5], [Err(Pulled::Idle); 5]);
-        assert_eq!(pulled[5], Ok(7));
-    }
-
-    #[test]
-    fn one_wild_timestamp_is_dropped_and_two_begin_a_new_timeline() {
-        let mut line = Line::new(JitterMode::default());
-        for n in 0..4 {
-            line.put(n);
-        }
-        assert_eq!(line.put(1_000_000), Inserted::Suspect);
-        assert_eq!(line.put(4), Inserted::Stored);
-        assert_eq!(line.put(2_000_000), Inserted::Suspect);
-        assert_eq!(line.put(2_000_001), Inserted::Restarted);
-        line.put(2_000_002);
-        assert_eq!(line.pull(), Ok(2_000_001u32 as u8));
-    }
-
-    #[test]
-    fn a_fast_sender_is_followed() {
-        for mode in [JitterMode::default(), JitterMode::Fixed { delay_ms: 60 }] {
-            let mut line = Line::new(mode);
-            let mut sent = 0;
-            // Half a percent fast: far beyond any real clock.
-            for tick in 0..20_000 {
-                line.put(sent);
-                sent += 1;
-                if tick % 200 == 0 {
-                    line.put(sent);
-                    sent += 1;
-                }
-                let _ = line.pull();
-            }
-            assert!(
-                line.buffer.depth_ms() <= 140,
-                "{mode:?} {}",
-                line.buffer.depth_ms()
-            );
-            assert_eq!(line.buffer.counters().late_packets, 0);
-        }
-    }
-
-    #[test]
-    fn a_slow_sender_is_followed() {
-        let mut line = Line::new(JitterMode::default());
-        let mut sent = 0;
-        for tick in 0..20_000 {
-            if tick % 200 != 0 {
-                line.put(sent);
-                sent += 1;
-            }
-            let _ = line.pull();
-        }
-        let counters = line.buffer.counters();
-        assert_eq!((counters.late_packets, counters.lost_frames), (0, 0));
-        assert!(counters.underruns <= 110, "{counters:?}");
-    }
-
-    proptest! {
-        /// Whatever comes: no panic, the bound holds, and in a calm stretch audio flows again.
-        #[test]
-        fn any_packets_leave_the_buffer_sound(
-            steps in proptest::collection::vec((any::<u32>(), 0usize..700, 0u8..4), 0..300),
-            spread in prop_oneof![Just(1u32), Just(160), Just(4_000), Just(u32::MAX)],
-        ) {
-            let mut buffer = JitterBuffer::new(JitterMode::default());
-            let mut out = [0; FRAME_SAMPLES];
-            for (timestamp, len, pulls) in steps {
-                buffer.insert(timestamp % spread, &vec![1; len]);
-                prop_assert!(buffer.depth_ms() <= 512);
-                for _ in 0..pulls {
-                    buffer.pull(&mut out, SILENCE);
-                }
-            }
-            let mut audio = 0;
-            for n in 0..200u32 {
-                buffer.insert(3_000_000_000u32.wrapping_add(n * FRAME), &[9; FRAME_SAMPLES]);
-                audio += u32::from(buffer.pull(&mut out, SILENCE) == Pulled::Audio);
-            }
-            prop_assert!(audio > 150, "{audio}");
-        }
     }
 }

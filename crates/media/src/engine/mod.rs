@@ -1,6 +1,8 @@
 //! The media engine: starts the workers, hands out legs, connects them.
 
-use std::collections::HashMap;
+#[cfg(test)]
+mod tests;
+
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -19,15 +21,14 @@ use tokio::sync::mpsc;
 use crate::frame::FRAME_MS;
 use crate::jitter::JitterMode;
 use crate::leg::MediaLeg;
+use crate::placement::{Place, Placement};
 use crate::ports::{NoPort, PortPool};
 use crate::reaper::{Belongings, Reaper};
 use crate::recording::{RecordError, Writer, WriterHandle};
 use crate::stats::EngineStats;
 use crate::sys;
 use crate::tone::ToneCountry;
-use crate::worker::{
-    Command, LINK_FRAMES, LegShared, LegState, Link, PHASES, Slot, Worker, WorkerShared,
-};
+use crate::worker::{Command, LINK_FRAMES, LegShared, LegState, Link, Slot, Worker, WorkerShared};
 
 /// Events of one leg that may wait to be read.
 const LEG_EVENTS: usize = 256;
@@ -158,35 +159,6 @@ struct WorkerHandle {
     join: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// Where a leg lives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Place {
-    pub worker: usize,
-    pub slot: Slot,
-    pub phase: usize,
-}
-
-/// Legs of one call share a worker and a slice of its tick, so that bridging them is free.
-struct Placement {
-    open: usize,
-    next_generation: u32,
-    workers: Vec<WorkerLoad>,
-    calls: HashMap<String, CallPlace>,
-}
-
-struct WorkerLoad {
-    /// Indices.
-    free_slots: Vec<u32>,
-    legs: usize,
-    legs_in_phase: [usize; PHASES],
-}
-
-struct CallPlace {
-    worker: usize,
-    phase: usize,
-    legs: usize,
-}
-
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing between lock and unlock can leave the value half changed.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -207,6 +179,16 @@ impl MediaEngine {
             ip: config.bind_ip,
             source,
         })?;
+        // A leg needs a file descriptor; what is left must do for files and other sockets.
+        match sys::raise_file_limit() {
+            Ok(limit) if limit < config.max_legs as u64 + 256 => tracing::warn!(
+                limit,
+                max_legs = config.max_legs,
+                "media.file_limit: too few open files for media.max_legs; raise LimitNOFILE"
+            ),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "media.file_limit_unknown"),
+        }
         let state = Arc::new(EngineState {
             ports: Mutex::new(ports),
             placement: Mutex::new(Placement::new(config.workers, config.max_legs)),
@@ -390,7 +372,7 @@ impl MediaEngine {
         let sum =
             |read: fn(&WorkerShared) -> u64| inner.workers.iter().map(|w| read(&w.shared)).sum();
         EngineStats {
-            legs: lock(&inner.state.placement).open as u64,
+            legs: lock(&inner.state.placement).open() as u64,
             legs_max: inner.config.max_legs as u64,
             ports_in_use: lock(&inner.state.ports).in_use() as u64,
             skipped_ticks: sum(|w| w.skipped_ticks.load(Ordering::Relaxed)),
@@ -514,195 +496,5 @@ impl EngineState {
             },
             call,
         );
-    }
-}
-
-impl Placement {
-    fn new(workers: usize, legs_max: usize) -> Self {
-        let load = |_| WorkerLoad {
-            free_slots: (0..legs_max as u32).rev().collect(),
-            legs: 0,
-            legs_in_phase: [0; PHASES],
-        };
-        Self {
-            open: 0,
-            next_generation: 0,
-            workers: (0..workers).map(load).collect(),
-            calls: HashMap::new(),
-        }
-    }
-
-    fn take(&mut self, call: &str) -> Option<Place> {
-        let legs_max = self
-            .workers
-            .first()
-            .map_or(0, |w| w.free_slots.len() + w.legs);
-        if self.open >= legs_max {
-            return None;
-        }
-        let (worker, phase) = match self.calls.get_mut(call) {
-            Some(place) => {
-                place.legs += 1;
-                (place.worker, place.phase)
-            }
-            None => {
-                let (worker, load) = self
-                    .workers
-                    .iter()
-                    .enumerate()
-                    .min_by_key(|(_, load)| load.legs)?;
-                let phases = load.legs_in_phase.iter().enumerate();
-                let (phase, _) = phases.min_by_key(|(_, legs)| **legs)?;
-                let place = CallPlace {
-                    worker,
-                    phase,
-                    legs: 1,
-                };
-                self.calls.insert(call.to_owned(), place);
-                (worker, phase)
-            }
-        };
-        let load = &mut self.workers[worker];
-        let index = load
-            .free_slots
-            .pop()
-            .expect("fewer legs are open than each worker has slots");
-        let slot = Slot {
-            index,
-            generation: self.next_generation,
-        };
-        self.next_generation = self.next_generation.wrapping_add(1);
-        load.legs += 1;
-        load.legs_in_phase[phase] += 1;
-        self.open += 1;
-        Some(Place {
-            worker,
-            slot,
-            phase,
-        })
-    }
-
-    fn give_back(&mut self, place: Place, call: &str) {
-        let load = &mut self.workers[place.worker];
-        load.free_slots.push(place.slot.index);
-        load.legs -= 1;
-        load.legs_in_phase[place.phase] -= 1;
-        self.open -= 1;
-        if let Some(call_place) = self.calls.get_mut(call) {
-            call_place.legs -= 1;
-            if call_place.legs == 0 {
-                self.calls.remove(call);
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use switchhook_model::CallId;
-
-    use super::*;
-    use crate::Codec;
-    use crate::event::MediaEvent;
-    use crate::params::RtpParams;
-
-    fn engine(max_legs: usize) -> MediaEngine {
-        // Wide enough that the ports of other tests do not matter.
-        let config = MediaConfig {
-            port_range: 40_000..=48_000,
-            max_legs,
-            ..MediaConfig::default()
-        };
-        MediaEngine::start(config).unwrap()
-    }
-
-    fn leg(engine: &MediaEngine, call: &str, n: u32) -> MediaLeg {
-        engine
-            .open_leg(LegId::derive(&CallId::from_unique(call), n))
-            .unwrap()
-    }
-
-    #[tokio::test]
-    async fn a_fault_in_one_leg_spares_the_others_of_its_worker() {
-        for while_sending in [false, true] {
-            let engine = engine(8);
-            let party = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-            let params = RtpParams::new(party.local_addr().unwrap(), Codec::Pcmu);
-            // All in the same slice: legs of one call.
-            let legs: Vec<MediaLeg> = (1..=3).map(|n| leg(&engine, "fault", n)).collect();
-            let mut events = legs[1].take_events().unwrap();
-            for leg in &legs {
-                leg.start(params);
-            }
-            engine.bridge(&legs[1], &legs[2]);
-            let place = legs[1].place();
-            engine.inner.send(
-                place.worker,
-                Command::Fault {
-                    slot: place.slot,
-                    while_sending,
-                },
-            );
-            while !matches!(events.recv().await, Some(MediaEvent::Failed { .. })) {}
-            assert!(legs[1].is_failed());
-            assert_eq!(engine.stats().faults, 1);
-            let sent = |leg: &MediaLeg| leg.stats().tx_packets;
-            let before = [sent(&legs[0]), sent(&legs[2])];
-            let end = Instant::now() + Duration::from_secs(20);
-            while sent(&legs[0]) < before[0] + 5 || sent(&legs[2]) < before[1] + 5 {
-                assert!(Instant::now() < end, "the other legs go on");
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-            // Closing the handle of a leg that is gone disturbs nobody.
-            drop(legs);
-            while engine.stats().legs > 0 {
-                assert!(Instant::now() < end, "every leg is freed");
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        }
-    }
-
-    #[test]
-    fn legs_of_a_call_share_worker_and_slice_and_calls_are_spread() {
-        let mut placement = Placement::new(2, 100);
-        let first = placement.take("a").unwrap();
-        let second = placement.take("b").unwrap();
-        assert_ne!(first.worker, second.worker);
-        let third = placement.take("a").unwrap();
-        assert_eq!((third.worker, third.phase), (first.worker, first.phase));
-        assert_ne!(third.slot, first.slot);
-        for n in 0..PHASES * 2 {
-            placement.take(&format!("c{n}"));
-        }
-        for load in &placement.workers {
-            assert!(load.legs_in_phase.iter().all(|legs| (1..=3).contains(legs)));
-        }
-        placement.give_back(first, "a");
-        placement.give_back(third, "a");
-        assert!(!placement.calls.contains_key("a"));
-    }
-
-    #[test]
-    fn wrong_configuration_is_named() {
-        let start = |change: fn(&mut MediaConfig)| {
-            let mut config = MediaConfig::default();
-            change(&mut config);
-            MediaEngine::start(config).unwrap_err().to_string()
-        };
-        assert!(start(|c| c.workers = 0).contains("media.workers"));
-        assert!(start(|c| c.port_range = 10_001..=10_002).contains("media.port_range"));
-        assert!(start(|c| c.bind_ip = [192, 0, 2, 77].into()).contains("192.0.2.77"));
-    }
-
-    #[test]
-    fn a_shut_down_engine_refuses_and_open_legs_stay_harmless() {
-        let engine = engine(4);
-        let open = leg(&engine, "down", 1);
-        engine.shutdown();
-        let id = LegId::derive(&CallId::from_unique("down"), 2);
-        assert!(matches!(engine.open_leg(id), Err(OpenLegError::ShutDown)));
-        open.ringback(true);
-        open.close();
-        engine.shutdown();
     }
 }
