@@ -272,7 +272,7 @@ fn write_config(dir: &Path, config: &BaresipConfig, control_port: u16) {
          module g711.so\nmodule aufile.so\nmodule sndfile.so\nmodule uuid.so\n\
          module account.so\nmodule_app contact.so\nmodule_app menu.so\nmodule_app ctrl_tcp.so\n\
          audio_source aufile,{}\nsnd_path {}\nrtp_ports {rtp}-{}\n\
-         jitter_buffer_delay 1-3\ncall_local_timeout 120\ncall_max_calls 4\n",
+         jitter_buffer_delay 1-3\nstatmode_default off\ncall_local_timeout 120\ncall_max_calls 4\n",
         microphone.display(),
         recordings.display(),
         rtp + 19,

@@ -86,9 +86,21 @@ impl Process {
         let _ = Command::new("kill").args(["-TERM", &pid]).status().await;
     }
 
-    /// Everything it has printed.
+    /// Everything it has printed, without colours.
     pub fn output(&self) -> String {
-        String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
+        let bytes = std::fs::read(&self.log).unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
+        let mut plain = String::with_capacity(text.len());
+        let mut rest = text.as_ref();
+        while let Some(at) = rest.find("\u{1b}[") {
+            plain.push_str(&rest[..at]);
+            let code = &rest[at + 2..];
+            rest = code
+                .find(|c: char| c.is_ascii_alphabetic())
+                .map_or("", |end| &code[end + 1..]);
+        }
+        plain.push_str(rest);
+        plain
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use switchhook_lab::audio::Audio;
+use switchhook_lab::audio::speech::{Sound, stretches};
 use switchhook_lab::transcribe::{http_client, transcribe};
 use tokio::process::Command;
 use tokio::sync::OnceCell;
@@ -36,12 +37,24 @@ pub async fn url() -> String {
     SHARED.get_or_init(start).await.url.clone()
 }
 
-/// Text of some audio, in lower case.
+/// Text of some audio, in lower case. Each stretch of speech is sent by itself, as a caller's
+/// sentences reach the recogniser: several with pauses in one piece make it stop early.
 pub async fn text_of(audio: &Audio, language: &str) -> String {
-    transcribe(&url().await, audio, language)
-        .await
-        .unwrap_or_else(|e| panic!("{e}"))
-        .to_lowercase()
+    let url = url().await;
+    let mut text = String::new();
+    for stretch in stretches(audio).iter().filter(|s| s.sound == Sound::Speech) {
+        let (from, to) = (
+            stretch.span.from_ms.saturating_sub(250),
+            stretch.span.to_ms + 250,
+        );
+        let part = audio.window(from, to).padded(500);
+        let said = transcribe(&url, &part, language)
+            .await
+            .unwrap_or_else(|e| panic!("{e}"));
+        text.push_str(&said.to_lowercase());
+        text.push(' ');
+    }
+    text
 }
 
 async fn start() -> Shared {

@@ -6,8 +6,8 @@ use serde_json::Value;
 use switchhook_e2e::api::{only_attempt, only_transfer, pretty, told, understood};
 use switchhook_e2e::baresip::{Baresip, BaresipConfig};
 use switchhook_e2e::gateway::{Gateway, GatewaySettings};
-use switchhook_e2e::{audio, speech};
-use switchhook_lab::audio::{Audio, tone, wav};
+use switchhook_e2e::{audio, speech as recogniser};
+use switchhook_lab::audio::{Audio, speech, tone, wav};
 use switchhook_lab::phone::{PhoneCall, PhoneEvent};
 
 use crate::common::*;
@@ -22,13 +22,27 @@ enum Request<'a> {
 
 /// The whole story for a caller on the lab's phone; returns the call's record.
 async fn caller_meets_human(gateway: &Gateway, request: Request<'_>, language: &str) -> Value {
-    let mut human = HumanPhone::answering(gateway).await;
+    let human = HumanPhone::answering(gateway).await;
+    meet(gateway, human, request, language).await
+}
+
+async fn meet(
+    gateway: &Gateway,
+    mut human: HumanPhone,
+    request: Request<'_>,
+    language: &str,
+) -> Value {
     let phone = caller().await;
     let call = greeted(&phone, gateway).await;
     let greeting_ms = call.now_ms();
     match request {
         Request::Says(file) => say(&call, &audio(file)).await,
         Request::Presses(digits) => call.send_digits(digits),
+    }
+    if human.answers_by_hand {
+        human.rings().await;
+        wait_ringing_tone(&call, call.now_ms()).await;
+        human.baresip.accept().await;
     }
     human
         .baresip
@@ -113,7 +127,7 @@ fn assert_steady_tone(audio: &Audio, hz: f64) {
 
 async fn assert_greeting_was_heard(heard: &Audio, record: &Value, language: &str) {
     let first = record["turns"][0]["text"].as_str().unwrap_or("").to_owned();
-    let text = speech::text_of(heard, language).await;
+    let text = recogniser::text_of(heard, language).await;
     let share = words_in_common(&first, &text);
     assert!(share > 0.5, "greeting \"{first}\" was heard as \"{text}\"");
 }
@@ -121,7 +135,9 @@ async fn assert_greeting_was_heard(heard: &Audio, record: &Value, language: &str
 #[tokio::test]
 async fn a_caller_asks_for_a_human_and_both_hear_each_other() {
     let gateway = GatewaySettings::demo().start().await;
-    let record = caller_meets_human(&gateway, Request::Says("human-a.wav"), "en").await;
+    // This human lets it ring until the caller has heard the sentence and the ringing tone.
+    let human = HumanPhone::ringing(&gateway).await;
+    let record = meet(&gateway, human, Request::Says("human-a.wav"), "en").await;
     assert!(
         understood(&record).contains("human agent"),
         "{}",
@@ -268,6 +284,13 @@ async fn a_caller_over_tcp_with_another_codec() {
         matches!(held, PhoneEvent::ReInviteAnswered { status: 200, .. }),
         "{held:?}"
     );
+    call.wait_heard(
+        "silence while on hold",
+        |h| speech::silent_since_ms(&h.audio).is_some_and(|ms| ms >= 1_000),
+        SOON,
+    )
+    .await
+    .unwrap();
     let resumed = call.resume().await.unwrap();
     assert!(
         matches!(resumed, PhoneEvent::ReInviteAnswered { status: 200, .. }),

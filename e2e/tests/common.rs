@@ -7,8 +7,8 @@ use std::time::Duration;
 use switchhook_e2e::baresip::{Baresip, BaresipConfig};
 use switchhook_e2e::gateway::Gateway;
 use switchhook_e2e::phrases::Phrase;
-use switchhook_lab::audio::speech::{self, Sound};
-use switchhook_lab::audio::{Audio, wav};
+use switchhook_lab::audio::speech::{self, Sound, Stretch};
+use switchhook_lab::audio::{Audio, tone, wav};
 use switchhook_lab::notices::{Delivery, NoticeReceiver};
 use switchhook_lab::phone::{Phone, PhoneCall, PhoneConfig, PhoneEvent};
 use switchhook_lab::tap::SipTap;
@@ -21,9 +21,11 @@ pub const ANSWER: Duration = Duration::from_secs(60);
 pub const ENDED: Duration = Duration::from_secs(30);
 
 /// Frequency the human's phone plays.
-pub const HUMAN_HZ: f64 = 1000.0;
+pub const HUMAN_HZ: f64 = 1250.0;
 /// Frequency the caller plays.
-pub const CALLER_HZ: f64 = 1500.0;
+pub const CALLER_HZ: f64 = 1600.0;
+/// Frequency of the beep before a message.
+pub const BEEP_HZ: f64 = 1000.0;
 
 /// Silence that ends somebody's speech, longer than the pauses between sentences.
 pub const PAUSE_MS: u64 = 1_200;
@@ -103,15 +105,31 @@ pub async fn leave_message(call: &PhoneCall, from_ms: u64) -> Audio {
     heard.window(said_at, heard.duration_ms())
 }
 
-/// Waits until a tone between the words of the assistant has sounded and ended.
+/// Waits until the beep after which a message is spoken has sounded and ended.
 pub async fn wait_beep(call: &PhoneCall, from_ms: u64) {
+    wait_sound(call, "the beep", from_ms, |audio| {
+        // A vowel may hold a frame of the same pitch: the beep is longer.
+        tone::present_ms(audio, BEEP_HZ) >= 160
+    })
+    .await;
+}
+
+/// Waits until one burst of the ringing tone has sounded and ended; its frequency differs from
+/// country to country.
+pub async fn wait_ringing_tone(call: &PhoneCall, from_ms: u64) {
+    wait_sound(call, "a ringing tone", from_ms, |audio| {
+        let is_tone = |s: &Stretch| matches!(s.sound, Sound::Tone { .. });
+        speech::stretches(audio).last().is_some_and(is_tone)
+    })
+    .await;
+}
+
+async fn wait_sound(call: &PhoneCall, what: &str, from_ms: u64, present: impl Fn(&Audio) -> bool) {
     call.wait_heard(
-        "a beep",
+        what,
         |h| {
             let part = h.audio.window(from_ms, h.audio.duration_ms());
-            let quiet = speech::silent_since_ms(&part).is_some_and(|ms| ms >= 200);
-            let last = speech::stretches(&part).last().copied();
-            quiet && last.is_some_and(|s| matches!(s.sound, Sound::Tone { .. }))
+            speech::silent_since_ms(&part).is_some_and(|ms| ms >= 200) && present(&part)
         },
         ANSWER,
     )
@@ -123,6 +141,7 @@ pub async fn wait_beep(call: &PhoneCall, from_ms: u64) {
 pub struct HumanPhone {
     pub tap: SipTap,
     pub baresip: Baresip,
+    pub answers_by_hand: bool,
 }
 
 impl HumanPhone {
@@ -141,7 +160,11 @@ impl HumanPhone {
         let mut config = BaresipConfig::with_tone("2001", tap.addr(), HUMAN_HZ);
         config.answer_mode = answer_mode;
         let baresip = Baresip::start(config).await;
-        Self { tap, baresip }
+        Self {
+            tap,
+            baresip,
+            answers_by_hand: answer_mode == "manual",
+        }
     }
 
     /// Waits until the phone rings.

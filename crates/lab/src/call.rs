@@ -80,6 +80,17 @@ pub enum CallError {
     Transcribe(#[from] TranscribeError),
 }
 
+impl CallError {
+    /// Whether what was given is at fault (exit code 2), rather than the world (1).
+    pub fn is_bad_input(&self) -> bool {
+        match self {
+            Self::Wav(_) => true,
+            Self::Phone(error) => matches!(error, PhoneError::Dial { .. }),
+            Self::Transcribe(_) => false,
+        }
+    }
+}
+
 /// Who ended the call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
