@@ -1,6 +1,7 @@
 //! The transfer as it runs: requests and dial attempts. The fallback chain, messages and notices
 //! have a file each.
 
+mod attempts;
 mod fallback;
 mod messages;
 mod notices;
@@ -9,16 +10,15 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use switchhook_model::{
-    AttemptId, EndedBy, HangupCause, LegId, MessageId, RequestId, Target, Timestamp, TransferId,
+    EndedBy, HangupCause, LegId, MessageId, RequestId, Target, Timestamp, TransferId,
 };
 
 use crate::action::{ActionKind, CallEvent};
-use crate::call::{Call, Code, Ending, Out, Pending, Phase, Voice, seconds};
-use crate::leg::Party;
+use crate::call::{Call, Code, Ending, Out, Pending, Phase, Voice};
 use crate::policy::DialPlan;
 use crate::texts::TextKey;
 use crate::timer::TimerId;
-use crate::transfer::{Attempt, AttemptResult, Requester, Transfer, TransferOutcome};
+use crate::transfer::{Requester, Transfer, TransferOutcome};
 
 /// How long the text of a finished message may take: the transcription of two minutes of speech by
 /// a slow provider.
@@ -289,147 +289,6 @@ impl Call {
             ended_at: None,
             notices: Vec::new(),
         });
-    }
-
-    // Attempts
-
-    fn dial_next(&mut self, out: &mut Out, hold: Option<Pending>) {
-        let target = self.current_mut().plan.remove(0);
-        let ring_timeout_s = self.policy.ring_timeout_for(&target);
-        self.counters.attempt += 1;
-        let id = AttemptId::derive(&self.id, self.counters.attempt);
-        let leg = self.dial(
-            out,
-            Party::Agent,
-            target.clone(),
-            ring_timeout_s,
-            Some(id.clone()),
-        );
-        out.emit(CallEvent::AttemptStarted {
-            transfer: self.current().id.clone(),
-            attempt: id.clone(),
-            leg: leg.clone(),
-            target: target.clone(),
-            ring_timeout_s,
-        });
-        let started_at = out.now;
-        self.current_mut().attempts.push(Attempt {
-            id,
-            leg: leg.clone(),
-            target,
-            ring_timeout_s,
-            started_at,
-            ended_at: None,
-            result: None,
-            cause: None,
-            sip_status: None,
-        });
-        self.phase = Phase::Transferring(Step::Ringing {
-            leg,
-            until: started_at + seconds(ring_timeout_s),
-            hold,
-        });
-    }
-
-    pub(crate) fn target_answered(&mut self, out: &mut Out, step: &Step, id: &LegId) {
-        match step {
-            Step::Ringing { leg, .. } if leg == id => {
-                self.close_attempt(out, AttemptResult::Answered, None, None);
-                self.bridge(out, id.clone());
-                self.settle_transfer(out, TransferOutcome::Bridged);
-            }
-            Step::Ringing { .. }
-            | Step::Telling { .. }
-            | Step::TakingMessage { .. }
-            | Step::AwaitingNotice { .. } => self.release(out, id, HangupCause::Canceled),
-        }
-    }
-
-    pub(crate) fn target_failed(
-        &mut self,
-        out: &mut Out,
-        step: &Step,
-        id: &LegId,
-        cause: HangupCause,
-        sip_status: Option<u16>,
-    ) {
-        match step {
-            Step::Ringing { leg, hold, .. } if leg == id => {
-                let result = AttemptResult::from_cause(cause);
-                self.close_attempt(out, result, Some(cause), sip_status);
-                self.try_next(out, *hold);
-            }
-            Step::Ringing { .. }
-            | Step::Telling { .. }
-            | Step::TakingMessage { .. }
-            | Step::AwaitingNotice { .. } => {}
-        }
-    }
-
-    pub(crate) fn target_rang_out(&mut self, out: &mut Out, step: &Step, id: &LegId) {
-        match step {
-            Step::Ringing { leg, hold, .. } if leg == id => {
-                let cause = HangupCause::NoAnswer;
-                self.release(out, id, cause);
-                self.close_attempt(out, AttemptResult::NoAnswer, Some(cause), None);
-                self.try_next(out, *hold);
-            }
-            Step::Ringing { .. }
-            | Step::Telling { .. }
-            | Step::TakingMessage { .. }
-            | Step::AwaitingNotice { .. } => {}
-        }
-    }
-
-    fn try_next(&mut self, out: &mut Out, hold: Option<Pending>) {
-        let max = usize::try_from(self.policy.max_attempts).unwrap_or(usize::MAX);
-        let transfer = self.current();
-        if transfer.plan.is_empty() || transfer.attempts.len() >= max {
-            self.nobody_reached(out);
-        } else {
-            self.dial_next(out, hold);
-        }
-    }
-
-    fn close_attempt(
-        &mut self,
-        out: &mut Out,
-        result: AttemptResult,
-        cause: Option<HangupCause>,
-        sip_status: Option<u16>,
-    ) {
-        let now = out.now;
-        let open = self
-            .transfers
-            .last_mut()
-            .and_then(|transfer| transfer.attempts.last_mut())
-            .filter(|attempt| attempt.result.is_none());
-        let Some(attempt) = open else { return };
-        attempt.result = Some(result);
-        attempt.cause = cause;
-        attempt.sip_status = sip_status;
-        attempt.ended_at = Some(now);
-        out.emit(CallEvent::AttemptEnded {
-            attempt: attempt.id.clone(),
-            result,
-            sip_status,
-        });
-    }
-
-    /// The call ends while a target rings: the leg was released with the others.
-    pub(crate) fn cancel_attempt(&mut self, out: &mut Out) {
-        let cause = Some(HangupCause::Canceled);
-        self.close_attempt(out, AttemptResult::Canceled, cause, None);
-    }
-
-    /// Stops ringing the target; the caller stays.
-    pub(crate) fn give_up_transfer(&mut self, out: &mut Out) {
-        if let Some(leg) = self.current().attempts.last().map(|a| a.leg.clone()) {
-            self.release(out, &leg, HangupCause::Canceled);
-        }
-        self.stop_ringback(out);
-        self.cancel_attempt(out);
-        self.settle_transfer(out, TransferOutcome::Failed);
     }
 
     // Ends
