@@ -69,7 +69,9 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         ..MediaConfig::default()
     })?;
     let bindings = registrations::load(&store).await?;
-    let (sip, sip_events) = SipEndpoint::start(sip_config(&config, bindings)?).await?;
+    let (sip, sip_events) = SipEndpoint::start(sip_config(&config, bindings)?)
+        .await
+        .map_err(|error| anyhow::anyhow!("sip.bind (SWITCHHOOK_SIP_BIND): {error}"))?;
 
     let destination = match &config.notice.webhook {
         Some((url, secret)) => Destination::Webhook {

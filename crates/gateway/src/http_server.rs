@@ -24,7 +24,7 @@ pub async fn start(
     let bind = shared.config.http.bind;
     let listener = tokio::net::TcpListener::bind(bind).await.map_err(|error| match error.kind() {
         std::io::ErrorKind::AddrInUse => anyhow::anyhow!(
-            "HTTP address {bind} is already in use: stop the other program or set http.bind (PORT)"
+            "HTTP address {bind} is already in use: stop the other program or set http.bind (SWITCHHOOK_HTTP_BIND, PORT)"
         ),
         _ => anyhow::anyhow!("cannot listen on HTTP address {bind}: {error}"),
     })?;

@@ -30,7 +30,8 @@ impl CallTask {
                     .prepare_dial(leg, target, caller_id.as_deref(), display)
                     .await;
                 if let Err((cause, reason)) = prepared {
-                    tracing::warn!(leg.id = %leg, reason, "cannot be dialled");
+                    // The reason may hold the number: it goes to the database, not to the log.
+                    tracing::warn!(leg.id = %leg, cause = cause.code(), "cannot be dialled");
                     self.fact(clock::now(), facts::dial_refused(leg, &reason));
                     self.queue.push_back(Event::LegFailed {
                         leg: leg.clone(),

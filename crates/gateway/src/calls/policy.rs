@@ -62,6 +62,8 @@ pub fn conversation(config: &Config) -> Result<ConversationConfig, UnknownZone> 
         })
         .collect();
     talk.allow_spoken_extension = config.transfer.spoken_extension;
+    talk.match_transfer_phrases = config.transfer.phrases;
+    talk.match_exit_phrases = config.transfer.phrases;
     let has_targets = !config.transfer.targets.is_empty()
         || config
             .transfer

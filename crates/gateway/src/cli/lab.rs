@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use switchhook_lab::call::{CallArgs, run as lab_call};
+use switchhook_lab::call::{CallArgs, CallError, run as lab_call};
 use switchhook_lab::phone::Transport;
 
 use super::{Failure, runtime, show};
@@ -68,7 +68,10 @@ pub(super) fn run(command: LabCommand) -> Result<(), Failure> {
         listen: Duration::from_secs(args.listen),
         ..CallArgs::default()
     }));
-    let report = report.map_err(Failure::run)?;
+    let report = report.map_err(|error| match error {
+        CallError::Wav(_) => Failure::input(error),
+        CallError::Phone(_) | CallError::Transcribe(_) => Failure::run(error),
+    })?;
     if args.json {
         show(serde_json::to_string_pretty(&report).map_err(Failure::run)?);
     } else {

@@ -113,8 +113,16 @@ impl Source {
 
 /// Reads, merges, resolves and validates.
 pub fn load(source: &Source, environment: &Environment) -> Result<Config, ConfigError> {
-    let raw = read(source, environment)?;
-    resolve::resolve(raw, source.profile_name(), environment)
+    let (raw, mut problems) = read(source, environment)?;
+    let resolved = resolve::resolve(raw, source.profile_name(), environment);
+    match resolved {
+        Ok(config) if problems.is_empty() => Ok(config),
+        Ok(_) => Err(ConfigError { problems }),
+        Err(error) => {
+            problems.extend(error.problems);
+            Err(ConfigError { problems })
+        }
+    }
 }
 
 /// What `switchhook config check` prints: every known variable and every problem.
@@ -123,7 +131,12 @@ pub fn check(source: &Source, environment: &Environment) -> CheckReport {
     check::report(source.profile_name(), environment, outcome)
 }
 
-fn read(source: &Source, environment: &Environment) -> Result<raw::RawConfig, ConfigError> {
+/// What file and environment say, and which variables could not be read: the rest is checked all
+/// the same, so that everything wrong is told at once.
+fn read(
+    source: &Source,
+    environment: &Environment,
+) -> Result<(raw::RawConfig, Vec<String>), ConfigError> {
     let (name, text) = source.text()?;
     // Parsed apart first: figment would report a syntax error without the file's name.
     text.parse::<toml::Table>().map_err(|error| {
@@ -142,8 +155,7 @@ fn read(source: &Source, environment: &Environment) -> Result<raw::RawConfig, Co
     }
     let raw = figment.extract::<raw::RawConfig>();
     match raw {
-        Ok(raw) if problems.is_empty() => Ok(raw),
-        Ok(_) => Err(ConfigError { problems }),
+        Ok(raw) => Ok((raw, problems)),
         Err(errors) => {
             problems.extend(errors.into_iter().map(|error| {
                 let place = error

@@ -189,6 +189,9 @@ pub struct RawTransfer {
     pub departments: BTreeMap<String, Vec<String>>,
     /// "Transfer me to extension 2001". Default false.
     pub spoken_extension: Option<bool>,
+    /// Phrase lists recognise the wish for a human, and a goodbye, without asking the model. Default:
+    /// true for the scripted assistant, false for a model, which has tools for both.
+    pub phrases: Option<bool>,
     /// `return_to_assistant`, `take_message`, `notify_staff`, `goodbye`, in this order.
     pub fallback: Option<Vec<FallbackStep>>,
     /// The same while closed.

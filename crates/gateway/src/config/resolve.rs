@@ -143,6 +143,8 @@ pub struct TransferConfig {
     pub targets: Vec<Target>,
     pub departments: BTreeMap<String, Vec<Target>>,
     pub spoken_extension: bool,
+    /// Whether phrase lists decide without the model.
+    pub phrases: bool,
     pub fallback: Vec<FallbackStep>,
     pub closed_fallback: Vec<FallbackStep>,
     pub max_transfers: u32,
@@ -515,6 +517,10 @@ pub(super) fn resolve(
         ),
         departments,
         spoken_extension: raw.transfer.spoken_extension.unwrap_or(false),
+        phrases: raw
+            .transfer
+            .phrases
+            .unwrap_or(matches!(brain, BrainConfig::Scripted)),
         fallback: raw.transfer.fallback.unwrap_or_else(default_chain),
         closed_fallback: raw.transfer.closed_fallback.unwrap_or_else(default_chain),
         max_transfers: problems.in_range(

@@ -19,6 +19,7 @@ mod messages;
 mod metrics;
 mod openapi;
 mod operations;
+mod oversized;
 pub mod ports;
 mod request_id;
 mod rfc3339;

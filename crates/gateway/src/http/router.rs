@@ -18,8 +18,8 @@ use utoipa_axum::routes;
 use super::openapi::{Description, General};
 use super::state::HttpState;
 use super::{
-    auth, calls, console, extensions, headers, live, messages, openapi, operations, request_id,
-    stats,
+    auth, calls, console, extensions, headers, live, messages, openapi, operations, oversized,
+    request_id, stats,
 };
 
 /// How long an answer may take to begin. Streams go on after that.
@@ -61,6 +61,10 @@ pub fn router(state: HttpState) -> Router {
         .fallback(console::page)
         .layer(Extension(description))
         .layer(DefaultBodyLimit::max(state.config.body_max))
+        .layer(middleware::from_fn_with_state(
+            state.clone(),
+            oversized::refuse,
+        ))
         .layer(TimeoutLayer::with_status_code(
             StatusCode::GATEWAY_TIMEOUT,
             TIMEOUT,
