@@ -10,6 +10,8 @@ use switchhook_media::Codec;
 use switchhook_media::bench_io::{RecvBatch, SendBatch, pin_to_core, schedule_realtime};
 use switchhook_media::rtp::RtpPacket;
 
+use crate::machine::thread_time;
+
 /// Name of its thread, for measuring.
 pub const THREAD: &str = "bench-load";
 
@@ -45,6 +47,9 @@ pub struct Outcome {
     /// Came back unharmed and in time.
     pub on_time: u64,
     pub late: u64,
+    /// Share of its core that the tested thread and the generator used while packets were sent.
+    pub load: f64,
+    pub generator_load: f64,
     /// Median time from sending to getting back, and the 99th percentile of 100.
     pub transit_p50_ms: f64,
     pub transit_p99_ms: f64,
@@ -87,17 +92,23 @@ pub fn run(
     sockets: Sockets,
     streams: Vec<Stream>,
     core: usize,
+    tested_thread: &'static str,
     warm_up: Duration,
     measure: Duration,
-) -> anyhow::Result<(Outcome, Duration)> {
+) -> anyhow::Result<Outcome> {
     let thread = std::thread::Builder::new()
         .name(THREAD.to_owned())
         .spawn(move || {
             let _ = pin_to_core(core);
             let _ = schedule_realtime();
             let mut load = Load::new(sockets, streams, warm_up, measure);
-            load.run();
-            (load.outcome(), crate::machine::thread_time(THREAD))
+            let (tested, own) = load.run(tested_thread);
+            let span = TICK.as_secs_f64() * f64::from(load.frames);
+            Outcome {
+                load: tested.as_secs_f64() / span,
+                generator_load: own.as_secs_f64() / span,
+                ..load.outcome()
+            }
         })?;
     match thread.join() {
         Ok(result) => Ok(result),
@@ -140,12 +151,20 @@ impl Load {
         }
     }
 
-    fn run(&mut self) {
+    /// Returns the processor time of the tested thread and of this one while packets were sent.
+    fn run(&mut self, tested_thread: &str) -> (Duration, Duration) {
+        let used = || (thread_time(tested_thread), thread_time(THREAD));
+        let before = used();
+        let mut after = before;
+        self.epoch = Instant::now();
         let slice_time = TICK / SLICES as u32;
         let per_slice = self.streams.len().div_ceil(SLICES).max(1);
         // The last frames are waited for.
         let drain = 15;
         for frame in 0..self.frames + drain {
+            if frame == self.frames {
+                after = used();
+            }
             for slice in 0..SLICES {
                 let due = TICK * frame + slice_time * slice as u32;
                 while let Some(wait) = due.checked_sub(self.epoch.elapsed()) {
@@ -160,6 +179,10 @@ impl Load {
                 self.receive_all();
             }
         }
+        (
+            after.0.saturating_sub(before.0),
+            after.1.saturating_sub(before.1),
+        )
     }
 
     fn send_slice(&mut self, range: std::ops::Range<usize>, frame: u32) {

@@ -71,6 +71,7 @@ fn main() -> anyhow::Result<()> {
     let bridge =
         search::capacity(&search::Bridges::SAME_CODEC, cores, effort).context("bridged calls")?;
     report.add_bridged_calls("bridged_pcmu_calls_per_core", &bridge, &echo);
+    report.add_packet_cost("bridged_pcmu_packet_cost", &bridge, &echo);
     if !arguments.quick {
         let transcoded = search::capacity(&search::Bridges::TRANSCODED, cores, effort)
             .context("transcoded calls")?;
