@@ -22,9 +22,9 @@ MIN_WINDOW, MAX_WINDOW = 1_000, 3_000
 TAIL = 200
 BEAM = 5
 # Mean log probability of a token below which the model is asked again with the full window.
-SURE = -0.4
-# Hiss added to the audio, relative to its level: the dead silence above 3.4 kHz and between words
-# on digital lines is foreign to the model.
+SURE = -0.5
+# Hiss added to the audio for the first reading, relative to its level: the dead silence above
+# 3.4 kHz and between words on digital lines is foreign to the model. The second reading is without.
 HISS = 0.015
 # Speech has at most about five tokens a second; an answer far beyond is a loop.
 TOKENS_PER_SECOND, TOKENS_AT_LEAST = 8, 24
@@ -99,19 +99,19 @@ class Recogniser:
             words = tokenizer.encode(" " + prompt)[-MAX_PROMPT_TOKENS:]
             start = [tokenizer.sot_prev] + words + start
         limit = TOKENS_AT_LEAST + int(TOKENS_PER_SECOND * len(heard) / audio.RECOGNISER_HZ)
-        # The same audio always gives the same text.
-        hiss = np.random.default_rng(0).standard_normal(len(heard), np.float32)
-        hiss *= HISS * float(np.sqrt(np.mean(np.square(heard))))
-        mel = self._model.feature_extractor(heard + hiss, padding=0)[:, :MAX_WINDOW]
-        fits = min(MAX_WINDOW, max(MIN_WINDOW, -(-(mel.shape[-1] + TAIL) // 100) * 100))
-        best = self._decode(mel, fits, start, limit)
-        if best.scores[0] < SURE and best.no_speech_prob < 0.5 and fits < MAX_WINDOW:
-            again = self._decode(mel, MAX_WINDOW, start, limit)
+        best = self._decode(self._mel(heard + hiss(heard)), MIN_WINDOW, start, limit)
+        if best.scores[0] < SURE and best.no_speech_prob < 0.5:
+            again = self._decode(self._mel(heard), MAX_WINDOW, start, limit)
             best = max(best, again, key=lambda result: result.scores[0])
         text = tokenizer.decode(best.sequences_ids[0]).strip()
         return accept(text, best.no_speech_prob, best.scores[0])
 
+    def _mel(self, heard):
+        return self._model.feature_extractor(heard, padding=0)[:, :MAX_WINDOW]
+
     def _decode(self, mel, window, start, limit):
+        """Reads with a window of at least so many frames."""
+        window = min(MAX_WINDOW, max(window, -(-(mel.shape[-1] + TAIL) // 100) * 100))
         features = np.zeros((1, mel.shape[0], window), np.float32)
         features[0, :, : mel.shape[-1]] = mel
         encoded = self._model.model.encode(ctranslate2.StorageView.from_array(features))
@@ -125,6 +125,12 @@ class Recogniser:
             suppress_blank=True,
             suppress_tokens=[-1],
         )[0]
+
+
+def hiss(heard):
+    """Noise at a fixed distance below the audio; the same for the same audio."""
+    noise = np.random.default_rng(0).standard_normal(len(heard), np.float32)
+    return noise * (HISS * float(np.sqrt(np.mean(np.square(heard)))))
 
 
 def accept(text, no_speech, log_probability):
