@@ -359,6 +359,23 @@ impl Environment {
             .collect()
     }
 
+    /// A problem begins with the key it is about; who set the key by a variable looks for that.
+    pub(super) fn name_variable(&self, profile: &str, problem: String) -> String {
+        let setter = self.rows(profile).find(|(row, value)| {
+            let Meaning::Key(path, _) = row.meaning else {
+                return false;
+            };
+            value.is_some()
+                && problem
+                    .strip_prefix(path)
+                    .is_some_and(|rest| rest.starts_with(':'))
+        });
+        match setter {
+            Some((row, _)) => format!("{} sets {problem}", row.name),
+            None => problem,
+        }
+    }
+
     /// Rows that hold in this profile, with their value if set.
     pub(super) fn rows<'a>(
         &'a self,

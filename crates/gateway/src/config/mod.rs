@@ -119,7 +119,8 @@ pub fn load(source: &Source, environment: &Environment) -> Result<Config, Config
         Ok(config) if problems.is_empty() => Ok(config),
         Ok(_) => Err(ConfigError { problems }),
         Err(error) => {
-            problems.extend(error.problems);
+            let named = |problem| environment.name_variable(source.profile_name(), problem);
+            problems.extend(error.problems.into_iter().map(named));
             Err(ConfigError { problems })
         }
     }

@@ -200,7 +200,15 @@ impl Problems {
         T::Err: Display,
     {
         text.parse()
-            .map_err(|error| self.add(format!("{key}: {error}")))
+            .map_err(|error: T::Err| {
+                let error = error.to_string();
+                // Our own errors show the text, those of the standard library do not.
+                if error.contains(text) {
+                    self.add(format!("{key}: {error}"));
+                } else {
+                    self.add(format!("{key}: {text:?}: {error}"));
+                }
+            })
             .ok()
     }
 

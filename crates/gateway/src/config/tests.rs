@@ -64,6 +64,14 @@ fn bad_values_name_their_variable_or_file() {
         found[0].contains("PORT must be a whole number"),
         "{found:?}"
     );
+    let wrong = [("PORT", "many"), ("SWITCHHOOK_SIP_BIND", "nowhere")];
+    let found = problems("mode = \"demo\"", &wrong).join(" ");
+    for expected in [
+        "PORT must be",
+        "SWITCHHOOK_SIP_BIND sets sip.bind: \"nowhere\"",
+    ] {
+        assert!(found.contains(expected), "{found}");
+    }
     let found = problems("mode = \"demo\"\n[sip]\nbnd = 1", &[]);
     assert!(
         found[0].contains("bnd") && found[0].contains("switchhook.toml"),
