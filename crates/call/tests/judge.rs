@@ -262,6 +262,20 @@ fn ring_timeout_kept() {
     let attempt = &mut early.view.transfers[0].attempts[0];
     attempt.ended_at = attempt.ended_at.map(|at| at - Duration::from_secs(5));
     breaks(&early, "ring_timeout_kept");
+    let mut ringing_on = message_call();
+    let agent = agent_leg(&ringing_on);
+    let cancel = remove(&mut ringing_on, |kind| {
+        matches!(kind, ActionKind::Cancel { .. })
+    });
+    let ended = remove(&mut ringing_on, |kind| {
+        is_event(
+            kind,
+            |event| matches!(event, CallEvent::LegEnded { leg, .. } if *leg == agent),
+        )
+    });
+    append(&mut ringing_on, cancel);
+    append(&mut ringing_on, ended);
+    breaks(&ringing_on, "ring_timeout_kept");
 }
 
 #[test]

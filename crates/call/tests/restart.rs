@@ -84,6 +84,16 @@ fn while_the_target_rings() {
 }
 
 #[test]
+fn while_the_target_rings_and_back_only_after_an_hour() {
+    let mut world = asked(Phone::NeverAnswers);
+    world.run_until_s(12);
+    world.restart_after_s(3600);
+    world.run_to_the_end();
+    assert_eq!(world.violations(), vec![], "no fault of the call's");
+    assert_eq!(transfer(&world), Some(TransferOutcome::Failed));
+}
+
+#[test]
 fn while_the_target_rings_and_answers_all_the_same() {
     let world = killed_at(asked(Phone::AnswersTheCancel), 12);
     insta::assert_snapshot!(world.ladder());

@@ -2,6 +2,7 @@
 
 use super::{CallFact, CallRecord, Finding};
 use crate::action::{ActionKind, CallEvent};
+use crate::event::Event;
 use crate::transfer::{AttemptResult, TransferOutcome};
 use crate::view::AttemptView;
 
@@ -97,15 +98,28 @@ pub(super) fn one_result_per_attempt(record: &CallRecord) -> Vec<Finding> {
 }
 
 pub(super) fn ring_timeout_kept(record: &CallRecord) -> Vec<Finding> {
+    let restarted = record
+        .facts
+        .iter()
+        .any(|stamped| stamped.fact == CallFact::Seen(Event::Restarted));
     attempts(record)
+        // While the process was gone nobody could stop the phone.
+        .filter(|attempt| !restarted || attempt.result != Some(AttemptResult::Canceled))
         .filter_map(|attempt| {
-            let rang_ms = attempt.ended_at?.millis_since(attempt.started_at);
+            let decided_ms = attempt.ended_at?.millis_since(attempt.started_at);
+            // The phone itself may ring on after the attempt is given up.
+            let rang_ms = record
+                .leg_over(&attempt.leg)
+                .filter(|_| attempt.result != Some(AttemptResult::Answered))
+                .map_or(decided_ms, |(_, at)| {
+                    decided_ms.max(at.millis_since(attempt.started_at))
+                });
             let timeout_ms = u64::from(attempt.ring_timeout_s) * 1000;
             let too_long = rang_ms > timeout_ms + TIMER_SLACK_MS;
             let gave_up = attempt.result == Some(AttemptResult::NoAnswer)
                 && attempt.sip_status.is_none()
                 && cancelled(record, attempt);
-            let too_short = gave_up && rang_ms < timeout_ms;
+            let too_short = gave_up && decided_ms < timeout_ms;
             (too_long || too_short).then(|| {
                 let detail = format!(
                     "{} rang {rang_ms} ms, {timeout_ms} ms were allowed",

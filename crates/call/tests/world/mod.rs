@@ -175,11 +175,17 @@ impl World {
     /// The process dies and comes back a second later: nothing but the stored call and the outbox
     /// survives.
     pub fn restart(&mut self) {
+        self.restart_after_s(1);
+    }
+
+    /// The process dies and comes back after so many seconds.
+    pub fn restart_after_s(&mut self, s: u64) {
         let stored = self.call.snapshot();
         self.queue
             .retain(|_, event| matches!(event, Event::NoticeAccepted { .. }));
-        self.row("", "switch", "killed, and back after 1 s".to_owned());
-        self.now = self.now + std::time::Duration::from_secs(1);
+        self.row("", "switch", "killed".to_owned());
+        self.now = self.now + std::time::Duration::from_secs(s);
+        self.row("", "switch", "back".to_owned());
         self.call = Call::restore(&stored).expect("our own snapshot");
         self.event(Event::Restarted);
     }
