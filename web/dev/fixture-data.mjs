@@ -219,7 +219,7 @@ export function bridgedCall(id, startedAt) {
         'talked seconds=123',
         'ended_by_caller',
       ),
-      caller: '+4915123456780',
+      caller: '+493023125102',
       caller_name: 'Anna Berger',
       agent: '2001',
       status: 'ended',
@@ -340,7 +340,7 @@ export function messageCall(id, startedAt) {
     call_id: id,
     channel: 'webhook',
     to: 'https://hooks.example.net/staff',
-    text: 'Message from +493098765432 (Karl Sommer): "My heating has failed since this morning, please call me back today, I am at home until six."',
+    text: 'Message from +493023125103 (Karl Sommer): "My heating has failed since this morning, please call me back today, I am at home until six."',
     state: 'accepted',
     attempts: 1,
     error: null,
@@ -358,7 +358,7 @@ export function messageCall(id, startedAt) {
         `staff_told at=${s.at(58210)}`,
         'ended_by_assistant',
       ),
-      caller: '+493098765432',
+      caller: '+493023125103',
       caller_name: 'Karl Sommer',
       status: 'ended',
       ended_at: s.at(64742),
@@ -433,10 +433,10 @@ export function violatedCall(id, startedAt) {
   s.sip(12318, 'switchhook', '2005', 'ACK');
   s.fact(12320, 'attempt_ended');
   s.fact(12330, 'attempt_started');
-  s.sip(12340, 'switchhook', '+4930555123', 'INVITE', { sdp: true });
-  s.sip(12410, '+4930555123', 'switchhook', '100 Trying', { of: 'INVITE' });
-  s.sip(13020, '+4930555123', 'switchhook', '403 Forbidden', { of: 'INVITE' });
-  s.sip(13027, 'switchhook', '+4930555123', 'ACK');
+  s.sip(12340, 'switchhook', '+493023125109', 'INVITE', { sdp: true });
+  s.sip(12410, '+493023125109', 'switchhook', '100 Trying', { of: 'INVITE' });
+  s.sip(13020, '+493023125109', 'switchhook', '403 Forbidden', { of: 'INVITE' });
+  s.sip(13027, 'switchhook', '+493023125109', 'ACK');
   s.fact(13030, 'attempt_ended');
   s.add(27700, { kind: 'fact', from: 'switchhook', to: 'notices', label: 'notify' });
   s.add(28300, { kind: 'fact', from: 'notices', to: 'switchhook', label: 'notice_refused' });
@@ -447,7 +447,7 @@ export function violatedCall(id, startedAt) {
     call_id: id,
     channel: 'webhook',
     to: 'https://hooks.example.net/staff',
-    text: 'Missed call from +442071838750: asked for billing, nobody could be reached.',
+    text: 'Missed call from +12025550187: asked for billing, nobody could be reached.',
     state: 'failed',
     attempts: 8,
     error: 'HTTP 500 from hooks.example.net: upstream unavailable',
@@ -461,25 +461,25 @@ export function violatedCall(id, startedAt) {
       headline: headline(
         'asked_for_department department=billing seconds=11',
         'busy target=2005 seconds=0',
-        'refused target=+4930555123 seconds=1',
+        'refused target=+493023125109 seconds=1',
         'staff_not_told',
         'ended_by_caller',
       ),
-      caller: '+442071838750',
+      caller: '+12025550187',
       status: 'ended',
       ended_at: s.at(33122),
       outcome: {
         code: 'transfer_failed',
         ended_by: 'caller',
         responsible: 'called',
-        detail: 'No human was reached: 2005 busy, +4930555123 refused (403).',
+        detail: 'No human was reached: 2005 busy, +493023125109 refused (403).',
         remedy:
           'Add TakeMessage and NotifyStaff to the fallback chain, so that the next caller can leave something.',
       },
       legs: [
         callerLeg(s, 33122),
         agentLeg(s, 2, '2005', 11820, null, 12310, 'busy'),
-        agentLeg(s, 3, '+4930555123', 12340, null, 13020, 'rejected'),
+        agentLeg(s, 3, '+493023125109', 12340, null, 13020, 'rejected'),
       ],
       transfers: [
         {
@@ -492,7 +492,7 @@ export function violatedCall(id, startedAt) {
           ended_at: s.at(28300),
           attempts: [
             attempt(s, 1, '2005', 11820, 12310, 'busy', 486),
-            attempt(s, 2, '+4930555123', 12340, 13020, 'failed', 403),
+            attempt(s, 2, '+493023125109', 12340, 13020, 'failed', 403),
           ],
           outcome: 'failed',
           notices: [message.id],
@@ -537,7 +537,7 @@ export function ringingTransfer(id, startedAt) {
     messages: [],
     call: base(s, {
       headline: headline('asked_for_human seconds=14', 'target_ringing target=2001'),
-      caller: '+4917612345678',
+      caller: '+493023125101',
       caller_name: 'Lena Hoffmann',
       status: 'transferring',
       legs: [callerLeg(s, null), agentLeg(s, 2, '2001', 14200, null, null)],
@@ -611,9 +611,9 @@ export function withAgentCall(id, startedAt) {
     call: base(s, {
       headline: headline('operator_transferred seconds=9', 'answered target=2005 seconds=5', 'with_agent'),
       direction: 'outbound',
-      caller: '+4989443322',
+      caller: '+493023125107',
       caller_name: 'Praxis Dr. Yilmaz',
-      callee: '+4989443322',
+      callee: '+493023125107',
       agent: '2005',
       status: 'with_agent',
       legs: [callerLeg(s, null), agentLeg(s, 2, '2005', 9500, 14100, null)],
@@ -637,14 +637,14 @@ export function withAgentCall(id, startedAt) {
 }
 
 const PEOPLE = [
-  ['+4915112345601', 'Marie Kluge'],
-  ['+493012340022', null],
-  ['+33142685300', 'Hôtel du Parc'],
+  ['+493023125104', 'Marie Kluge'],
+  ['+493023125105', null],
+  ['+12025550142', 'Hôtel du Parc'],
   ['2001', null],
   ['+12025550143', 'Dana Scott'],
-  ['+4922155512', null],
+  ['+493023125108', null],
   ['anonymous', null],
-  ['+4961315577', 'Bäckerei Öztürk & Söhne'],
+  ['+493023125106', 'Bäckerei Öztürk & Söhne'],
 ];
 const ENDS = [
   ['completed', 'assistant', true],

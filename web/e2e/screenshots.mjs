@@ -21,7 +21,7 @@ const PAGES = {
   calls: (page) => page.goto(`${BASE_URL}/`).then(() => page.locator('tr.call-row').first().waitFor()),
   bridged: (page) => openCall(page, 'Anna Berger'),
   message: (page) => openCall(page, 'Karl Sommer'),
-  violated: (page) => openCall(page, '+442071838750'),
+  violated: (page) => openCall(page, '+12025550187'),
   live: (page) => openCall(page, 'Lena Hoffmann'),
   wire: async (page) => {
     await openCall(page, 'Anna Berger');

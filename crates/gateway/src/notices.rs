@@ -15,7 +15,7 @@ use switchhook_store::{Claim, MessageRow, NewWork, Queue, Settlement, Step, Stor
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::{Bus, LiveEvent};
-use crate::calls::Registry;
+use crate::calls::{self, Registry};
 use crate::clock;
 
 /// The outbox kind of notices.
@@ -273,7 +273,7 @@ impl NoticeWorker {
                 let message = payload.message;
                 self.settle(row, Some(&message), Settlement::Done, "accepted")
                     .await;
-                self.tell(row, Event::NoticeAccepted { message });
+                self.tell(row, Event::NoticeAccepted { message }).await;
             }
             Err(error) => self.refused(row, payload.message, error).await,
         }
@@ -310,7 +310,8 @@ impl NoticeWorker {
                 error,
                 will_retry,
             },
-        );
+        )
+        .await;
     }
 
     /// Settles the outbox row and its message row in one transaction.
@@ -342,10 +343,12 @@ impl NoticeWorker {
         }
     }
 
-    /// Tells the call, if it is still running: a waiting caller hears the truth.
-    fn tell(&self, row: &WorkRow, event: Event) {
-        if let Some(call) = &row.call {
-            self.calls.send_event(call, event);
+    /// Tells the call: a waiting caller hears the truth, and the page of an ended call shows it.
+    async fn tell(&self, row: &WorkRow, event: Event) {
+        if let Some(call) = &row.call
+            && !self.calls.send_event(call, event.clone())
+        {
+            calls::late_event(&self.store, &self.destination, &self.bus, call, event).await;
         }
     }
 }

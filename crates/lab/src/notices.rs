@@ -295,8 +295,8 @@ fn verify(
 mod tests {
     use super::*;
 
-    const BODY: &[u8] = br#"{"object":"event","id":"evt_1","type":"realtime.call.incoming","created_at":1750287018,"data":{"call_id":"rtc_1","sip_headers":[{"name":"From","value":"sip:+15551230000@sip.example.com"}]}}"#;
-    const SIGNATURE: &str = "v1,VHREAcVH7gS3PKL1kXsVZWZvgMV1saaDqaZnEiSfipg=";
+    const BODY: &[u8] = br#"{"object":"event","id":"evt_1","type":"realtime.call.incoming","created_at":1750287018,"data":{"call_id":"rtc_1","sip_headers":[{"name":"From","value":"sip:+12025550100@sip.example.com"}]}}"#;
+    const SIGNATURE: &str = "v1,T+QI9VA81jpmm+vQ9xa6h+jqftaO9wCiYP2VyjKtYaU=";
     const SIGNED_AT: i64 = 1_750_287_018;
 
     fn check(id: &str, signatures: &str, body: &[u8], now: i64) -> Result<(), String> {

@@ -39,10 +39,10 @@ fn number() -> DialTarget {
 #[tokio::test]
 async fn a_trunk_is_known_by_its_address() {
     let (mut world, peer) = scene(|_, _| {}).await;
-    peer.invite("+4930123456").await;
+    peer.invite("+493023125111").await;
     let call = world.incoming().await;
     assert_eq!(call.source, Source::Trunk(TrunkId::new("carrier")));
-    assert_eq!(call.to_user, "+4930123456");
+    assert_eq!(call.to_user, "+493023125111");
     assert_eq!(call.from.number, "caller");
     // Another port of that machine is a stranger: challenged like everybody, told nothing.
     let stranger = Peer::new(world.udp).await;

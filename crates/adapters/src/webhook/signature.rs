@@ -62,10 +62,10 @@ mod tests {
             "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
         ))
         .expect("a valid secret");
-        let body = r#"{"object":"event","id":"evt_1","type":"realtime.call.incoming","created_at":1750287018,"data":{"call_id":"rtc_1","sip_headers":[{"name":"From","value":"sip:+15551230000@sip.example.com"}]}}"#;
+        let body = r#"{"object":"event","id":"evt_1","type":"realtime.call.incoming","created_at":1750287018,"data":{"call_id":"rtc_1","sip_headers":[{"name":"From","value":"sip:+12025550100@sip.example.com"}]}}"#;
         assert_eq!(
             key.sign("wh_1", 1_750_287_018, body.as_bytes()),
-            "v1,VHREAcVH7gS3PKL1kXsVZWZvgMV1saaDqaZnEiSfipg="
+            "v1,T+QI9VA81jpmm+vQ9xa6h+jqftaO9wCiYP2VyjKtYaU="
         );
     }
 

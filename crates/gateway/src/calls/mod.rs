@@ -25,6 +25,6 @@ mod verdict;
 
 pub use inbox::CallInput;
 pub use incoming::{StartError, accept, new_leg_id, start_outbound};
-pub use recover::recover;
+pub use recover::{late_event, recover};
 pub use registry::{Registry, call_of};
 pub use shared::Shared;

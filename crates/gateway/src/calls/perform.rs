@@ -163,11 +163,14 @@ impl CallTask {
             ActionKind::PauseAssistant => self.talk(now, Input::Pause),
             ActionKind::StopAssistant => {
                 self.talk(now, Input::Stop);
-                if let Some(talk) = self.talk.take()
-                    && let Some(media) = self.legs.media(talk.leg())
+                if let Some(media) = self
+                    .talk
+                    .as_ref()
+                    .and_then(|talk| self.legs.media(talk.leg()))
                 {
                     media.detach_assistant();
                 }
+                self.forget_finished_talk();
             }
             ActionKind::Say { say, key: _, text } => {
                 let is_connected = self.talk.is_some();

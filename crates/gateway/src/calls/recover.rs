@@ -7,17 +7,19 @@ use std::sync::Arc;
 
 use switchhook_call::{ActionKind, Call, Event};
 use switchhook_media::wav::Wav;
-use switchhook_model::HangupCause;
+use switchhook_model::{CallId, HangupCause};
 use switchhook_sip::DialogRecord;
-use switchhook_store::{CallRow, RecordingState, Step};
+use switchhook_store::{CallRow, RecordingState, Step, Store, StoreError};
 
 use super::legs::{LegParts, Legs, Signalling};
 use super::shared::Shared;
 use super::{facts, rows, verdict};
+use crate::bus::{Bus, LiveEvent};
 use crate::clock;
+use crate::notices::Destination;
 
 /// Closes what the last process left open. Returns how many calls that were.
-pub async fn recover(shared: &Arc<Shared>) -> Result<usize, switchhook_store::StoreError> {
+pub async fn recover(shared: &Arc<Shared>) -> Result<usize, StoreError> {
     let open = shared.store.open_calls().await?;
     let count = open.len();
     for row in open {
@@ -35,7 +37,7 @@ enum CloseError {
     #[error(transparent)]
     Unreadable(#[from] switchhook_call::RestoreError),
     #[error(transparent)]
-    Store(#[from] switchhook_store::StoreError),
+    Store(#[from] StoreError),
     #[error(transparent)]
     Commit(#[from] switchhook_store::CommitError),
 }
@@ -43,20 +45,7 @@ enum CloseError {
 async fn close(shared: &Arc<Shared>, row: CallRow) -> Result<(), CloseError> {
     let id = row.head.id.clone();
     let mut call = Call::restore(&row.snapshot.to_string())?;
-    let mut legs = Legs::default();
-    for leg in shared.store.legs(&id).await? {
-        let record = leg
-            .dialog
-            .and_then(|dialog| serde_json::from_value(dialog).ok());
-        legs.insert(
-            leg.id,
-            LegParts {
-                signalling: Signalling::Over,
-                media: None,
-                record,
-            },
-        );
-    }
+    let legs = stored_legs(&shared.store, &id).await?;
     let mut revision = row.revision;
     let mut events = vec![Event::Restarted];
     let mut orphans: Vec<DialogRecord> = Vec::new();
@@ -108,8 +97,66 @@ async fn close(shared: &Arc<Shared>, row: CallRow) -> Result<(), CloseError> {
     Ok(())
 }
 
+/// What happens to a call after its task is gone: a notice is accepted an hour later. The stored
+/// call takes it, so that its page tells the truth.
+pub async fn late_event(
+    store: &Store,
+    destination: &Destination,
+    bus: &Bus,
+    id: &CallId,
+    event: Event,
+) {
+    let result = async {
+        let Some(row) = store.call(id).await? else {
+            return Ok(());
+        };
+        if row.head.ended_at.is_none() {
+            // Another task owns it, or the next start closes it.
+            return Ok(());
+        }
+        let mut call = Call::restore(&row.snapshot.to_string())?;
+        let now = clock::now();
+        let mut step = Step::default();
+        step.events.push(facts::event(&event).into_row(id, now));
+        let actions = call.handle(now, event);
+        let legs = stored_legs(store, id).await?;
+        rows::fill(
+            &mut step,
+            &call,
+            &legs,
+            row.revision + 1,
+            &actions,
+            destination,
+            now,
+        );
+        store.commit(step).await?;
+        bus.send(LiveEvent::call(&rows::head(&call.view(), true)));
+        Ok::<(), CloseError>(())
+    };
+    if let Err(error) = result.await {
+        tracing::error!(call.id = %id, %error, "an ended call could not take what happened to it");
+    }
+}
+
+/// The stored legs, without anything that runs.
+async fn stored_legs(store: &Store, id: &CallId) -> Result<Legs, StoreError> {
+    let mut legs = Legs::default();
+    for leg in store.legs(id).await? {
+        let record = leg
+            .dialog
+            .and_then(|dialog| serde_json::from_value(dialog).ok());
+        let parts = LegParts {
+            signalling: Signalling::Over,
+            media: None,
+            record,
+        };
+        legs.insert(leg.id, parts);
+    }
+    Ok(legs)
+}
+
 /// Recordings whose writer died: the file is valid up to its last second.
-async fn close_recordings(shared: &Shared) -> Result<(), switchhook_store::StoreError> {
+async fn close_recordings(shared: &Shared) -> Result<(), StoreError> {
     for mut row in shared.store.unfinished_recordings().await? {
         let path = shared.config.data.recordings.join(&row.file);
         match Wav::read(&path) {

@@ -73,6 +73,11 @@ impl Talk {
         &self.leg
     }
 
+    /// Stopped, and nothing is left to tell.
+    pub(super) fn is_finished(&self) -> bool {
+        self.machine.is_finished()
+    }
+
     pub(super) fn next_deadline(&self) -> Option<Timestamp> {
         self.machine.next_deadline()
     }

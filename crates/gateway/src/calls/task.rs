@@ -27,6 +27,9 @@ use crate::clock;
 /// Longest sleep of an idle call: a forgotten deadline shows as a warning instead of a stuck call.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 
+/// Longest wait for the last transcript of a call that is over.
+const TALK_LIMIT: Duration = Duration::from_secs(60);
+
 pub(super) struct CallTask {
     pub(super) shared: Arc<Shared>,
     pub(super) id: CallId,
@@ -87,7 +90,26 @@ impl CallTask {
                 () = tokio::time::sleep_until(deadline) => self.timers().await,
             }
         }
+        self.finish_talk(&mut inputs).await;
         self.finish().await;
+    }
+
+    /// A message that the caller broke off may still wait for its transcript: the call takes it
+    /// after its end, and the notice goes out.
+    async fn finish_talk(&mut self, inputs: &mut mpsc::Receiver<CallInput>) {
+        self.talk(clock::now(), Input::Stop);
+        self.drain().await;
+        let limit = Instant::now() + TALK_LIMIT;
+        while self.talk.is_some() && Instant::now() < limit {
+            let deadline = self.next_deadline().min(limit);
+            tokio::select! {
+                input = inputs.recv() => match input {
+                    Some(input) => self.input(input).await,
+                    None => return,
+                },
+                () = tokio::time::sleep_until(deadline) => self.timers().await,
+            }
+        }
     }
 
     fn next_deadline(&self) -> Instant {
@@ -136,6 +158,13 @@ impl CallTask {
         if let Some(talk) = &mut self.talk {
             let result = talk.handle(now, input);
             self.talked(result);
+        }
+    }
+
+    /// A stopped conversation is kept until it has nothing left to tell.
+    pub(super) fn forget_finished_talk(&mut self) {
+        if self.talk.as_ref().is_some_and(Talk::is_finished) {
+            self.talk = None;
         }
     }
 
@@ -231,6 +260,7 @@ impl CallTask {
         while let Some(event) = self.queue.pop_front() {
             self.step(event).await;
         }
+        self.forget_finished_talk();
         if !self.pending.is_empty() {
             self.commit(clock::now(), &[]).await;
         }
@@ -288,6 +318,7 @@ impl CallTask {
 
     /// After the last leg is gone: the recording is closed and the call is judged.
     async fn finish(&mut self) {
+        self.talk = None;
         self.stop_recording().await;
         self.drain().await;
         verdict::pronounce(&self.shared.store, &self.id).await;
