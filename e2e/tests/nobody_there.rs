@@ -145,7 +145,7 @@ async fn carrier_answers(scenario: &str, result: &str, status: u16, words: &str)
             "SWITCHHOOK_TRUNK_TERMINATION",
             format!("127.0.0.1:{}", carrier.port()),
         )
-        .env("SWITCHHOOK_TRANSFER_TARGETS", "+493012345678")
+        .env("SWITCHHOOK_TRANSFER_TARGETS", "+493023125110")
         .start()
         .await;
     let (record, heard) = asks_and_leaves_a_message(&gateway).await;
@@ -168,7 +168,7 @@ async fn carrier_answers(scenario: &str, result: &str, status: u16, words: &str)
     assert_told_once(&gateway, &receiver, &record).await;
     carrier.succeed(SOON).await;
     let messages = carrier.messages();
-    assert!(messages.contains("INVITE sip:+493012345678@"), "{messages}");
+    assert!(messages.contains("INVITE sip:+493023125110@"), "{messages}");
 }
 
 #[tokio::test]
