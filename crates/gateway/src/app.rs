@@ -48,12 +48,15 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     users::seed(&store, &config).await?;
 
     let tasks = TaskTracker::new();
+    // Cancelled last: while calls drain, they are still heard, operators can still act, notices go
+    // out and signalling works.
+    let last = CancellationToken::new();
     let (speech_url, is_ours) = match &config.speech.url {
         Some(url) => (url.clone(), false),
         None => {
             let server = SpeechServer::locate(&config.speech.dir)?;
             let url = server.url();
-            tasks.spawn(server.supervise(stop.clone()));
+            tasks.spawn(server.supervise(last.clone()));
             (url, true)
         }
     };
@@ -114,15 +117,13 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         calls: shared.registry.clone(),
         bus: shared.bus.clone(),
     };
-    // Cancelled last: while calls drain, notices still go out and signalling still works.
-    let last = CancellationToken::new();
     tasks.spawn(worker.run(last.clone()));
     let draining = CancellationToken::new();
     tasks.spawn(route_sip(Arc::clone(&shared), sip_events, last.clone()));
 
     let board = Switchboard::new(Arc::clone(&shared), speech_url, draining.clone());
     let http =
-        crate::http_server::start(&shared, board, signing_key, metrics, stop.clone()).await?;
+        crate::http_server::start(&shared, board, signing_key, metrics, last.clone()).await?;
     announce(&config);
 
     stop.cancelled().await;
@@ -163,11 +164,11 @@ async fn route_sip(
     stop: CancellationToken,
 ) {
     let wire = WireLog::start(shared.store.clone());
+    let registrations = keep_registrations(Arc::clone(&shared));
     while let Some(Some(event)) = stop.run_until_cancelled(events.recv()).await {
         match event {
             SipEvent::Incoming(incoming) => {
-                let shared = Arc::clone(&shared);
-                tokio::spawn(async move { calls::accept(&shared, *incoming).await });
+                calls::accept(&shared, *incoming);
             }
             SipEvent::Leg { leg, event } => {
                 shared.registry.send_to_leg(
@@ -182,15 +183,16 @@ async fn route_sip(
                 extension,
                 bindings,
             } => {
-                registrations_changed(&shared, extension, bindings);
+                // Unbounded is bounded here: the registrar limits how often a phone may register.
+                let _ = registrations.send((extension, bindings));
             }
             SipEvent::Unregistered {
                 extension,
                 bindings,
                 reason,
             } => {
-                tracing::info!(%extension, ?reason, "registration ended");
-                registrations_changed(&shared, extension, bindings);
+                tracing::info!(?reason, "registration ended");
+                let _ = registrations.send((extension, bindings));
             }
             SipEvent::WireMessage(message) => wire.keep(*message),
             SipEvent::OrphanEnded { leg, outcome } => {
@@ -200,16 +202,19 @@ async fn route_sip(
     }
 }
 
-fn registrations_changed(shared: &Arc<Shared>, extension: Extension, bindings: Vec<Binding>) {
-    let shared = Arc::clone(shared);
+/// Stores registrations one after the other: of two changes the later one stays.
+fn keep_registrations(shared: Arc<Shared>) -> mpsc::UnboundedSender<(Extension, Vec<Binding>)> {
+    let (sender, mut changes) = mpsc::unbounded_channel::<(Extension, Vec<Binding>)>();
     tokio::spawn(async move {
-        if let Err(error) = registrations::keep(&shared.store, &extension, bindings).await {
-            tracing::error!(%error, %extension, "a registration could not be stored");
+        while let Some((extension, bindings)) = changes.recv().await {
+            if let Err(error) = registrations::keep(&shared.store, &extension, bindings).await {
+                tracing::error!(%error, "a registration could not be stored");
+            }
+            let changed = LiveEvent::Extensions(Arc::new(extension.to_string().into()));
+            shared.bus.send(changed);
         }
-        shared.bus.send(LiveEvent::Extensions(Arc::new(
-            extension.to_string().into(),
-        )));
     });
+    sender
 }
 
 /// Lets running calls finish for a while, then ends them in order.

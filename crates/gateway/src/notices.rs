@@ -23,7 +23,7 @@ pub const KIND: &str = "notice";
 
 /// A claim is another worker's after this time: longer than any delivery takes.
 const LEASE: Duration = Duration::from_secs(60);
-/// Tries before a notice counts as failed for good: with the waits below about three hours.
+/// Tries before a notice counts as failed for good: with the waits below about an hour.
 const TRIES: u32 = 12;
 
 /// What an outbox row of ours holds.
@@ -281,7 +281,8 @@ impl NoticeWorker {
 
     async fn refused(&self, row: &WorkRow, message: MessageId, error: NoticeError) {
         let will_retry = error.is_retryable() && row.attempts < TRIES;
-        tracing::warn!(message.id = %message, attempt = row.attempts, will_retry, %error, "notice not accepted");
+        // What the receiver answered may repeat the notice: it is in the message's row.
+        tracing::warn!(message.id = %message, attempt = row.attempts, will_retry, "notice not accepted");
         metrics::counter!("switchhook_notices_refused_total").increment(1);
         let (settlement, state) = if will_retry {
             let wait = error.retry_after().unwrap_or_else(|| backoff(row.attempts));

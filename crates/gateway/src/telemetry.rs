@@ -1,6 +1,8 @@
 //! Logs: one line each for people, fields for queries, no numbers, digits, tokens or transcripts.
 
+use tracing::Level;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -20,7 +22,13 @@ pub fn start(level: &str, json: bool) {
     for directive in QUIET {
         filter = filter.add_directive(directive.parse().expect("a constant directive"));
     }
-    let registry = tracing_subscriber::registry().with(filter);
+    // RUST_LOG may name a module of the stack, which would win over the directive for the whole.
+    let no_messages = filter_fn(|metadata| {
+        !metadata.target().starts_with("rsipstack") || *metadata.level() == Level::ERROR
+    });
+    let registry = tracing_subscriber::registry()
+        .with(filter)
+        .with(no_messages);
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     if json {
         registry.with(layer.json()).init();

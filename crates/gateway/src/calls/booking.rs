@@ -6,7 +6,7 @@ use switchhook_conversation::Input;
 use switchhook_model::{CallId, CallerIdentity, MessageId, Timestamp};
 use switchhook_store::{Step, Store};
 
-use super::inbox::{CallInput, Inbox};
+use super::inbox::TalkInbox;
 use crate::bus::{Bus, LiveEvent};
 use crate::notices::{self, Destination};
 
@@ -26,7 +26,7 @@ pub(super) async fn take_down(
     caller: &CallerIdentity,
     (store, bus, destination): (&Store, &Bus, &Destination),
     now: Timestamp,
-    inbox: &Inbox,
+    inbox: &TalkInbox,
 ) {
     let result = match details(&wanted.arguments) {
         Ok(details) => {
@@ -51,11 +51,11 @@ pub(super) async fn take_down(
         }
         Err(problem) => json!({ "error": problem }),
     };
-    inbox.send(CallInput::Talk(Input::ToolResult {
+    inbox.send(Input::ToolResult {
         request: wanted.request,
         id: wanted.id,
         content: result.to_string(),
-    }));
+    });
 }
 
 /// What the model wrote, checked: the day and time must be an instant.

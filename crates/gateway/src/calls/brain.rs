@@ -9,18 +9,18 @@ use switchhook_conversation::Input;
 use switchhook_model::{ChatMessage, ModelDelta, ToolSpec};
 use tokio::task::AbortHandle;
 
-use super::inbox::{CallInput, Inbox};
+use super::inbox::TalkInbox;
 
 /// The running requests of one conversation. Dropping it drops their connections.
 #[derive(Debug)]
 pub(super) struct Brain {
     model: Arc<dyn LanguageModel>,
     running: BTreeMap<u32, AbortHandle>,
-    inbox: Inbox,
+    inbox: TalkInbox,
 }
 
 impl Brain {
-    pub(super) fn new(model: Arc<dyn LanguageModel>, inbox: Inbox) -> Self {
+    pub(super) fn new(model: Arc<dyn LanguageModel>, inbox: TalkInbox) -> Self {
         Self {
             model,
             running: BTreeMap::new(),
@@ -32,7 +32,7 @@ impl Brain {
         let model = Arc::clone(&self.model);
         let inbox = self.inbox.clone();
         let task = tokio::spawn(async move {
-            let pass = |delta| inbox.send(CallInput::Talk(Input::Delta { request, delta }));
+            let pass = |delta| inbox.send(Input::Delta { request, delta });
             let mut stream = match model.stream(ThinkRequest { messages, tools }).await {
                 Ok(stream) => stream,
                 Err(error) => {

@@ -11,7 +11,7 @@ use switchhook_media::AudioIn;
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::inbox::{CallInput, Inbox};
+use super::inbox::TalkInbox;
 
 /// Finished utterances that may wait for a decision; beyond that the oldest is dropped.
 const KEPT_UTTERANCES: usize = 8;
@@ -26,7 +26,7 @@ pub(super) struct Ears {
 }
 
 impl Ears {
-    pub(super) fn open(input: AudioIn, config: EndpointingConfig, inbox: Inbox) -> Self {
+    pub(super) fn open(input: AudioIn, config: EndpointingConfig, inbox: TalkInbox) -> Self {
         let stop = CancellationToken::new();
         let (finish, finishing) = mpsc::channel(1);
         let ears = Self {
@@ -78,7 +78,7 @@ struct Listener {
     utterance: Option<Vec<i16>>,
     audio: Arc<Mutex<BTreeMap<u32, Vec<i16>>>>,
     assistant_speaks: Arc<AtomicBool>,
-    inbox: Inbox,
+    inbox: TalkInbox,
 }
 
 impl Listener {
@@ -135,6 +135,6 @@ impl Listener {
                 }
             }
         }
-        self.inbox.send(CallInput::Talk(event.into()));
+        self.inbox.send(event.into());
     }
 }

@@ -15,8 +15,12 @@ const CAPACITY: usize = 1024;
 pub enum CallInput {
     /// For call control: operators, notices.
     Event(Event),
-    /// For the conversation: ears, providers.
-    Talk(Input),
+    /// For the conversation of that number: ears, providers. Late words for an earlier one are
+    /// nobody's.
+    Talk {
+        talk: u32,
+        input: Input,
+    },
     Sip {
         leg: LegId,
         event: SipLegEvent,
@@ -25,6 +29,20 @@ pub enum CallInput {
         leg: LegId,
         event: MediaEvent,
     },
+}
+
+/// The sending side of one conversation's ears, mouth and brain.
+#[derive(Debug, Clone)]
+pub struct TalkInbox {
+    inbox: Inbox,
+    talk: u32,
+}
+
+impl TalkInbox {
+    pub fn send(&self, input: Input) {
+        let talk = self.talk;
+        self.inbox.send(CallInput::Talk { talk, input });
+    }
 }
 
 /// The sending side, held by everything that reports to the call.
@@ -47,6 +65,14 @@ impl Inbox {
             receiver,
             overrun,
         )
+    }
+
+    /// For the parts of the call's `talk`th conversation.
+    pub fn of_talk(&self, talk: u32) -> TalkInbox {
+        TalkInbox {
+            inbox: self.clone(),
+            talk,
+        }
     }
 
     /// Never waits. A full inbox closes the call; a closed one belongs to a call that is over.

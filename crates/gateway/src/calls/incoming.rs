@@ -5,11 +5,13 @@ use std::sync::Arc;
 use switchhook_call::{Call, Event, Route};
 use switchhook_model::{CallId, Extension, LegId, Target};
 use switchhook_sip::{InboundHandle, IncomingCall, Source};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use super::inbox::Inbox;
+use super::inbox::{CallInput, Inbox};
 use super::legs::{LegMedia, LegParts, Legs, Signalling};
-use super::registry::call_of;
+use super::registry::{Registry, call_of};
 use super::shared::Shared;
 use super::task::CallTask;
 use crate::clock;
@@ -21,39 +23,56 @@ pub enum StartError {
     Store(String),
 }
 
-/// Takes an INVITE: routes it, opens its media, starts its task; or refuses it with the status that
-/// says why.
-pub async fn accept(shared: &Arc<Shared>, mut incoming: IncomingCall) {
+/// Takes an INVITE: from now on the leg's events reach its call, also while it is being decided
+/// whether the call is taken.
+pub fn accept(shared: &Arc<Shared>, incoming: IncomingCall) {
+    let Some(id) = call_of(&incoming.leg) else {
+        tracing::error!(leg.id = %incoming.leg, "a leg id without its call");
+        return refuse(&incoming.handle, 500, None);
+    };
+    let opened = Opened::new(shared, id);
+    let shared = Arc::clone(shared);
+    tokio::spawn(async move {
+        match admit(&shared, incoming, &opened.inbox).await {
+            Ok((first, legs)) => opened.run(&shared, first, legs).await,
+            Err((handle, status, reason)) => refuse(&handle, status, reason),
+        }
+    });
+}
+
+type Refusal = (InboundHandle, u16, Option<String>);
+
+/// Routes the call and opens its media; or says with which status it is refused.
+async fn admit(
+    shared: &Shared,
+    incoming: IncomingCall,
+    inbox: &Inbox,
+) -> Result<(Event, Legs), Refusal> {
     let Some(route) = route(shared, &incoming) else {
         tracing::info!(leg.id = %incoming.leg, "nobody has the dialled number");
-        return refuse(&incoming.handle, 404, None);
+        return Err((incoming.handle, 404, None));
     };
     if let Some(trouble) = shared.store.health().await.trouble {
         tracing::error!(%trouble, "a call is refused: its state could not be kept");
-        return refuse(&incoming.handle, 503, None);
+        return Err((incoming.handle, 503, None));
     }
-    let leg = incoming.leg.clone();
-    let Some(id) = call_of(&leg) else {
-        tracing::error!(leg.id = %leg, "a leg id without its call");
-        return refuse(&incoming.handle, 500, None);
-    };
-    let (inbox, inputs, overrun) = Inbox::open();
-    let media = match shared.open_media(&leg, &inbox) {
+    let leg = incoming.leg;
+    let media = match shared.open_media(&leg, inbox) {
         Ok(media) => media,
         Err(error) => {
             tracing::warn!(%error, "a call is refused: no media leg");
             metrics::counter!("switchhook_calls_refused_total", "reason" => "capacity")
                 .increment(1);
-            return refuse(&incoming.handle, 503, None);
+            return Err((incoming.handle, 503, None));
         }
     };
-    let media = match incoming.sdp_offer.take() {
-        Some(offer) => match LegMedia::answering(media, &offer) {
+    let media = match &incoming.sdp_offer {
+        Some(offer) => match LegMedia::answering(media, offer) {
             Ok(media) => media,
             Err(error) => {
                 tracing::info!(leg.id = %leg, %error, "the SDP offer cannot be used");
                 let status = if error.is_malformed() { 400 } else { 488 };
-                return refuse(&incoming.handle, status, Some(error.to_string()));
+                return Err((incoming.handle, status, Some(error.to_string())));
             }
         },
         // The caller wants our offer; its answer comes with the ACK.
@@ -61,8 +80,8 @@ pub async fn accept(shared: &Arc<Shared>, mut incoming: IncomingCall) {
     };
     let first = Event::CallerArrived {
         leg: leg.clone(),
-        caller: incoming.from.clone(),
-        callee: incoming.to_user.clone(),
+        caller: incoming.from,
+        callee: incoming.to_user,
         route,
     };
     let mut legs = Legs::default();
@@ -74,7 +93,7 @@ pub async fn accept(shared: &Arc<Shared>, mut incoming: IncomingCall) {
             media: Some(media),
         },
     );
-    spawn(shared, id, legs, inbox, inputs, overrun, first);
+    Ok((first, legs))
 }
 
 fn refuse(handle: &InboundHandle, status: u16, reason: Option<String>) {
@@ -84,6 +103,7 @@ fn refuse(handle: &InboundHandle, status: u16, reason: Option<String>) {
 }
 
 /// Calls somebody and connects them with the assistant. The destination was checked by policy.
+/// Returns once the call is stored.
 pub async fn start_outbound(
     shared: &Arc<Shared>,
     target: Target,
@@ -93,41 +113,79 @@ pub async fn start_outbound(
         return Err(StartError::Store(trouble.to_string()));
     }
     let id = clock::new_call_id();
-    let (inbox, inputs, overrun) = Inbox::open();
     let assistant = assistant.or_else(|| Some(shared.config.assistant.name.clone()));
     let first = Event::OutboundRequested { target, assistant };
-    spawn(
-        shared,
-        id.clone(),
-        Legs::default(),
-        inbox,
-        inputs,
-        overrun,
-        first,
-    );
+    let opened = Opened::new(shared, id.clone());
+    let stored = opened.stored.clone();
+    let shared = Arc::clone(shared);
+    tokio::spawn(async move { opened.run(&shared, first, Legs::default()).await });
+    stored.cancelled().await;
     Ok(id)
 }
 
-fn spawn(
-    shared: &Arc<Shared>,
+/// A call that is known to the registry. Dropping it, also by a panic of its task, makes it
+/// unknown again.
+struct Opened {
     id: CallId,
-    legs: Legs,
     inbox: Inbox,
-    inputs: tokio::sync::mpsc::Receiver<super::CallInput>,
-    overrun: tokio_util::sync::CancellationToken,
-    first: Event,
-) {
-    let call = Call::new(
-        id.clone(),
-        shared.config.profile.clone(),
-        shared.policy.clone(),
-        clock::now(),
-    );
-    shared.registry.insert(id.clone(), inbox.clone());
-    metrics::gauge!("switchhook_calls_active").increment(1.0);
-    let span = tracing::info_span!("call", call.id = %id);
-    let task = CallTask::new(Arc::clone(shared), call, legs, inbox);
-    tokio::spawn(task.run(first, inputs, overrun).instrument(span));
+    inputs: mpsc::Receiver<CallInput>,
+    overrun: CancellationToken,
+    /// Cancelled after the first commit.
+    stored: CancellationToken,
+    guard: Guard,
+}
+
+struct Guard {
+    registry: Registry,
+    id: CallId,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.registry.remove(&self.id);
+        metrics::gauge!("switchhook_calls_active").decrement(1.0);
+    }
+}
+
+impl Opened {
+    fn new(shared: &Shared, id: CallId) -> Self {
+        let (inbox, inputs, overrun) = Inbox::open();
+        shared.registry.insert(id.clone(), inbox.clone());
+        metrics::gauge!("switchhook_calls_active").increment(1.0);
+        let guard = Guard {
+            registry: shared.registry.clone(),
+            id: id.clone(),
+        };
+        Self {
+            id,
+            inbox,
+            inputs,
+            overrun,
+            stored: CancellationToken::new(),
+            guard,
+        }
+    }
+
+    async fn run(self, shared: &Arc<Shared>, first: Event, legs: Legs) {
+        let Self {
+            id,
+            inbox,
+            inputs,
+            overrun,
+            stored,
+            guard,
+        } = self;
+        let profile = shared.config.profile.clone();
+        let call = Call::new(id.clone(), profile, shared.policy.clone(), clock::now());
+        let span = tracing::info_span!("call", call.id = %id);
+        // Whoever waits for the first commit is let go also when the task fails before it.
+        let _stored = stored.clone().drop_guard();
+        let task = CallTask::new(Arc::clone(shared), call, legs, inbox);
+        task.run(first, inputs, overrun, stored)
+            .instrument(span)
+            .await;
+        drop(guard);
+    }
 }
 
 /// Where a dialled number leads, for this caller.

@@ -31,6 +31,7 @@ pub(super) struct LegParts {
 pub(super) struct LegMedia {
     pub leg: MediaLeg,
     local: LocalMedia,
+    has_answered: bool,
     /// What we said last; repeated when a re-INVITE has no offer.
     pub description: String,
 }
@@ -43,6 +44,7 @@ impl LegMedia {
         Self {
             leg,
             local,
+            has_answered: false,
             description,
         }
     }
@@ -62,8 +64,14 @@ impl LegMedia {
             self.local.session_version += 1;
         }
         self.description = description;
+        self.has_answered = true;
         self.leg.start(params);
         Ok(())
+    }
+
+    /// Whether the first description was ours, so that the party answers it.
+    pub(super) fn we_offered(&self) -> bool {
+        !self.has_answered
     }
 
     /// The party's answer to our offer; starts the media.

@@ -7,6 +7,7 @@
 mod booking;
 mod brain;
 mod ears;
+mod ending;
 mod facts;
 mod inbox;
 mod incoming;

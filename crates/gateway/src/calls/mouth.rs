@@ -12,7 +12,7 @@ use switchhook_media::{AudioOut, PlayoutCutter, PlayoutError, SAMPLE_RATE_HZ, To
 use switchhook_model::Language;
 use tokio::sync::{mpsc, watch};
 
-use super::inbox::{CallInput, Inbox};
+use super::inbox::TalkInbox;
 
 /// Items that may wait to be written; the conversation queues a few sentences at most.
 const QUEUED_ITEMS: usize = 64;
@@ -34,7 +34,7 @@ pub(super) struct Mouth {
     voice: Arc<dyn TextToSpeech>,
     language: Language,
     voice_name: Option<String>,
-    inbox: Inbox,
+    inbox: TalkInbox,
 }
 
 impl Mouth {
@@ -43,7 +43,7 @@ impl Mouth {
         voice: Arc<dyn TextToSpeech>,
         language: Language,
         voice_name: Option<String>,
-        inbox: Inbox,
+        inbox: TalkInbox,
     ) -> Self {
         let (orders, queue) = mpsc::channel(QUEUED_ITEMS);
         let mouth = Self {
@@ -82,7 +82,7 @@ impl Mouth {
             if let Err(error) = synthesize(voice.as_ref(), &request, &audio).await {
                 tracing::warn!(%error, item, "speech failed");
                 metrics::counter!("switchhook_tts_errors_total").increment(1);
-                inbox.send(CallInput::Talk(Input::SynthesisFailed { item, error }));
+                inbox.send(Input::SynthesisFailed { item, error });
             }
         });
     }
@@ -107,8 +107,7 @@ impl Mouth {
             .is_ok();
         if !queued {
             let error = format!("{QUEUED_ITEMS} items wait to be spoken");
-            self.inbox
-                .send(CallInput::Talk(Input::SynthesisFailed { item, error }));
+            self.inbox.send(Input::SynthesisFailed { item, error });
         }
         queued
     }

@@ -62,7 +62,7 @@ impl CallTask {
         let user = if is_trunk {
             caller_id.map(str::to_owned)
         } else {
-            Some(caller)
+            Some(caller).filter(|caller| !caller.is_empty())
         };
         let request = DialRequest {
             leg: leg.clone(),
@@ -227,23 +227,18 @@ impl CallTask {
                 self.shared.media.bridge(first, second);
                 self.bridged = Some((a, b));
             }
-            (None, _) => self.gone(&a, HangupCause::MediaLost),
-            (_, None) => self.gone(&b, HangupCause::MediaLost),
+            (None, _) => self.media_lost(&a),
+            (_, None) => self.media_lost(&b),
         }
     }
 
     fn start_assistant(&mut self, now: Timestamp, leg: &LegId, opening: &Opening) {
         let Some(media) = self.legs.media(leg) else {
-            return self.gone(leg, HangupCause::MediaLost);
+            return self.media_lost(leg);
         };
-        self.talk = Some(Talk::open(
-            &self.shared,
-            &self.id,
-            leg,
-            media,
-            &self.inbox,
-            now,
-        ));
+        self.talks += 1;
+        let inbox = self.inbox.of_talk(self.talks);
+        self.talk = Some(Talk::open(&self.shared, &self.id, leg, media, inbox, now));
         match opening {
             Opening::Greeting => self.talk(
                 now,
@@ -266,7 +261,7 @@ impl CallTask {
             .get_mut(leg)
             .and_then(|parts| parts.media.as_ref())
         else {
-            return self.gone(leg, HangupCause::MediaLost);
+            return self.media_lost(leg);
         };
         if handle.answer(media.description.clone()).is_err() {
             self.gone(leg, HangupCause::Canceled);
@@ -294,9 +289,13 @@ impl CallTask {
 
     /// The ACK to our 200: audio can flow. It carries the answer if we had to offer.
     pub(super) fn inbound_confirmed(&mut self, leg: &LegId, answer: Option<&str>) {
-        self.agreed(leg, |media| match answer {
-            Some(_) => media.answered(answer),
-            None => Ok(()),
+        self.agreed(leg, |media| {
+            if media.we_offered() {
+                media.answered(answer)
+            } else {
+                // Offer and answer are done: a body in this ACK means nothing (RFC 3264 §4).
+                Ok(())
+            }
         });
     }
 
@@ -365,12 +364,8 @@ fn log(event: &CallEvent) {
     match event {
         CallEvent::CallStarted { leg } => tracing::info!(leg.id = %leg, "call started"),
         CallEvent::CallAnswered { leg } => tracing::info!(leg.id = %leg, "call answered"),
-        CallEvent::TransferRequested {
-            transfer,
-            department,
-            ..
-        } => {
-            tracing::info!(transfer.id = %transfer, department, "transfer requested");
+        CallEvent::TransferRequested { transfer, .. } => {
+            tracing::info!(transfer.id = %transfer, "transfer requested");
         }
         CallEvent::AttemptStarted {
             attempt,

@@ -9,7 +9,7 @@ use switchhook_call::{ActionKind, Call, Event};
 use switchhook_media::wav::Wav;
 use switchhook_model::{CallId, HangupCause};
 use switchhook_sip::DialogRecord;
-use switchhook_store::{CallRow, RecordingState, Step, Store, StoreError};
+use switchhook_store::{CallRow, CommitError, RecordingState, Step, Store, StoreError};
 
 use super::legs::{LegParts, Legs, Signalling};
 use super::shared::Shared;
@@ -39,7 +39,7 @@ enum CloseError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
-    Commit(#[from] switchhook_store::CommitError),
+    Commit(#[from] CommitError),
 }
 
 async fn close(shared: &Arc<Shared>, row: CallRow) -> Result<(), CloseError> {
@@ -48,53 +48,70 @@ async fn close(shared: &Arc<Shared>, row: CallRow) -> Result<(), CloseError> {
     let legs = stored_legs(&shared.store, &id).await?;
     let mut revision = row.revision;
     let mut events = vec![Event::Restarted];
-    let mut orphans: Vec<DialogRecord> = Vec::new();
+    let mut orphans = 0;
     while let Some(event) = events.pop() {
         let now = clock::now();
         let mut step = Step::default();
         step.events.push(facts::event(&event).into_row(&id, now));
         let actions = call.handle(now, event);
-        for action in &actions {
-            match &action.kind {
-                ActionKind::Cancel { leg } | ActionKind::Hangup { leg, .. } => {
-                    orphans.extend(legs.dialog(leg).cloned());
-                    let cause = HangupCause::MediaLost;
-                    events.push(Event::LegEnded {
-                        leg: leg.clone(),
-                        cause,
-                    });
-                }
-                ActionKind::Reject { leg, .. } => {
-                    orphans.extend(legs.dialog(leg).cloned());
-                    events.push(Event::LegFailed {
-                        leg: leg.clone(),
-                        cause: HangupCause::MediaLost,
-                        sip_status: None,
-                    });
-                }
-                _ => {}
-            }
-        }
         revision += 1;
+        let position = rows::Position {
+            revision,
+            is_settled: call.is_settled(),
+        };
         rows::fill(
             &mut step,
             &call,
             &legs,
-            revision,
+            position,
             &actions,
             &shared.notices,
             now,
         );
         shared.store.commit(step).await?;
-    }
-    tracing::warn!(call.id = %id, legs = orphans.len(), "a call of before the restart was closed");
-    for record in orphans {
-        if let Err(error) = shared.sip.end_orphan(&record) {
-            tracing::error!(leg.id = %record.leg, %error, "a leg of before the restart cannot be ended");
+        for action in &actions {
+            // The end is under way before it is noted as done: a crash between the two ends the
+            // leg twice, never not at all.
+            let (leg, noted) = match &action.kind {
+                ActionKind::Cancel { leg } | ActionKind::Hangup { leg, .. } => {
+                    let cause = HangupCause::MediaLost;
+                    (
+                        leg,
+                        Event::LegEnded {
+                            leg: leg.clone(),
+                            cause,
+                        },
+                    )
+                }
+                ActionKind::Reject { leg, .. } => {
+                    let (cause, sip_status) = (HangupCause::MediaLost, None);
+                    (
+                        leg,
+                        Event::LegFailed {
+                            leg: leg.clone(),
+                            cause,
+                            sip_status,
+                        },
+                    )
+                }
+                _ => continue,
+            };
+            if let Some(record) = legs.dialog(leg) {
+                orphans += 1;
+                end_orphan(shared, record);
+            }
+            events.push(noted);
         }
     }
+    tracing::warn!(call.id = %id, legs = orphans, "a call of before the restart was closed");
     verdict::pronounce(&shared.store, &id).await;
     Ok(())
+}
+
+fn end_orphan(shared: &Shared, record: &DialogRecord) {
+    if let Err(error) = shared.sip.end_orphan(record) {
+        tracing::error!(leg.id = %record.leg, %error, "a leg of before the restart cannot be ended");
+    }
 }
 
 /// What happens to a call after its task is gone: a notice is accepted an hour later. The stored
@@ -106,36 +123,59 @@ pub async fn late_event(
     id: &CallId,
     event: Event,
 ) {
-    let result = async {
-        let Some(row) = store.call(id).await? else {
-            return Ok(());
-        };
-        if row.head.ended_at.is_none() {
-            // Another task owns it, or the next start closes it.
-            return Ok(());
+    for _ in 0..STALE_RETRIES {
+        match take_late(store, destination, bus, id, event.clone()).await {
+            Ok(()) => return,
+            // Two notices of one call were settled at the same time.
+            Err(CloseError::Commit(CommitError::StaleRevision { .. })) => {}
+            Err(error) => {
+                tracing::error!(call.id = %id, %error, "an ended call could not take what happened to it");
+                return;
+            }
         }
-        let mut call = Call::restore(&row.snapshot.to_string())?;
-        let now = clock::now();
-        let mut step = Step::default();
-        step.events.push(facts::event(&event).into_row(id, now));
-        let actions = call.handle(now, event);
-        let legs = stored_legs(store, id).await?;
-        rows::fill(
-            &mut step,
-            &call,
-            &legs,
-            row.revision + 1,
-            &actions,
-            destination,
-            now,
-        );
-        store.commit(step).await?;
-        bus.send(LiveEvent::call(&rows::head(&call.view(), true)));
-        Ok::<(), CloseError>(())
-    };
-    if let Err(error) = result.await {
-        tracing::error!(call.id = %id, %error, "an ended call could not take what happened to it");
     }
+    tracing::error!(call.id = %id, "an ended call changed too often to take what happened to it");
+}
+
+/// Tries of a change that another one overtook.
+const STALE_RETRIES: u32 = 5;
+
+async fn take_late(
+    store: &Store,
+    destination: &Destination,
+    bus: &Bus,
+    id: &CallId,
+    event: Event,
+) -> Result<(), CloseError> {
+    let Some(row) = store.call(id).await? else {
+        return Ok(());
+    };
+    if row.head.ended_at.is_none() {
+        // Another task owns it, or the next start closes it.
+        return Ok(());
+    }
+    let mut call = Call::restore(&row.snapshot.to_string())?;
+    let now = clock::now();
+    let mut step = Step::default();
+    step.events.push(facts::event(&event).into_row(id, now));
+    let actions = call.handle(now, event);
+    let legs = stored_legs(store, id).await?;
+    let position = rows::Position {
+        revision: row.revision + 1,
+        is_settled: true,
+    };
+    rows::fill(
+        &mut step,
+        &call,
+        &legs,
+        position,
+        &actions,
+        destination,
+        now,
+    );
+    store.commit(step).await?;
+    bus.send(LiveEvent::call(&rows::head(&call.view(), true)));
+    Ok(())
 }
 
 /// The stored legs, without anything that runs.

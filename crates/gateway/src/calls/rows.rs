@@ -44,19 +44,28 @@ pub(super) fn head(view: &CallView, settled: bool) -> CallHead {
     }
 }
 
+/// Where a call's stored state stands.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Position {
+    /// Counts the steps.
+    pub revision: u64,
+    /// Nothing is left to recover.
+    pub is_settled: bool,
+}
+
 /// Adds the machine's state and everything its actions owe to a step.
 pub(super) fn fill(
     step: &mut Step,
     call: &Call,
     legs: &Legs,
-    revision: u64,
+    position: Position,
     actions: &[Action],
     destination: &Destination,
     now: Timestamp,
 ) {
     let id = call.id();
     let view = call.view();
-    step.call = Some(row(call, &view, revision));
+    step.call = Some(row(call, &view, position));
     step.legs = view.legs.iter().map(|view| leg(id, view, legs)).collect();
     for view in &view.transfers {
         let (transfer, attempts) = transfer(id, view);
@@ -79,7 +88,7 @@ pub(super) fn fill(
 }
 
 /// The call's row with its machine.
-fn row(call: &Call, view: &CallView, revision: u64) -> CallRow {
+fn row(call: &Call, view: &CallView, position: Position) -> CallRow {
     let mut shown = serde_json::to_value(view).unwrap_or(Value::Null);
     if let Value::Object(fields) = &mut shown {
         fields.insert(
@@ -88,8 +97,8 @@ fn row(call: &Call, view: &CallView, revision: u64) -> CallRow {
         );
     }
     CallRow {
-        head: head(view, call.is_settled()),
-        revision,
+        head: head(view, position.is_settled),
+        revision: position.revision,
         snapshot_version: SNAPSHOT_VERSION,
         snapshot: serde_json::to_value(call).unwrap_or(Value::Null),
         view: shown,
@@ -147,11 +156,11 @@ fn transfer(call: &CallId, view: &TransferView) -> (TransferRow, Vec<AttemptRow>
     (row, attempts)
 }
 
-pub(super) fn turn(call: &CallId, turn: &Turn) -> TurnRow {
+pub(super) fn turn(call: &CallId, n: u32, turn: &Turn) -> TurnRow {
     TurnRow {
-        id: TurnId::derive(call, turn.n),
+        id: TurnId::derive(call, n),
         call: call.clone(),
-        n: turn.n,
+        n,
         speaker: match turn.speaker {
             Speaker::Caller => "caller",
             Speaker::Assistant => "assistant",

@@ -15,7 +15,7 @@ use super::Shared;
 use super::booking::BookingRequest;
 use super::brain::Brain;
 use super::ears::Ears;
-use super::inbox::{CallInput, Inbox};
+use super::inbox::TalkInbox;
 use super::mouth::Mouth;
 
 /// What the call's task has to deal with.
@@ -35,7 +35,7 @@ pub(super) struct Talk {
     brain: Brain,
     listener: Arc<dyn SpeechToText>,
     language: Language,
-    inbox: Inbox,
+    inbox: TalkInbox,
 }
 
 impl Talk {
@@ -45,7 +45,7 @@ impl Talk {
         call: &CallId,
         leg: &LegId,
         media: &MediaLeg,
-        inbox: &Inbox,
+        inbox: TalkInbox,
         now: Timestamp,
     ) -> Self {
         let (input, out) = media.assistant();
@@ -65,8 +65,13 @@ impl Talk {
             brain: Brain::new(Arc::clone(&shared.brain), inbox.clone()),
             listener: Arc::clone(&shared.listener),
             language: config.language,
-            inbox: inbox.clone(),
+            inbox,
         }
+    }
+
+    /// Where its parts report to.
+    pub(super) fn inbox(&self) -> &TalkInbox {
+        &self.inbox
     }
 
     pub(super) fn leg(&self) -> &LegId {
@@ -162,7 +167,7 @@ impl Talk {
                         id,
                         content,
                     };
-                    self.inbox.send(CallInput::Talk(input));
+                    self.inbox.send(input);
                 }
             }
             Output::EndCall { reason } => {
@@ -209,10 +214,7 @@ impl Talk {
         let inbox = self.inbox.clone();
         let Some(samples) = self.ears.take(utterance) else {
             let error = "the utterance's audio is gone: too many waited".to_owned();
-            return inbox.send(CallInput::Talk(Input::TranscriptFailed {
-                utterance,
-                error,
-            }));
+            return inbox.send(Input::TranscriptFailed { utterance, error });
         };
         let listener = Arc::clone(&self.listener);
         let language = self.language;
@@ -235,7 +237,7 @@ impl Talk {
                     }
                 }
             };
-            inbox.send(CallInput::Talk(input));
+            inbox.send(input);
         });
     }
 }

@@ -5,12 +5,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use switchhook_call::{Action, Call, Event};
+use switchhook_call::{Action, ActionKind, Call, Event};
 use switchhook_conversation::{Input, Speaker, Turn};
 use switchhook_media::MediaEvent;
-use switchhook_model::{CallId, CallerIdentity, HangupCause, LegId, RecordingId, Timestamp};
+use switchhook_model::{CallId, CallerIdentity, Direction, HangupCause, LegId, Timestamp};
 use switchhook_sip::SipLegEvent;
-use switchhook_store::{RecordingRow, RecordingState, Step};
+use switchhook_store::Step;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -20,15 +20,12 @@ use super::inbox::{CallInput, Inbox};
 use super::legs::Legs;
 use super::recording::Recording;
 use super::talk::{Talk, TalkResult};
-use super::{Shared, facts, rows, verdict};
+use super::{Shared, facts, rows};
 use crate::bus::LiveEvent;
 use crate::clock;
 
 /// Longest sleep of an idle call: a forgotten deadline shows as a warning instead of a stuck call.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
-
-/// Longest wait for the last transcript of a call that is over.
-const TALK_LIMIT: Duration = Duration::from_secs(60);
 
 pub(super) struct CallTask {
     pub(super) shared: Arc<Shared>,
@@ -43,7 +40,10 @@ pub(super) struct CallTask {
     pub(super) queue: VecDeque<Event>,
     /// Legs that hear each other.
     pub(super) bridged: Option<(LegId, LegId)>,
+    /// Conversations so far; the number of the running one.
+    pub(super) talks: u32,
     revision: u64,
+    turns: u32,
     bookings: u32,
 }
 
@@ -60,7 +60,9 @@ impl CallTask {
             pending: Step::default(),
             queue: VecDeque::new(),
             bridged: None,
+            talks: 0,
             revision: 0,
+            turns: 0,
             bookings: 0,
         }
     }
@@ -71,9 +73,11 @@ impl CallTask {
         first: Event,
         mut inputs: mpsc::Receiver<CallInput>,
         overrun: CancellationToken,
+        stored: CancellationToken,
     ) {
         self.queue.push_back(first);
         self.drain().await;
+        stored.cancel();
         while !self.call.is_settled() {
             let deadline = self.next_deadline();
             tokio::select! {
@@ -90,29 +94,10 @@ impl CallTask {
                 () = tokio::time::sleep_until(deadline) => self.timers().await,
             }
         }
-        self.finish_talk(&mut inputs).await;
-        self.finish().await;
+        self.finish(inputs).await;
     }
 
-    /// A message that the caller broke off may still wait for its transcript: the call takes it
-    /// after its end, and the notice goes out.
-    async fn finish_talk(&mut self, inputs: &mut mpsc::Receiver<CallInput>) {
-        self.talk(clock::now(), Input::Stop);
-        self.drain().await;
-        let limit = Instant::now() + TALK_LIMIT;
-        while self.talk.is_some() && Instant::now() < limit {
-            let deadline = self.next_deadline().min(limit);
-            tokio::select! {
-                input = inputs.recv() => match input {
-                    Some(input) => self.input(input).await,
-                    None => return,
-                },
-                () = tokio::time::sleep_until(deadline) => self.timers().await,
-            }
-        }
-    }
-
-    fn next_deadline(&self) -> Instant {
+    pub(super) fn next_deadline(&self) -> Instant {
         let call = self.call.next_deadline().map(|(at, _)| at);
         let talk = self.talk.as_ref().and_then(Talk::next_deadline);
         let wait = call
@@ -124,7 +109,7 @@ impl CallTask {
         Instant::now() + wait
     }
 
-    async fn timers(&mut self) {
+    pub(super) async fn timers(&mut self) {
         let now = clock::now();
         if let Some((at, timer)) = self.call.next_deadline()
             && at <= now
@@ -142,11 +127,12 @@ impl CallTask {
         self.drain().await;
     }
 
-    async fn input(&mut self, input: CallInput) {
+    pub(super) async fn input(&mut self, input: CallInput) {
         let now = clock::now();
         match input {
             CallInput::Event(event) => self.queue.push_back(event),
-            CallInput::Talk(input) => self.talk(now, input),
+            CallInput::Talk { talk, input } if talk == self.talks => self.talk(now, input),
+            CallInput::Talk { .. } => {}
             CallInput::Sip { leg, event } => self.sip(&leg, event).await,
             CallInput::Media { leg, event } => self.media(now, &leg, event),
         }
@@ -184,11 +170,20 @@ impl CallTask {
         let number = self.bookings;
         let shared = Arc::clone(&self.shared);
         let call = self.id.clone();
-        let inbox = self.inbox.clone();
+        let Some(inbox) = self.talk.as_ref().map(|talk| talk.inbox().clone()) else {
+            return;
+        };
         let view = self.call.view();
-        let caller = CallerIdentity {
-            number: view.caller,
-            display_name: view.caller_name,
+        let caller = match view.direction {
+            Direction::Inbound => CallerIdentity {
+                number: view.caller,
+                display_name: view.caller_name,
+            },
+            // Whom we called is whom the booking is for.
+            Direction::Outbound => CallerIdentity {
+                number: view.callee,
+                display_name: None,
+            },
         };
         let now = clock::now();
         tokio::spawn(async move {
@@ -210,7 +205,11 @@ impl CallTask {
         {
             recording.announced();
         }
-        self.pending.turns.push(rows::turn(&self.id, turn));
+        // Counted over all conversations of the call.
+        self.turns += 1;
+        self.pending
+            .turns
+            .push(rows::turn(&self.id, self.turns, turn));
     }
 
     fn media(&mut self, now: Timestamp, leg: &LegId, event: MediaEvent) {
@@ -232,10 +231,7 @@ impl CallTask {
             }
             MediaEvent::Failed { error } => {
                 tracing::error!(leg.id = %leg, error, "media failed");
-                self.queue.push_back(Event::LegEnded {
-                    leg: leg.clone(),
-                    cause: HangupCause::MediaLost,
-                });
+                self.media_lost(leg);
             }
             _ => {}
         }
@@ -271,9 +267,13 @@ impl CallTask {
         self.fact(now, facts::event(&event));
         let actions = self.call.handle(now, event);
         self.prepare(&actions).await;
-        self.commit(now, &actions).await;
+        let is_stored = self.commit(now, &actions).await;
         for action in actions {
-            self.perform(now, action).await;
+            match &action.kind {
+                // Nobody could cancel it after a crash, so it does not ring.
+                ActionKind::Dial { leg, .. } if !is_stored => self.dial_not_stored(leg),
+                _ => self.perform(now, action).await,
+            }
         }
     }
 
@@ -281,22 +281,28 @@ impl CallTask {
         self.pending.events.push(fact.into_row(&self.id, now));
     }
 
-    /// Commits the machine's state with everything the actions owe.
-    async fn commit(&mut self, now: Timestamp, actions: &[Action]) {
+    /// Nothing is left that a crash could lose: no leg, no message on its way.
+    fn is_settled(&self) -> bool {
+        self.call.is_settled() && self.talk.is_none()
+    }
+
+    /// Commits the machine's state with everything the actions owe; false if that failed.
+    pub(super) async fn commit(&mut self, now: Timestamp, actions: &[Action]) -> bool {
+        let is_settled = self.is_settled();
         self.revision += 1;
         let mut step = std::mem::take(&mut self.pending);
         rows::fill(
             &mut step,
             &self.call,
             &self.legs,
-            self.revision,
+            rows::Position {
+                revision: self.revision,
+                is_settled,
+            },
             actions,
             &self.shared.notices,
             now,
         );
-        for message in &step.messages {
-            self.shared.bus.send(LiveEvent::message(message));
-        }
         let keep = Step {
             turns: step.turns.clone(),
             recordings: step.recordings.clone(),
@@ -305,68 +311,21 @@ impl CallTask {
             work: step.work.clone(),
             ..Step::default()
         };
-        if let Err(error) = self.shared.store.commit(step).await {
+        let stored = self.shared.store.commit(step).await;
+        if let Err(error) = &stored {
             // The caller is not dropped because a disk is full: the call goes on, and what could
             // not be kept is tried again with the next step. New calls are refused meanwhile.
             tracing::error!(%error, "the call's step could not be stored");
             metrics::counter!("switchhook_store_errors_total").increment(1);
             self.pending = keep;
+        } else {
+            for message in &keep.messages {
+                self.shared.bus.send(LiveEvent::message(message));
+            }
         }
-        let head = rows::head(&self.call.view(), self.call.is_settled());
+        let head = rows::head(&self.call.view(), is_settled);
         self.shared.bus.send(LiveEvent::call(&head));
-    }
-
-    /// After the last leg is gone: the recording is closed and the call is judged.
-    async fn finish(&mut self) {
-        self.talk = None;
-        self.stop_recording().await;
-        self.drain().await;
-        verdict::pronounce(&self.shared.store, &self.id).await;
-        self.shared.registry.remove(&self.id);
-        metrics::gauge!("switchhook_calls_active").decrement(1.0);
-        tracing::info!(outcome = ?self.call.view().outcome.map(|o| o.code.code()), "call ended");
-    }
-
-    // Recording
-
-    pub(super) fn start_recording(&mut self, leg: &LegId, id: RecordingId, now: Timestamp) {
-        let Some(media) = self.legs.media(leg) else {
-            return;
-        };
-        match Recording::start(
-            &self.shared.config.data.recordings,
-            media,
-            &self.id,
-            id,
-            now,
-        ) {
-            Ok(recording) => {
-                if self.shared.config.recording.announce {
-                    recording.wait_for_announcement();
-                }
-                self.pending.recordings.push(recording.row.clone());
-                self.recording = Some(recording);
-            }
-            Err(row) => {
-                tracing::error!(error = row.error, "recording cannot be started");
-                self.pending.recordings.push(*row);
-            }
-        }
-    }
-
-    pub(super) async fn stop_recording(&mut self) {
-        if let Some(recording) = self.recording.take() {
-            let row: RecordingRow = recording.stop(clock::now()).await;
-            self.pending.recordings.push(row);
-        }
-    }
-
-    fn recording_failed(&mut self, error: String) {
-        if let Some(recording) = &mut self.recording {
-            recording.row.state = RecordingState::Failed;
-            recording.row.error = Some(error);
-            self.pending.recordings.push(recording.row.clone());
-        }
+        stored.is_ok()
     }
 
     // Signalling
@@ -388,9 +347,10 @@ impl CallTask {
             SipLegEvent::Failed {
                 status,
                 cause,
-                reason,
+                reason: _,
             } => {
-                tracing::info!(leg.id = %leg, status, reason, "leg failed");
+                // The phrase is the peer's and may hold a number: it is in the ladder, not in the log.
+                tracing::info!(leg.id = %leg, status, cause = cause.code(), "leg failed");
                 self.legs.close(leg);
                 self.queue.push_back(Event::LegFailed {
                     leg: leg.clone(),

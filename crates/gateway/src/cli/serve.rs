@@ -49,8 +49,14 @@ async fn stop_on_signal(stop: CancellationToken) {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
     }
-    tracing::info!("stopping");
+    tracing::info!("stopping; a second signal stops at once");
     stop.cancel();
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    tracing::warn!("stopped by a second signal: open calls are closed at the next start");
+    std::process::exit(1);
 }
 
 /// Printed when the demo is up.
