@@ -7,6 +7,7 @@
 
 mod answered;
 mod bad_input;
+mod bad_setup;
 mod brain;
 mod caller_gone;
 mod common;
