@@ -105,7 +105,7 @@ fn texts(config: &Config) -> ConversationTexts {
 }
 
 /// What is said before anything is recorded.
-fn announcement(config: &Config) -> Option<&'static str> {
+pub(super) fn announcement(config: &Config) -> Option<&'static str> {
     let is_due = config.recording.enabled && config.recording.announce;
     is_due.then_some(match config.language {
         Language::En => "This call is recorded.",

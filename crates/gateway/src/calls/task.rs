@@ -20,7 +20,7 @@ use super::inbox::{CallInput, Inbox};
 use super::legs::Legs;
 use super::recording::Recording;
 use super::talk::{Talk, TalkResult};
-use super::{Shared, facts, rows};
+use super::{Shared, facts, policy, rows};
 use crate::bus::LiveEvent;
 use crate::clock;
 
@@ -199,9 +199,11 @@ impl CallTask {
             metrics::histogram!("switchhook_turn_ours_seconds")
                 .record(Duration::from_millis(latency.ours_ms).as_secs_f64());
         }
-        // The greeting holds the announcement: what is said after it may be kept.
+        // A turn's text is what was heard: only after the announcement may anything be kept.
         if let Some(recording) = &self.recording
             && turn.speaker == Speaker::Assistant
+            && policy::announcement(&self.shared.config)
+                .is_some_and(|announcement| turn.text.contains(announcement))
         {
             recording.announced();
         }
