@@ -45,7 +45,7 @@ e2e: ## the real binary against baresip and SIPp (after `make web`)
 	@scripts/install.sh peers
 	@scripts/install-speech.sh "$(SWITCHHOOK_SPEECH_DIR)"
 	cargo build --locked -p switchhook-gateway
-	cargo test --locked -p switchhook-e2e -- --test-threads=2
+	cargo test --locked -p switchhook-e2e -- --test-threads=1
 
 web-e2e: ## the console in a real browser, against the real binary
 	@scripts/install.sh browser
