@@ -27,6 +27,7 @@ stage "licences" make --no-print-directory licences
 stage "build" cargo build --locked -p switchhook-gateway
 stage "Rust tests" make --no-print-directory unit
 stage "speech server" scripts/install-speech.sh "$SWITCHHOOK_SPEECH_DIR"
+stage "speech server tests" bash -c 'cd scripts/speech-server && "$SWITCHHOOK_SPEECH_DIR/venv/bin/python" -B -m unittest'
 stage "real peers" make --no-print-directory e2e
 stage "browser" make --no-print-directory web-e2e
 printf '\n=== all stages passed in %d s\n' $((SECONDS - started))
