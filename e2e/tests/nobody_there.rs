@@ -74,7 +74,7 @@ async fn assert_told_once(gateway: &Gateway, receiver: &NoticeReceiver, record: 
     assert_eq!(delivery.signature, Signature::Valid);
     let body = delivery.body.to_string().to_lowercase();
     assert!(
-        body.contains("invoice"),
+        body.contains("call me back"),
         "the caller's words are missing: {body}"
     );
 }
@@ -218,7 +218,10 @@ async fn nobody_is_registered() {
     let messages = gateway.api().await.messages().await;
     assert_eq!(messages.len(), 1, "{messages:?}");
     assert!(
-        messages[0].to_string().to_lowercase().contains("invoice"),
+        messages[0]
+            .to_string()
+            .to_lowercase()
+            .contains("call me back"),
         "{messages:?}"
     );
 }
