@@ -10,6 +10,7 @@ mod env;
 mod raw;
 mod resolve;
 mod secret;
+mod types;
 
 use std::path::{Path, PathBuf};
 
@@ -18,12 +19,12 @@ use figment::providers::{Format, Toml};
 
 pub use check::{CheckReport, CheckRow, RowState};
 pub use env::Environment;
-pub use resolve::{
+pub use secret::Secret;
+pub use types::{
     AssistantConfig, BrainConfig, Config, DataConfig, ExtensionConfig, HttpConfig, LimitsConfig,
     LlmConfig, MediaSection, Mode, NoticeConfig, OutboundConfig, RecordingConfig, SipSection,
     SpeechConfig, TransferConfig, TrunkSection, UserSeed,
 };
-pub use secret::Secret;
 
 /// Profiles that are part of the binary: name and text.
 const SHIPPED_PROFILES: &[(&str, &str)] =

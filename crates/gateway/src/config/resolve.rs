@@ -3,189 +3,20 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
 use switchhook_call::hours::RawOpenHours;
 use switchhook_call::{FallbackStep, OpenHours};
-use switchhook_model::{E164, Extension, Language, Target};
+use switchhook_model::{Extension, Language, Target};
 
 use super::ConfigError;
 use super::env::Environment;
 use super::raw::{RawConfig, RawHours};
 use super::secret::Secret;
-
-/// How strict the program is about its surroundings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    Production,
-    Development,
-    Demo,
-}
-
-#[derive(Debug, Clone)]
-pub struct Config {
-    pub profile: String,
-    pub mode: Mode,
-    pub public_url: Option<String>,
-    pub language: Language,
-    /// IANA name, checked.
-    pub time_zone: String,
-    pub http: HttpConfig,
-    pub data: DataConfig,
-    pub sip: SipSection,
-    pub extensions: BTreeMap<Extension, ExtensionConfig>,
-    pub trunks: BTreeMap<String, TrunkSection>,
-    pub media: MediaSection,
-    pub assistant: AssistantConfig,
-    pub speech: SpeechConfig,
-    pub transfer: TransferConfig,
-    pub notice: NoticeConfig,
-    pub recording: RecordingConfig,
-    pub outbound: OutboundConfig,
-    pub limits: LimitsConfig,
-    pub users: Vec<UserSeed>,
-    pub warnings: Vec<String>,
-}
-
-#[derive(Debug, Clone)]
-pub struct HttpConfig {
-    pub bind: SocketAddr,
-    /// None only in `demo` and `development`: then one is made and kept in the data directory.
-    pub signing_key: Option<Secret>,
-}
-
-#[derive(Debug, Clone)]
-pub struct DataConfig {
-    pub dir: PathBuf,
-    pub database: PathBuf,
-    pub recordings: PathBuf,
-}
-
-#[derive(Debug, Clone)]
-pub struct SipSection {
-    pub bind: SocketAddr,
-    pub realm: String,
-    pub loopback_guests: bool,
-    pub assistant_numbers: Vec<String>,
-}
-
-#[derive(Debug, Clone)]
-pub struct ExtensionConfig {
-    pub name: Option<String>,
-    pub password: Secret,
-}
-
-#[derive(Debug, Clone)]
-pub struct TrunkSection {
-    pub termination: Option<String>,
-    pub tcp: bool,
-    pub addresses: Vec<IpAddr>,
-    pub username: Option<String>,
-    pub password: Option<Secret>,
-    pub from_user: Option<String>,
-    pub from_domain: Option<String>,
-    pub caller_id: Option<E164>,
-}
-
-#[derive(Debug, Clone)]
-pub struct MediaSection {
-    pub bind_ip: IpAddr,
-    pub advertised_ip: IpAddr,
-    pub first_port: u16,
-    pub last_port: u16,
-    pub workers: usize,
-    pub max_legs: usize,
-}
-
-#[derive(Debug, Clone)]
-pub struct AssistantConfig {
-    pub name: String,
-    pub company: Option<String>,
-    pub brain: BrainConfig,
-    pub greeting: Option<String>,
-    pub instructions: Option<String>,
-    pub intents_file: Option<PathBuf>,
-    pub end_silence: Duration,
-}
-
-#[derive(Debug, Clone)]
-pub enum BrainConfig {
-    Scripted,
-    OpenAi(LlmConfig),
-}
-
-#[derive(Debug, Clone)]
-pub struct LlmConfig {
-    pub base_url: String,
-    pub api_key: Option<Secret>,
-    pub model: String,
-    pub temperature: Option<f32>,
-    pub max_tokens: u32,
-}
-
-#[derive(Debug, Clone)]
-pub struct SpeechConfig {
-    /// A server somebody else runs; None: ours, installed in `dir`.
-    pub url: Option<String>,
-    pub dir: PathBuf,
-    pub api_key: Option<Secret>,
-    pub stt_model: Option<String>,
-    pub tts_model: Option<String>,
-    pub voice: Option<String>,
-}
-
-#[derive(Debug, Clone)]
-pub struct TransferConfig {
-    pub ring_timeout: Duration,
-    pub targets: Vec<Target>,
-    pub departments: BTreeMap<String, Vec<Target>>,
-    pub spoken_extension: bool,
-    /// Whether phrase lists decide without the model.
-    pub phrases: bool,
-    pub fallback: Vec<FallbackStep>,
-    pub closed_fallback: Vec<FallbackStep>,
-    pub max_transfers: u32,
-    pub open_hours: Option<OpenHours>,
-}
-
-#[derive(Debug, Clone)]
-pub struct NoticeConfig {
-    /// None: the built-in inbox.
-    pub webhook: Option<(String, Option<Secret>)>,
-    pub wait: Duration,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub struct RecordingConfig {
-    pub enabled: bool,
-    pub announce: bool,
-}
-
-#[derive(Debug, Clone)]
-pub struct OutboundConfig {
-    pub allowed_prefixes: Vec<String>,
-    pub allowed_sip_hosts: Vec<String>,
-    pub trunk: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub struct LimitsConfig {
-    pub call: Duration,
-    pub assistant: Duration,
-    pub turns: u32,
-    pub silent_prompts: u32,
-    pub errors: u32,
-}
-
-#[derive(Debug, Clone)]
-pub struct UserSeed {
-    pub name: String,
-    pub role: String,
-    pub password: Secret,
-}
+use super::types::*;
 
 /// Collects problems; each method returns something usable so that the rest is checked too.
 struct Problems(Vec<String>);
