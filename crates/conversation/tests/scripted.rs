@@ -307,7 +307,11 @@ fn success_is_told_only_when_the_tool_says_so() {
         let mut talk = Talk::new(Language::En);
         talk.say("book a table for two tomorrow at 7 pm");
         let (said, _) = talk.tool_answers(content);
-        assert_eq!(said.contains("taken down your booking"), booked, "{content}: {said}");
+        assert_eq!(
+            said.contains("taken down your booking"),
+            booked,
+            "{content}: {said}"
+        );
     }
 }
 
