@@ -51,7 +51,7 @@ web-e2e: ## the console in a real browser, against the real binary
 	@scripts/install.sh browser
 	@scripts/install-speech.sh "$(SWITCHHOOK_SPEECH_DIR)"
 	cargo build --locked -p switchhook-gateway
-	web/e2e/run-local.sh target/debug/switchhook
+	web/e2e/run-local.sh "$${CARGO_TARGET_DIR:-target}/debug/switchhook"
 
 fuzz: ## every fuzz target for FUZZ_SECONDS (60)
 	@scripts/install.sh cargo-fuzz

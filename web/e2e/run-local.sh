@@ -3,8 +3,10 @@
 # Usage: web/e2e/run-local.sh [BINARY]     Needs web/dist (npm run build) in the binary or beside it.
 # The speech server is the caller's: SWITCHHOOK_SPEECH_URL, or SWITCHHOOK_SPEECH_DIR where it is installed.
 set -euo pipefail
-cd "$(dirname "$0")/.."
-binary=$(realpath "${1:-../target/debug/switchhook}")
+# Named from where the caller stands; the rest runs in web/.
+here=$(cd "$(dirname "$0")/.." && pwd)
+binary=$(realpath "${1:-$here/../target/debug/switchhook}")
+cd "$here"
 dir=$(mktemp -d)
 gateway=
 stop() {
