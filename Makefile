@@ -5,6 +5,8 @@ SHELL := /bin/bash
 
 export SWITCHHOOK_SPEECH_DIR ?= $(CURDIR)/var/speech
 FUZZ_SECONDS ?= 60
+# Calls spend most of their time ringing and talking; more at once than this and they wait for the one recogniser.
+E2E_THREADS ?= 3
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -45,7 +47,7 @@ e2e: ## the real binary against baresip and SIPp (after `make web`)
 	@scripts/install.sh peers
 	@scripts/install-speech.sh "$(SWITCHHOOK_SPEECH_DIR)"
 	cargo build --locked -p switchhook-gateway
-	cargo test --locked -p switchhook-e2e -- --test-threads=1
+	cargo test --locked -p switchhook-e2e -- --test-threads=$(E2E_THREADS)
 
 web-e2e: ## the console in a real browser, against the real binary
 	@scripts/install.sh browser
