@@ -6,6 +6,7 @@
 )]
 
 mod answered;
+mod asterisk;
 mod bad_input;
 mod bad_setup;
 mod brain;

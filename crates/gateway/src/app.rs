@@ -9,7 +9,7 @@ use switchhook_media::{MediaConfig, MediaEngine};
 use switchhook_model::Extension;
 use switchhook_sip::{
     AccountSecret, Binding, ExtensionAccount, SipConfig, SipEndpoint, SipEvent, SipTransport,
-    TrunkAddress, TrunkAuth, TrunkConfig,
+    TrunkAuth, TrunkConfig,
 };
 use switchhook_store::{Access, Store, StoreOptions};
 use tokio::sync::mpsc;
@@ -69,6 +69,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         port_range: config.media.first_port..=config.media.last_port,
         recording_dir: config.data.recordings.clone(),
         max_legs: config.media.max_legs,
+        rtp_timeout: config.media.rtp_timeout,
         ..MediaConfig::default()
     })?;
     let bindings = registrations::load(&store).await?;
@@ -266,17 +267,17 @@ fn sip_config(config: &Config, bindings: Vec<Binding>) -> anyhow::Result<SipConf
         .trunks
         .iter()
         .map(|(name, trunk)| trunk_config(name, trunk))
-        .collect::<Result<_, _>>()?;
+        .collect();
     Ok(sip)
 }
 
-fn trunk_config(name: &str, section: &TrunkSection) -> anyhow::Result<TrunkConfig> {
+fn trunk_config(name: &str, section: &TrunkSection) -> TrunkConfig {
     let mut trunk = TrunkConfig::new(name);
-    trunk.addresses = section
-        .addresses
-        .iter()
-        .map(|address| address.to_string().parse::<TrunkAddress>())
-        .collect::<Result<_, _>>()?;
+    trunk.addresses.clone_from(&section.addresses);
+    trunk.inbound_auth = section.inbound.as_ref().map(|(user, password)| TrunkAuth {
+        user: user.clone(),
+        password: password.expose().to_owned(),
+    });
     trunk.termination.clone_from(&section.termination);
     trunk.transport = if section.tcp {
         SipTransport::Tcp
@@ -294,7 +295,7 @@ fn trunk_config(name: &str, section: &TrunkSection) -> anyhow::Result<TrunkConfi
     trunk.from_user.clone_from(&section.from_user);
     trunk.from_domain.clone_from(&section.from_domain);
     trunk.caller_id = section.caller_id.as_ref().map(ToString::to_string);
-    Ok(trunk)
+    trunk
 }
 
 /// What somebody who just started the program wants to know.

@@ -24,6 +24,11 @@ pub enum MediaEvent {
         silent_ms: u64,
     },
     RtpResumed,
+    /// No RTP for `MediaConfig::rtp_timeout`: the party is gone without a word. Reported once for
+    /// each silence.
+    RtpTimedOut {
+        silent_ms: u64,
+    },
     /// A key was pressed, by RFC 4733. `at_ms` since the leg started.
     Digit {
         digit: Digit,

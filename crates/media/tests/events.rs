@@ -265,6 +265,37 @@ async fn one_way_audio_is_reported_and_so_is_its_return() {
 }
 
 #[tokio::test]
+async fn a_party_that_stays_silent_is_given_up_but_not_while_it_is_held() {
+    let (engine, _dir) = engine_with(1, |config| {
+        config.no_rtp_after = Duration::from_millis(100);
+        config.rtp_timeout = Some(Duration::from_millis(400));
+    });
+    let phone = Phone::silent();
+    let leg = start_leg(&engine, leg_id("gone", 1), phone.addr, Codec::Pcmu);
+    let mut events = leg.take_events().unwrap();
+    let params = RtpParams::new(phone.addr, Codec::Pcmu);
+    leg.update(RtpParams {
+        direction: MediaDirection::SendOnly,
+        ..params
+    });
+    let before = phone.packet_count();
+    until("more than 400 ms", || phone.packet_count() > before + 30).await;
+    while let Ok(event) = events.try_recv() {
+        assert!(
+            !matches!(event, MediaEvent::RtpTimedOut { .. }),
+            "held: {event:?}"
+        );
+    }
+    leg.update(params);
+    let silent_ms = event(&mut events, |e| match e {
+        MediaEvent::RtpTimedOut { silent_ms } => Some(*silent_ms),
+        _ => None,
+    })
+    .await;
+    assert_eq!(silent_ms, 400);
+}
+
+#[tokio::test]
 async fn a_party_on_hold_gets_nothing_until_it_resumes() {
     let (engine, _dir) = engine(1);
     let phone = Phone::silent();

@@ -221,6 +221,10 @@ impl CallTask {
                 metrics::counter!("switchhook_one_way_audio_total").increment(1);
                 self.fact(now, facts::one_way_audio(leg, *silent_ms));
             }
+            MediaEvent::RtpTimedOut { silent_ms } => {
+                tracing::warn!(leg.id = %leg, silent_ms, "no RTP for too long: the leg is given up");
+                self.media_lost(leg);
+            }
             // Audio crosses a bridge as samples; a key press is an event of its own (RFC 4733).
             MediaEvent::Digit { digit, .. } => {
                 if let Some(other) = self.bridged_with(leg).and_then(|leg| self.legs.media(leg)) {

@@ -200,6 +200,11 @@ pub(super) const TABLE: &[Variable] = &[
     key("SWITCHHOOK_RECORDING", "recording.enabled", Kind::Bool),
     key("SWITCHHOOK_MEDIA_WORKERS", "media.workers", Kind::Number),
     key("SWITCHHOOK_MAX_LEGS", "media.max_legs", Kind::Number),
+    key(
+        "SWITCHHOOK_RTP_TIMEOUT_S",
+        "media.rtp_timeout_s",
+        Kind::Number,
+    ),
     key_in(
         &["custom"],
         "SWITCHHOOK_DEMO_PASSWORD",

@@ -105,12 +105,17 @@ pub struct RawTrunk {
     pub termination: Option<String>,
     /// `udp` (default) or `tcp`.
     pub transport: Option<String>,
-    /// Source addresses from which calls in are accepted.
+    /// Source addresses from which calls in are accepted: `203.0.113.7`, `203.0.113.0/24`,
+    /// `203.0.113.7:5060`.
     #[serde(default)]
     pub addresses: Vec<String>,
     pub username: Option<String>,
     pub password: Option<Secret>,
     pub password_file: Option<PathBuf>,
+    /// Credentials the other side must prove for calls in.
+    pub inbound_username: Option<String>,
+    pub inbound_password: Option<Secret>,
+    pub inbound_password_file: Option<PathBuf>,
     pub from_user: Option<String>,
     pub from_domain: Option<String>,
     /// Number shown to the called party.
@@ -130,6 +135,8 @@ pub struct RawMedia {
     pub workers: Option<usize>,
     /// Legs in all; the next call is refused with 503. Default 2000.
     pub max_legs: Option<usize>,
+    /// Seconds without RTP after which a leg is given up; default 60, 0 never.
+    pub rtp_timeout_s: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -187,6 +187,21 @@ pub(super) fn resolve(
             trunk.password,
             trunk.password_file,
         );
+        let inbound_password = problems.secret(
+            &format!("{key}.inbound_password"),
+            trunk.inbound_password,
+            trunk.inbound_password_file,
+        );
+        let inbound = match (trunk.inbound_username, inbound_password) {
+            (Some(user), Some(password)) => Some((user, password)),
+            (None, None) => None,
+            (Some(_), None) | (None, Some(_)) => {
+                problems.add(format!(
+                    "{key}: inbound_username and inbound_password belong together: set both"
+                ));
+                None
+            }
+        };
         let tcp = match trunk.transport.as_deref() {
             None | Some("udp") => false,
             Some("tcp") => true,
@@ -214,6 +229,7 @@ pub(super) fn resolve(
                 addresses,
                 username: trunk.username,
                 password,
+                inbound,
                 from_user: trunk.from_user,
                 from_domain: trunk.from_domain,
                 caller_id,
@@ -430,6 +446,10 @@ pub(super) fn resolve(
             last_port,
             workers,
             max_legs: raw.media.max_legs.unwrap_or(2000),
+            rtp_timeout: match raw.media.rtp_timeout_s.unwrap_or(60) {
+                0 => None,
+                seconds => Some(Duration::from_secs(seconds)),
+            },
         },
         assistant: AssistantConfig {
             name: raw.assistant.name.unwrap_or_else(|| "Clara".to_owned()),

@@ -135,3 +135,27 @@ fn no_variable_sets_two_keys_in_one_profile() {
     names.dedup();
     assert_eq!(before, names.len());
 }
+
+#[test]
+fn a_trunk_names_networks_and_what_calls_in_must_prove() {
+    let (_dir, source) = file(
+        "mode = \"demo\"\n[trunks.pbx]\naddresses = [\"203.0.113.0/24\", \"127.0.0.1:5090\"]\n\
+         inbound_username = \"pbx\"\ninbound_password = \"password-of-the-pbx\"",
+    );
+    let config = load(&source, &Environment::default()).unwrap();
+    let trunk = &config.trunks["pbx"];
+    assert!(trunk.addresses[0].matches("203.0.113.9:4711".parse().unwrap()));
+    assert!(!trunk.addresses[1].matches("127.0.0.1:5091".parse().unwrap()));
+    assert_eq!(
+        trunk.inbound.as_ref().map(|(user, _)| user.as_str()),
+        Some("pbx")
+    );
+
+    let found = problems(
+        "mode = \"demo\"\n[trunks.pbx]\naddresses = [\"203.0.113.0/40\"]\ninbound_username = \"pbx\"",
+        &[],
+    )
+    .join("\n");
+    assert!(found.contains("trunks.pbx.addresses"), "{found}");
+    assert!(found.contains("inbound_password"), "{found}");
+}

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use switchhook_call::{FallbackStep, OpenHours};
 use switchhook_model::{E164, Extension, Language, Target};
+use switchhook_sip::TrunkAddress;
 
 use super::secret::Secret;
 
@@ -75,9 +76,11 @@ pub struct ExtensionConfig {
 pub struct TrunkSection {
     pub termination: Option<String>,
     pub tcp: bool,
-    pub addresses: Vec<IpAddr>,
+    pub addresses: Vec<TrunkAddress>,
     pub username: Option<String>,
     pub password: Option<Secret>,
+    /// User and password the other side must prove for calls in.
+    pub inbound: Option<(String, Secret)>,
     pub from_user: Option<String>,
     pub from_domain: Option<String>,
     pub caller_id: Option<E164>,
@@ -91,6 +94,8 @@ pub struct MediaSection {
     pub last_port: u16,
     pub workers: usize,
     pub max_legs: usize,
+    /// Silence of a party that should send until its leg is given up; `None`: never.
+    pub rtp_timeout: Option<Duration>,
 }
 
 #[derive(Debug, Clone)]

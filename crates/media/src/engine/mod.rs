@@ -18,7 +18,6 @@ use switchhook_model::LegId;
 use thiserror::Error;
 use tokio::sync::mpsc;
 
-use crate::frame::FRAME_MS;
 use crate::jitter::JitterMode;
 use crate::leg::MediaLeg;
 use crate::placement::{Place, Placement};
@@ -28,7 +27,9 @@ use crate::recording::{RecordError, Writer, WriterHandle};
 use crate::stats::EngineStats;
 use crate::sys;
 use crate::tone::ToneCountry;
-use crate::worker::{Command, LINK_FRAMES, LegShared, LegState, Link, Slot, Worker, WorkerShared};
+use crate::worker::{
+    Command, LINK_FRAMES, LegShared, LegState, Link, SilenceLimits, Slot, Worker, WorkerShared,
+};
 
 /// Events of one leg that may wait to be read.
 const LEG_EVENTS: usize = 256;
@@ -56,6 +57,9 @@ pub struct MediaConfig {
     pub port_rest: Duration,
     /// Silence after which [`crate::MediaEvent::NoRtp`] is sent.
     pub no_rtp_after: Duration,
+    /// Silence after which [`crate::MediaEvent::RtpTimedOut`] is sent: the party is gone. `None`:
+    /// never.
+    pub rtp_timeout: Option<Duration>,
     /// Ringback as callers of this country know it.
     pub tones: ToneCountry,
 }
@@ -74,6 +78,7 @@ impl Default for MediaConfig {
             jitter: JitterMode::default(),
             port_rest: Duration::from_secs(5),
             no_rtp_after: Duration::from_secs(3),
+            rtp_timeout: Some(Duration::from_secs(60)),
             tones: ToneCountry::De,
         }
     }
@@ -283,13 +288,13 @@ impl MediaEngine {
         let _ = sys::enable_arrival_times(&socket);
         let shared = Arc::new(LegShared::default());
         let (events, receiver) = mpsc::channel(LEG_EVENTS);
-        let no_rtp_ticks = inner.config.no_rtp_after.as_millis() / u128::from(FRAME_MS);
+        let silence = SilenceLimits::new(inner.config.no_rtp_after, inner.config.rtp_timeout);
         let leg = Box::new(LegState::new(
             socket,
             Arc::clone(&shared),
             events.clone(),
             inner.config.jitter,
-            u32::try_from(no_rtp_ticks).unwrap_or(u32::MAX).max(1),
+            silence,
             [inner.random_number(), inner.random_number()],
             Belongings {
                 port,

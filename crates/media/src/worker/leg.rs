@@ -3,6 +3,7 @@
 use std::net::UdpSocket;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use switchhook_model::Digit;
 use tokio::sync::mpsc;
@@ -30,6 +31,29 @@ use crate::tone::{Tone, TonePlayer};
 /// kernel's buffer and is dropped there.
 const DATAGRAMS_PER_TICK: usize = 8 * BATCH;
 
+/// Ticks without RTP from a party that should send.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SilenceLimits {
+    /// Until it is reported.
+    report: u32,
+    /// Until the party is gone.
+    give_up: u32,
+}
+
+impl SilenceLimits {
+    pub fn new(report: Duration, give_up: Option<Duration>) -> Self {
+        let ticks = |time: Duration| {
+            u32::try_from(time.as_millis() / u128::from(FRAME_MS))
+                .unwrap_or(u32::MAX)
+                .max(1)
+        };
+        Self {
+            report: ticks(report),
+            give_up: give_up.map_or(u32::MAX, ticks),
+        }
+    }
+}
+
 /// Shared with the leg's handle.
 #[derive(Debug, Default)]
 pub(crate) struct LegShared {
@@ -49,8 +73,7 @@ pub(crate) struct LegState {
     pub shared: Arc<LegShared>,
     events: mpsc::Sender<MediaEvent>,
     pub(super) socket: UdpSocket,
-    /// Ticks without RTP until it is reported.
-    no_rtp_ticks: u32,
+    silence: SilenceLimits,
     belongings: Belongings,
     pub slot: Slot,
     /// Slice of the tick it is served in; a bridge may change it.
@@ -96,7 +119,7 @@ impl LegState {
         shared: Arc<LegShared>,
         events: mpsc::Sender<MediaEvent>,
         jitter: JitterMode,
-        no_rtp_ticks: u32,
+        silence: SilenceLimits,
         random: [u64; 2],
         belongings: Belongings,
     ) -> Self {
@@ -104,7 +127,7 @@ impl LegState {
             shared,
             events,
             socket,
-            no_rtp_ticks,
+            silence,
             belongings,
             slot: Slot {
                 index: 0,
@@ -450,11 +473,13 @@ impl LegState {
             return;
         }
         self.silent_ticks = self.silent_ticks.saturating_add(1);
-        if self.silent_ticks >= self.no_rtp_ticks && !self.no_rtp_reported {
+        let silent_ms = u64::from(self.silent_ticks) * u64::from(FRAME_MS);
+        if self.silent_ticks >= self.silence.report && !self.no_rtp_reported {
             self.no_rtp_reported = true;
-            self.report(MediaEvent::NoRtp {
-                silent_ms: u64::from(self.silent_ticks) * u64::from(FRAME_MS),
-            });
+            self.report(MediaEvent::NoRtp { silent_ms });
+        }
+        if self.silent_ticks == self.silence.give_up {
+            self.report(MediaEvent::RtpTimedOut { silent_ms });
         }
     }
 

@@ -26,7 +26,7 @@ use crossbeam_queue::ArrayQueue;
 use rtrb::Producer;
 
 pub(crate) use command::{Command, Grave, LINK_FRAMES, Link, Slot};
-pub(crate) use leg::{LegShared, LegState};
+pub(crate) use leg::{LegShared, LegState, SilenceLimits};
 
 use crate::event::MediaEvent;
 use crate::frame::FRAME_MS;
