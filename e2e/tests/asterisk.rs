@@ -99,6 +99,31 @@ async fn a_call_in_and_out_over_tcp_with_a_law() {
     .await;
 }
 
+/// A phone of the PBX reaches an extension of the gateway.
+#[tokio::test]
+async fn an_extension_is_called_over_the_trunk() {
+    let (gateway, asterisk) = start(TONE_NUMBER, |config| config).await;
+    let desk = PhoneConfig::new("2001")
+        .server(gateway.sip())
+        .password("demo-2001");
+    let desk = Phone::start(desk).await.unwrap();
+    desk.register().await.unwrap();
+    let phone = pbx_phone(&asterisk, "301").await;
+    let call = phone
+        .dial(&format!("sip:2001@{}", asterisk.sip()))
+        .await
+        .unwrap();
+    let answered = desk.incoming(0, SOON).await.unwrap();
+    call.wait_answered(SOON).await.unwrap();
+    call.play_tone(CALLER_HZ);
+    answered.play_tone(HUMAN_HZ);
+    answered.wait_tone(CALLER_HZ, 0, 500, SOON).await.unwrap();
+    call.wait_tone(HUMAN_HZ, 0, 500, SOON).await.unwrap();
+    call.hangup().await.unwrap();
+    let record = gateway.api().await.ended_call(ENDED).await;
+    assert_eq!(record["violations"], serde_json::json!([]));
+}
+
 /// The trunk's password is wrong on the PBX's side: the call is refused, and the gateway has no
 /// call.
 #[tokio::test]

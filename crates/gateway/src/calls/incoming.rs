@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use switchhook_call::{Call, Event, Route};
 use switchhook_model::{CallId, Extension, LegId, Target};
-use switchhook_sip::{InboundHandle, IncomingCall, Source};
+use switchhook_sip::{InboundHandle, IncomingCall};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -188,7 +188,8 @@ impl Opened {
     }
 }
 
-/// Where a dialled number leads, for this caller.
+/// Where a dialled number leads: to the assistant, or to an extension. Whoever got this far was
+/// vouched for; a trunk may reach both.
 fn route(shared: &Shared, incoming: &IncomingCall) -> Option<Route> {
     let config = &shared.config;
     let dialled = incoming.to_user.as_str();
@@ -203,13 +204,8 @@ fn route(shared: &Shared, incoming: &IncomingCall) -> Option<Route> {
         });
     }
     let extension: Extension = dialled.parse().ok()?;
-    // A trunk reaches the assistant's numbers only: extensions are for those who belong here.
-    let is_internal = match incoming.source {
-        Source::Extension(_) | Source::Guest => true,
-        Source::Trunk(_) => false,
-    };
     let is_known = config.extensions.contains_key(&extension);
-    (is_internal && is_known).then_some(Route::Extension(Target::Extension(extension)))
+    is_known.then_some(Route::Extension(Target::Extension(extension)))
 }
 
 /// The id of the first leg of a new call: number 0, call control counts its own from 1.
