@@ -30,6 +30,7 @@ mod recording;
 pub mod resample;
 pub mod rtp;
 pub mod sdp;
+pub mod srtp;
 mod stats;
 mod sys;
 pub mod tone;
@@ -49,7 +50,7 @@ pub mod bench_io {
 pub use assistant::{AudioIn, AudioOut, HeardFrame, PlayoutCutter, PlayoutError};
 pub use codec::Codec;
 pub use engine::{MediaConfig, MediaEngine, MediaStartError, OpenLegError, Scheduling};
-pub use event::MediaEvent;
+pub use event::{MediaEvent, SilenceReason};
 pub use frame::{FRAME_MS, FRAME_SAMPLES, Frame, SAMPLE_RATE_HZ, SILENCE};
 pub use jitter::JitterMode;
 pub use leg::MediaLeg;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::codec::Codec;
+use crate::srtp::SrtpParams;
 
 /// Which way audio flows, seen from us (RFC 8866 §6.7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -80,6 +81,9 @@ pub struct RtpParams {
     /// Of telephone-event, if negotiated.
     pub dtmf_pt: Option<u8>,
     pub direction: MediaDirection,
+    /// Keys, if the media is protected. Never written anywhere.
+    #[serde(skip)]
+    pub srtp: Option<SrtpParams>,
 }
 
 impl RtpParams {
@@ -92,6 +96,7 @@ impl RtpParams {
             also_receives: None,
             dtmf_pt: Some(crate::dtmf::DEFAULT_PAYLOAD_TYPE),
             direction: MediaDirection::SendRecv,
+            srtp: None,
         }
     }
 

@@ -53,6 +53,10 @@ counters! {
     rx_invalid,
     /// Valid RTP from somebody else.
     rx_foreign,
+    /// SRTP packets whose tag does not fit: another key, changed on the way, or plain RTP.
+    rx_unauthentic,
+    /// SRTP packets that had come before, or too old to tell (RFC 3711 §3.3.2).
+    rx_replayed,
     /// Frames of 20 ms replaced because their audio was missing.
     concealed_frames,
     /// Frames left out to keep the delay bounded.

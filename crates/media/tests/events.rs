@@ -9,7 +9,8 @@ use support::{DEADLINE, Phone, engine, engine_with, event, leg_id, share, start_
 use switchhook_media::dtmf::EventPayload;
 use switchhook_media::rtp::RtpPacket;
 use switchhook_media::{
-    Codec, MediaDirection, MediaEvent, OpenLegError, PayloadFormat, PlayoutError, RtpParams, Tone,
+    Codec, MediaDirection, MediaEvent, OpenLegError, PayloadFormat, PlayoutError, RtpParams,
+    SilenceReason, Tone,
 };
 use switchhook_model::Digit;
 
@@ -242,7 +243,10 @@ async fn one_way_audio_is_reported_and_so_is_its_return() {
     let leg = start_leg(&engine, leg_id("oneway", 1), phone.addr, Codec::Pcmu);
     let mut events = leg.take_events().unwrap();
     let silent_ms = event(&mut events, |e| match e {
-        MediaEvent::NoRtp { silent_ms } => Some(*silent_ms),
+        MediaEvent::NoRtp { silent_ms, reason } => {
+            assert_eq!(*reason, SilenceReason::NothingArrives);
+            Some(*silent_ms)
+        }
         _ => None,
     })
     .await;

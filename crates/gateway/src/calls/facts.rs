@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 use switchhook_call::judge::CallFact;
 use switchhook_call::{Action, Event};
+use switchhook_media::SilenceReason;
 use switchhook_model::{CallId, LegId, Timestamp};
 use switchhook_store::NewEvent;
 
@@ -42,10 +43,12 @@ pub(super) fn action(action: &Action) -> Fact {
     }
 }
 
-pub(super) fn one_way_audio(leg: &LegId, silent_ms: u64) -> Fact {
+pub(super) fn one_way_audio(leg: &LegId, silent_ms: u64, reason: SilenceReason) -> Fact {
     Fact {
         kind: SHELL,
-        data: json!({ "one_way_audio": { "leg": leg, "silent_ms": silent_ms } }),
+        data: json!({
+            "one_way_audio": { "leg": leg, "silent_ms": silent_ms, "reason": reason }
+        }),
     }
 }
 

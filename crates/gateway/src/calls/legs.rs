@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use switchhook_media::sdp::{self, LocalMedia, Offer, SdpError};
+use switchhook_media::srtp::sdes::{LocalSrtp, SrtpPolicy};
 use switchhook_media::{MediaLeg, RtpParams};
 use switchhook_model::LegId;
 use switchhook_sip::{DialogRecord, InboundHandle, PreparedDial};
@@ -38,8 +39,9 @@ pub(super) struct LegMedia {
 
 impl LegMedia {
     /// Our offer for a new leg.
-    pub(super) fn offering(leg: MediaLeg) -> Self {
-        let local = LocalMedia::new(leg.local_addr(), session_id(leg.id()));
+    pub(super) fn offering(leg: MediaLeg, srtp: SrtpPolicy) -> Self {
+        let mut local = LocalMedia::new(leg.local_addr(), session_id(leg.id()));
+        local.srtp = LocalSrtp::new(srtp);
         let description = sdp::offer(&local);
         Self {
             leg,
@@ -50,8 +52,12 @@ impl LegMedia {
     }
 
     /// Answers the first offer and starts the media.
-    pub(super) fn answering(leg: MediaLeg, offer: &str) -> Result<Self, SdpError> {
-        let mut media = Self::offering(leg);
+    pub(super) fn answering(
+        leg: MediaLeg,
+        srtp: SrtpPolicy,
+        offer: &str,
+    ) -> Result<Self, SdpError> {
+        let mut media = Self::offering(leg, srtp);
         media.answer(offer)?;
         Ok(media)
     }

@@ -4,6 +4,7 @@
 //! Start reading at [`task`], then [`perform`] for how actions are carried out and [`talk`] for the
 //! assistant.
 
+mod audio;
 mod booking;
 mod brain;
 mod ears;

@@ -5,6 +5,7 @@ use switchhook_conversation::{Input, SayId};
 use switchhook_model::{HangupCause, LegId, Target, Timestamp};
 use switchhook_sip::{DialFrom, DialRequest, DialTarget, ReInviteResponder, TrunkId};
 
+use super::audio;
 use super::facts;
 use super::legs::{LegMedia, LegParts, Signalling};
 use super::talk::Talk;
@@ -56,7 +57,8 @@ impl CallTask {
             .shared
             .open_media(leg, &self.inbox)
             .map_err(|error| (HangupCause::Failed, error.to_string()))?;
-        let media = LegMedia::offering(media);
+        let srtp = audio::srtp_of_target(&self.shared.config, &target);
+        let media = LegMedia::offering(media, srtp);
         let caller = self.call.view().caller;
         // A trunk shows a number of ours only; an extension sees who calls.
         let user = if is_trunk {

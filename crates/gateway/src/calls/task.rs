@@ -216,10 +216,10 @@ impl CallTask {
 
     fn media(&mut self, now: Timestamp, leg: &LegId, event: MediaEvent) {
         match &event {
-            MediaEvent::NoRtp { silent_ms } => {
-                tracing::warn!(leg.id = %leg, silent_ms, "one-way audio: no RTP arrives");
+            MediaEvent::NoRtp { silent_ms, reason } => {
+                tracing::warn!(leg.id = %leg, silent_ms, ?reason, "one-way audio: no RTP arrives");
                 metrics::counter!("switchhook_one_way_audio_total").increment(1);
-                self.fact(now, facts::one_way_audio(leg, *silent_ms));
+                self.fact(now, facts::one_way_audio(leg, *silent_ms, *reason));
             }
             // Audio crosses a bridge as samples; a key press is an event of its own (RFC 4733).
             MediaEvent::Digit { digit, .. } => {

@@ -96,6 +96,8 @@ pub struct RawExtension {
     pub name: Option<String>,
     pub password: Option<Secret>,
     pub password_file: Option<PathBuf>,
+    /// `off`, `optional` or `required`; default: `media.srtp`.
+    pub srtp: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -115,6 +117,8 @@ pub struct RawTrunk {
     pub from_domain: Option<String>,
     /// Number shown to the called party.
     pub caller_id: Option<String>,
+    /// `off`, `optional` or `required`; default: `media.srtp`.
+    pub srtp: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -130,6 +134,9 @@ pub struct RawMedia {
     pub workers: Option<usize>,
     /// Legs in all; the next call is refused with 503. Default 2000.
     pub max_legs: Option<usize>,
+    /// Protected media: `off` (default), `optional` or `required`. For whoever has no key of its
+    /// own: guests, SIP URIs, and extensions and trunks without `srtp`.
+    pub srtp: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use switchhook_call::hours::RawOpenHours;
 use switchhook_call::{FallbackStep, OpenHours};
+use switchhook_media::srtp::sdes::SrtpPolicy;
 use switchhook_model::{Extension, Language, Target};
 
 use super::ConfigError;
@@ -56,6 +57,14 @@ impl Problems {
         }
         self.add(format!("{key}: {value} is outside {least} to {most}"));
         value.clamp(least, most)
+    }
+
+    fn srtp(&mut self, key: &str, text: Option<&str>, default: SrtpPolicy) -> SrtpPolicy {
+        text.map_or(default, |text| {
+            text.parse()
+                .map_err(|error| self.add(format!("{key}: {error}")))
+                .unwrap_or(default)
+        })
     }
 
     /// The text of a secret, given directly or in a file.
@@ -155,10 +164,13 @@ pub(super) fn resolve(
         problems.add("sip.loopback_guests is for demo and development: remove it, or set mode");
     }
 
+    let media_srtp = problems.srtp("media.srtp", raw.media.srtp.as_deref(), SrtpPolicy::Off);
     let extensions = raw
         .extensions
         .into_iter()
         .filter_map(|(digits, extension)| {
+            let srtp_key = format!("extensions.{digits}.srtp");
+            let srtp = problems.srtp(&srtp_key, extension.srtp.as_deref(), media_srtp);
             let key = format!("extensions.{digits}.password");
             let number: Option<Extension> = problems.parse("extensions", &digits);
             let Some(password) = problems.secret(&key, extension.password, extension.password_file)
@@ -174,6 +186,7 @@ pub(super) fn resolve(
                 ExtensionConfig {
                     name: extension.name,
                     password,
+                    srtp,
                 },
             ))
         })
@@ -217,6 +230,7 @@ pub(super) fn resolve(
                 from_user: trunk.from_user,
                 from_domain: trunk.from_domain,
                 caller_id,
+                srtp: problems.srtp(&format!("{key}.srtp"), trunk.srtp.as_deref(), media_srtp),
             },
         );
     }
@@ -430,6 +444,7 @@ pub(super) fn resolve(
             last_port,
             workers,
             max_legs: raw.media.max_legs.unwrap_or(2000),
+            srtp: media_srtp,
         },
         assistant: AssistantConfig {
             name: raw.assistant.name.unwrap_or_else(|| "Clara".to_owned()),

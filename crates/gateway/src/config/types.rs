@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use switchhook_call::{FallbackStep, OpenHours};
+use switchhook_media::srtp::sdes::SrtpPolicy;
 use switchhook_model::{E164, Extension, Language, Target};
 
 use super::secret::Secret;
@@ -69,6 +70,7 @@ pub struct SipSection {
 pub struct ExtensionConfig {
     pub name: Option<String>,
     pub password: Secret,
+    pub srtp: SrtpPolicy,
 }
 
 #[derive(Debug, Clone)]
@@ -81,6 +83,7 @@ pub struct TrunkSection {
     pub from_user: Option<String>,
     pub from_domain: Option<String>,
     pub caller_id: Option<E164>,
+    pub srtp: SrtpPolicy,
 }
 
 #[derive(Debug, Clone)]
@@ -91,6 +94,7 @@ pub struct MediaSection {
     pub last_port: u16,
     pub workers: usize,
     pub max_legs: usize,
+    pub srtp: SrtpPolicy,
 }
 
 #[derive(Debug, Clone)]

@@ -8,6 +8,7 @@ use super::event::{CallNumber, PhoneEvent};
 use super::message::{SipMessage, StartLine, uri_of};
 use super::rtp::Media;
 use super::sdp::{self, MediaDescription, MediaDirection};
+use super::srtp::{self, Srtp};
 use super::transport::Peer;
 use crate::audio::g711::Law;
 
@@ -30,13 +31,14 @@ impl Engine {
             }
         };
         let body = dial.sdp.clone().unwrap_or_else(|| {
-            sdp::write(
+            let body = sdp::write(
                 media.local(),
                 &self.config.laws,
                 self.config.telephone_event,
                 MediaDirection::SendRecv,
                 1,
-            )
+            );
+            self.offer_keys(body, &media)
         });
         let mut invite = SipMessage::request("INVITE", &dial.uri)
             .with("Via", self.via(peer))
@@ -244,6 +246,14 @@ impl Engine {
         }
     }
 
+    /// Our offer, over RTP/SAVP if the phone's media is to be protected.
+    pub(super) fn offer_keys(&self, sdp: String, media: &Media) -> String {
+        match self.config.srtp {
+            Srtp::Off => sdp,
+            Srtp::On(suite) => srtp::protect_sdp(&sdp, "RTP/SAVP", &media.crypto(1, suite)),
+        }
+    }
+
     /// Takes the other side's description: where to send, with which law.
     pub(super) fn apply_sdp(&mut self, call: CallNumber, text: &str) {
         let Ok(remote) = MediaDescription::parse(text) else {
@@ -253,6 +263,10 @@ impl Engine {
         let law = remote.first_law(&self.config.laws).unwrap_or(Law::Mu);
         let events = self.config.telephone_event.and(remote.telephone_event);
         let sends = entry.direction.sends() && remote.direction.answered().sends();
+        match self.config.srtp {
+            Srtp::Off => {}
+            Srtp::On(_) => entry.media.protect(remote.crypto.as_ref()),
+        }
         entry
             .media
             .send_to(remote.addr, law, events, sends && !self.faults.silent_rtp);
@@ -327,6 +341,7 @@ impl Engine {
             direction,
             entry.sdp_version,
         );
+        let body = self.offer_keys(body, &entry.media);
         entry
             .media
             .set_sending(direction.sends() && !self.faults.silent_rtp);

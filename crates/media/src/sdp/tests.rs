@@ -61,6 +61,7 @@ fn an_offer_is_answered_in_the_partys_order() {
             also_receives: None,
             dtmf_pt: Some(101),
             direction: MediaDirection::SendRecv,
+            srtp: None,
         }
     );
 }
@@ -184,9 +185,9 @@ fn no_agreement_says_what_was_there() {
         "no common codec: the party has 18, \"iLBC\" (97), we have PCMU, PCMA"
     );
     assert_eq!(
-        error("v=0\nc=IN IP4 192.0.2.1\nm=audio 4000 RTP/SAVP 0\nm=video 0 RTP/AVP 96\n"),
-        "SDP offers no plain RTP audio (audio over RTP/AVP); \
-         it offers \"audio\" over \"RTP/SAVP\", \"video\" over \"RTP/AVP\""
+        error("v=0\nc=IN IP4 192.0.2.1\nm=audio 4000 RTP/SAVPF 0\nm=video 0 RTP/AVP 96\n"),
+        "SDP offers no audio over RTP/AVP or RTP/SAVP; \
+         it offers \"audio\" over \"RTP/SAVPF\", \"video\" over \"RTP/AVP\""
     );
     let refused = apply_answer(&local(), &with("audio 10042", "audio 0")).unwrap_err();
     assert_eq!(refused, SdpError::Refused);

@@ -14,7 +14,7 @@ use crate::assistant::AssistantTap;
 use crate::codec::Codec;
 use crate::conceal::Concealer;
 use crate::dtmf::{DtmfReceiver, DtmfSender};
-use crate::event::MediaEvent;
+use crate::event::{MediaEvent, SilenceReason};
 use crate::frame::{FRAME_MS, FRAME_SAMPLES};
 use crate::jitter::{JitterBuffer, JitterMode, Pulled};
 use crate::params::RtpParams;
@@ -22,6 +22,7 @@ use crate::reaper::Belongings;
 use crate::receiver::{Order, SequenceStats, SourceGuard, Verdict};
 use crate::recording::RecordingTap;
 use crate::rtp::RtpPacket;
+use crate::srtp::{SrtpError, SrtpSession};
 use crate::stats::LegCounters;
 use crate::sys::{BATCH, RecvBatch, prefetch};
 use crate::tone::{Tone, TonePlayer};
@@ -64,6 +65,8 @@ pub(crate) struct LegState {
     pub(super) ringback: Option<TonePlayer>,
     pub(super) tone: Option<TonePlayer>,
     pub(super) active: Option<Active>,
+    /// If the media is protected.
+    pub(super) srtp: Option<Box<SrtpSession>>,
     /// What the party said in this tick.
     pub heard: Heard,
     jitter: JitterBuffer,
@@ -78,9 +81,35 @@ pub(crate) struct LegState {
     ticks: u64,
     silent_ticks: u32,
     no_rtp_reported: bool,
+    /// Unusable packets since the last usable one.
+    refused: Refused,
     /// Panic when receiving (false) or sending (true).
     #[cfg(test)]
     pub fault: Option<bool>,
+}
+
+/// Packets that came instead of usable ones: they tell why nothing is heard.
+#[derive(Default)]
+struct Refused {
+    unauthentic: u32,
+    foreign: u32,
+    unusable: u32,
+}
+
+impl Refused {
+    fn reason(&self) -> SilenceReason {
+        // A stray packet is no reason; a tenth of what a talker sends in a second is.
+        const ENOUGH: u32 = 5;
+        if self.unauthentic >= ENOUGH {
+            SilenceReason::NotAuthentic
+        } else if self.foreign >= ENOUGH {
+            SilenceReason::ForeignSource
+        } else if self.unusable >= ENOUGH {
+            SilenceReason::NotUsable
+        } else {
+            SilenceReason::NothingArrives
+        }
+    }
 }
 
 /// Present from start to close.
@@ -119,6 +148,7 @@ impl LegState {
             ringback: None,
             tone: None,
             active: None,
+            srtp: None,
             heard: Heard::default(),
             jitter: JitterBuffer::new(jitter),
             concealer: Concealer::new(),
@@ -130,6 +160,7 @@ impl LegState {
             ticks: 0,
             silent_ticks: 0,
             no_rtp_reported: false,
+            refused: Refused::default(),
             #[cfg(test)]
             fault: None,
         }
@@ -145,6 +176,7 @@ impl LegState {
         prefetch(&self.received_tick);
         prefetch(&self.socket);
         prefetch(&self.active);
+        prefetch(&self.srtp);
         prefetch(&self.sequence);
         prefetch(&self.jitter);
         prefetch(&self.shared);
@@ -191,6 +223,18 @@ impl LegState {
         }
         self.silent_ticks = 0;
         self.no_rtp_reported = false;
+    }
+
+    /// Protects the media with these keys from now on, or no longer; returns what is to be freed.
+    pub fn set_srtp(&mut self, session: Option<Box<SrtpSession>>) -> Option<Grave> {
+        let former = match (&mut self.srtp, session) {
+            (Some(running), Some(mut new)) => {
+                running.adopt(&mut new);
+                Some(new)
+            }
+            (running, session) => std::mem::replace(running, session),
+        };
+        former.map(Grave::Srtp)
     }
 
     /// Attaches another assistant, or none; returns the former one.
@@ -298,13 +342,35 @@ impl LegState {
         }
     }
 
-    fn on_datagram(&mut self, from: std::net::SocketAddr, data: &[u8], arrival_ns: u64) {
+    fn on_datagram(&mut self, from: std::net::SocketAddr, data: &mut [u8], arrival_ns: u64) {
         let counters = &self.shared.counters;
         let Some(active) = &mut self.active else {
             return; // early packets before signalling finished
         };
+        // Before the source is judged: what is not authentic must not be latched on to.
+        let data = match &mut self.srtp {
+            None => &*data,
+            Some(session) => match session.inbound.open_rtp(data) {
+                Ok(len) => &data[..len],
+                Err(SrtpError::Malformed) => {
+                    counters.rx_invalid.add(1);
+                    self.refused.unusable = self.refused.unusable.saturating_add(1);
+                    return;
+                }
+                Err(SrtpError::NotAuthentic) => {
+                    counters.rx_unauthentic.add(1);
+                    self.refused.unauthentic = self.refused.unauthentic.saturating_add(1);
+                    return;
+                }
+                Err(SrtpError::Replayed) => {
+                    counters.rx_replayed.add(1);
+                    return;
+                }
+            },
+        };
         let Ok(packet) = RtpPacket::parse(data) else {
             counters.rx_invalid.add(1);
+            self.refused.unusable = self.refused.unusable.saturating_add(1);
             return;
         };
         let params = &active.params;
@@ -319,6 +385,7 @@ impl LegState {
         };
         if codec.is_none() && !is_event {
             counters.rx_invalid.add(1);
+            self.refused.unusable = self.refused.unusable.saturating_add(1);
             return;
         }
         let announced = params.remote;
@@ -337,6 +404,7 @@ impl LegState {
             Verdict::Probation => return,
             Verdict::Foreign => {
                 counters.rx_foreign.add(1);
+                self.refused.foreign = self.refused.foreign.saturating_add(1);
                 return;
             }
         }
@@ -351,6 +419,7 @@ impl LegState {
         arrival_ns: u64,
     ) {
         self.silent_ticks = 0;
+        self.refused = Refused::default();
         if std::mem::take(&mut self.no_rtp_reported) {
             self.report(MediaEvent::RtpResumed);
         }
@@ -454,6 +523,7 @@ impl LegState {
             self.no_rtp_reported = true;
             self.report(MediaEvent::NoRtp {
                 silent_ms: u64::from(self.silent_ticks) * u64::from(FRAME_MS),
+                reason: self.refused.reason(),
             });
         }
     }

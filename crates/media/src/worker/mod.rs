@@ -277,11 +277,14 @@ impl Worker {
     fn obey(&mut self, command: Command) {
         match command {
             Command::Open { slot, phase, leg } => self.open(slot, phase, leg),
-            Command::Start { slot, params } => {
-                if let Some(leg) = self.leg(slot) {
+            Command::Start { slot, params, srtp } => match self.leg(slot) {
+                Some(leg) => {
                     leg.start(params);
+                    let former = leg.set_srtp(srtp);
+                    self.bury(former);
                 }
-            }
+                None => self.bury(srtp.map(Grave::Srtp)),
+            },
             Command::Assistant { slot, tap } => match self.leg(slot) {
                 Some(leg) => {
                     let former = leg.set_assistant(tap);
