@@ -12,15 +12,17 @@ use super::heard::Heard;
 use super::sender::Sender;
 use crate::assistant::AssistantTap;
 use crate::codec::Codec;
+use crate::comfort::{self, ComfortNoise};
 use crate::conceal::Concealer;
 use crate::dtmf::{DtmfReceiver, DtmfSender};
 use crate::event::{MediaEvent, SilenceReason};
 use crate::frame::{FRAME_MS, FRAME_SAMPLES};
 use crate::jitter::{JitterBuffer, JitterMode, Pulled};
-use crate::params::RtpParams;
+use crate::params::{MediaDirection, RtpParams};
 use crate::reaper::Belongings;
 use crate::receiver::{Order, SequenceStats, SourceGuard, Verdict};
 use crate::recording::RecordingTap;
+use crate::rtcp::RtcpSession;
 use crate::rtp::RtpPacket;
 use crate::srtp::{SrtpError, SrtpSession};
 use crate::stats::LegCounters;
@@ -50,6 +52,7 @@ pub(crate) struct LegState {
     pub shared: Arc<LegShared>,
     events: mpsc::Sender<MediaEvent>,
     pub(super) socket: UdpSocket,
+    pub(super) rtcp_socket: UdpSocket,
     /// Ticks without RTP until it is reported.
     no_rtp_ticks: u32,
     belongings: Belongings,
@@ -71,14 +74,18 @@ pub(crate) struct LegState {
     pub heard: Heard,
     jitter: JitterBuffer,
     concealer: Concealer,
-    sequence: SequenceStats,
+    comfort: Comfort,
+    pub(super) sequence: SequenceStats,
+    pub(super) rtcp: RtcpSession,
     dtmf_in: DtmfReceiver,
     pub(super) dtmf_out: DtmfSender,
     pub(super) sender: Sender,
     /// Tick numbers of the worker's clock.
     last_tick: Option<u64>,
     /// Ticks since the leg started.
-    ticks: u64,
+    pub(super) ticks: u64,
+    /// The party was answered: alarms may sound.
+    pub(super) is_watched: bool,
     silent_ticks: u32,
     no_rtp_reported: bool,
     /// Unusable packets since the last usable one.
@@ -87,6 +94,18 @@ pub(crate) struct LegState {
     #[cfg(test)]
     pub fault: Option<bool>,
 }
+
+/// The party suppresses its silence and told us what to hear instead.
+struct Comfort {
+    noise: ComfortNoise,
+    is_on: bool,
+    /// Audio came since: it ends the noise when it is played.
+    audio_came: bool,
+}
+
+/// How much longer than elsewhere silence is no alarm while the party suppresses it: descriptions
+/// come when the noise changes, which may be seldom (RFC 3389 §4).
+const COMFORT_PATIENCE: u32 = 10;
 
 /// Packets that came instead of usable ones: they tell why nothing is heard.
 #[derive(Default)]
@@ -119,20 +138,22 @@ pub(super) struct Active {
 }
 
 impl LegState {
-    /// `random` chooses SSRC, first sequence number and timestamp (RFC 3550 §5.1, §8).
+    /// The sockets are RTP's and RTCP's. `random` chooses SSRC, first sequence number, timestamp
+    /// (RFC 3550 §5.1, §8) and CNAME.
     pub fn new(
-        socket: UdpSocket,
+        [socket, rtcp_socket]: [UdpSocket; 2],
         shared: Arc<LegShared>,
         events: mpsc::Sender<MediaEvent>,
         jitter: JitterMode,
         no_rtp_ticks: u32,
-        random: [u64; 2],
+        random: [u64; 3],
         belongings: Belongings,
     ) -> Self {
         Self {
             shared,
             events,
             socket,
+            rtcp_socket,
             no_rtp_ticks,
             belongings,
             slot: Slot {
@@ -152,12 +173,19 @@ impl LegState {
             heard: Heard::default(),
             jitter: JitterBuffer::new(jitter),
             concealer: Concealer::new(),
+            comfort: Comfort {
+                noise: ComfortNoise::new(random[1] as u32),
+                is_on: false,
+                audio_came: false,
+            },
             sequence: SequenceStats::default(),
+            rtcp: RtcpSession::new(random[2]),
             dtmf_in: DtmfReceiver::default(),
             dtmf_out: DtmfSender::default(),
-            sender: Sender::new(random),
+            sender: Sender::new([random[0], random[1]]),
             last_tick: None,
             ticks: 0,
+            is_watched: false,
             silent_ticks: 0,
             no_rtp_reported: false,
             refused: Refused::default(),
@@ -215,6 +243,9 @@ impl LegState {
             Some(active) => {
                 // Hold with address 0.0.0.0 says nothing about where the party is.
                 if params.has_target() {
+                    if params.remote != active.params.remote || params.rtcp != active.params.rtcp {
+                        self.rtcp.forget_source();
+                    }
                     active.guard.announce(params.remote);
                 }
                 active.params = params;
@@ -222,7 +253,12 @@ impl LegState {
             }
         }
         self.silent_ticks = 0;
-        self.no_rtp_reported = false;
+    }
+
+    /// The party was answered.
+    pub fn watch(&mut self) {
+        self.is_watched = true;
+        self.silent_ticks = 0;
     }
 
     /// Protects the media with these keys from now on, or no longer; returns what is to be freed.
@@ -283,6 +319,7 @@ impl LegState {
         assert_ne!(self.fault, Some(false), "fault made by a test");
         self.follow_clock(tick);
         self.take_datagrams(batch);
+        self.take_reports(batch);
         if self.active.is_none() {
             return;
         }
@@ -347,6 +384,11 @@ impl LegState {
         let Some(active) = &mut self.active else {
             return; // early packets before signalling finished
         };
+        // RFC 5761 §4: what is RTCP is told by its packet type, also when it is encrypted.
+        if active.params.rtcp.mux && data.get(1).is_some_and(|t| (192..=223).contains(t)) {
+            self.on_report(from, data, arrival_ns);
+            return;
+        }
         // Before the source is judged: what is not authentic must not be latched on to.
         let data = match &mut self.srtp {
             None => &*data,
@@ -375,6 +417,7 @@ impl LegState {
         };
         let params = &active.params;
         let is_event = params.dtmf_pt == Some(packet.payload_type);
+        let is_comfort = packet.payload_type == comfort::PAYLOAD_TYPE;
         let codec = if packet.payload_type == params.payload_type {
             Some(params.codec)
         } else {
@@ -383,7 +426,7 @@ impl LegState {
                 .filter(|format| format.payload_type == packet.payload_type)
                 .map(|format| format.codec)
         };
-        if codec.is_none() && !is_event {
+        if codec.is_none() && !is_event && !is_comfort {
             counters.rx_invalid.add(1);
             self.refused.unusable = self.refused.unusable.saturating_add(1);
             return;
@@ -436,9 +479,14 @@ impl LegState {
         }
         counters.rx_packets.add(1);
         let Some(codec) = codec else {
-            self.on_event(packet);
+            if packet.payload_type == comfort::PAYLOAD_TYPE {
+                self.on_comfort(packet);
+            } else {
+                self.on_event(packet);
+            }
             return;
         };
+        self.comfort.audio_came = true;
         self.sequence.on_arrival(packet.timestamp, arrival_ns);
         if receives {
             // A change of format is rare; what waits in the old one plays as noise for 40 ms
@@ -448,6 +496,15 @@ impl LegState {
             }
             self.jitter.insert(packet.timestamp, packet.payload);
         }
+    }
+
+    fn on_comfort(&mut self, packet: &RtpPacket<'_>) {
+        if self.comfort.noise.update(packet.payload).is_err() {
+            self.shared.counters.rx_invalid.add(1);
+            return;
+        }
+        self.comfort.is_on = true;
+        self.comfort.audio_came = false;
     }
 
     fn on_event(&mut self, packet: &RtpPacket<'_>) {
@@ -474,11 +531,17 @@ impl LegState {
     fn listen(&mut self) {
         match self.jitter.pull(self.heard.octets_buffer()) {
             Pulled::Audio => {
+                if self.comfort.audio_came {
+                    self.comfort.is_on = false;
+                }
                 self.heard.use_octets();
                 if self.concealer.is_concealing() {
                     self.concealer.blend(self.heard.pcm_mut());
                 }
                 self.concealer.good();
+            }
+            Pulled::Dry | Pulled::Idle if self.comfort.is_on => {
+                self.comfort.noise.fill(self.heard.pcm_mut());
             }
             // A frame with holes is replaced as a whole: the frame before it is the better guess.
             Pulled::Lost | Pulled::Dry => self.conceal(),
@@ -510,22 +573,34 @@ impl LegState {
 
     /// One-way audio is the commonest fault of telephony over NAT: tell it while the call runs.
     fn watch_for_silence(&mut self) {
-        let expects = self
-            .active
-            .as_ref()
-            .is_some_and(|active| active.params.direction.receives());
-        if !expects {
+        if !self.is_watched || !self.flows_both_ways() {
             self.silent_ticks = 0;
+            // On hold nothing is missing any more.
+            if std::mem::take(&mut self.no_rtp_reported) {
+                self.report(MediaEvent::RtpResumed);
+            }
             return;
         }
         self.silent_ticks = self.silent_ticks.saturating_add(1);
-        if self.silent_ticks >= self.no_rtp_ticks && !self.no_rtp_reported {
+        let limit = if self.comfort.is_on {
+            self.no_rtp_ticks.saturating_mul(COMFORT_PATIENCE)
+        } else {
+            self.no_rtp_ticks
+        };
+        if self.silent_ticks >= limit && !self.no_rtp_reported {
             self.no_rtp_reported = true;
             self.report(MediaEvent::NoRtp {
                 silent_ms: u64::from(self.silent_ticks) * u64::from(FRAME_MS),
                 reason: self.refused.reason(),
             });
         }
+    }
+
+    /// Neither side holds: who holds us may send music or nothing at all.
+    pub(super) fn flows_both_ways(&self) -> bool {
+        self.active
+            .as_ref()
+            .is_some_and(|active| active.params.direction == MediaDirection::SendRecv)
     }
 
     fn at_ms(&self) -> u64 {
