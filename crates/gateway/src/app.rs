@@ -70,6 +70,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         recording_dir: config.data.recordings.clone(),
         max_legs: config.media.max_legs,
         rtp_timeout: config.media.rtp_timeout,
+        no_rtp_after: config.media.one_way_audio,
         ..MediaConfig::default()
     })?;
     let bindings = registrations::load(&store).await?;

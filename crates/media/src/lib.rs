@@ -12,6 +12,7 @@
 
 mod assistant;
 mod codec;
+mod comfort;
 mod conceal;
 pub mod dtmf;
 mod engine;
@@ -24,12 +25,15 @@ mod leg;
 mod params;
 mod placement;
 mod ports;
+mod quality;
 mod reaper;
 mod receiver;
 mod recording;
 pub mod resample;
+pub mod rtcp;
 pub mod rtp;
 pub mod sdp;
+pub mod srtp;
 mod stats;
 mod sys;
 pub mod tone;
@@ -49,11 +53,12 @@ pub mod bench_io {
 pub use assistant::{AudioIn, AudioOut, HeardFrame, PlayoutCutter, PlayoutError};
 pub use codec::Codec;
 pub use engine::{MediaConfig, MediaEngine, MediaStartError, OpenLegError, Scheduling};
-pub use event::MediaEvent;
+pub use event::{MediaEvent, SilenceReason};
 pub use frame::{FRAME_MS, FRAME_SAMPLES, Frame, SAMPLE_RATE_HZ, SILENCE};
 pub use jitter::JitterMode;
 pub use leg::MediaLeg;
-pub use params::{MediaDirection, PayloadFormat, RtpParams};
+pub use params::{MediaDirection, PayloadFormat, RtcpParams, RtpParams};
+pub use quality::{FarQuality, LegQuality};
 pub use recording::{RecordError, Recording, RecordingSummary};
 pub use stats::{EngineStats, LegStats};
 pub use tone::{Tone, ToneCountry};

@@ -71,6 +71,7 @@ fn run(mut queues: Vec<Consumer<Grave>>, state: &EngineState, stop: &AtomicBool)
                     Grave::Assistant(tap) => drop(tap),
                     Grave::Recording(tap) => drop(tap),
                     Grave::Link(link) => drop(link),
+                    Grave::Srtp(session) => drop(session),
                 }
             }
         }

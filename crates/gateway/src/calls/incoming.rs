@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
+use super::audio;
 use super::inbox::{CallInput, Inbox};
 use super::legs::{LegMedia, LegParts, Legs, Signalling};
 use super::registry::{Registry, call_of};
@@ -66,8 +67,9 @@ async fn admit(
             return Err((incoming.handle, 503, None));
         }
     };
+    let audio = audio::of_source(&shared.config, &incoming.source);
     let media = match &incoming.sdp_offer {
-        Some(offer) => match LegMedia::answering(media, offer) {
+        Some(offer) => match LegMedia::answering(media, audio, offer) {
             Ok(media) => media,
             Err(error) => {
                 tracing::info!(leg.id = %leg, %error, "the SDP offer cannot be used");
@@ -76,7 +78,7 @@ async fn admit(
             }
         },
         // The caller wants our offer; its answer comes with the ACK.
-        None => LegMedia::offering(media),
+        None => LegMedia::offering(media, audio),
     };
     let first = Event::CallerArrived {
         leg: leg.clone(),

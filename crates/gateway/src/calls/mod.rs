@@ -4,11 +4,13 @@
 //! Start reading at [`task`], then [`perform`] for how actions are carried out and [`talk`] for the
 //! assistant.
 
+mod audio;
 mod booking;
 mod brain;
 mod ears;
 mod ending;
 mod facts;
+mod figures;
 mod inbox;
 mod incoming;
 mod legs;

@@ -205,6 +205,12 @@ pub(super) const TABLE: &[Variable] = &[
         "media.rtp_timeout_s",
         Kind::Number,
     ),
+    key(
+        "SWITCHHOOK_ONE_WAY_AUDIO_S",
+        "media.one_way_audio_s",
+        Kind::Number,
+    ),
+    key("SWITCHHOOK_SRTP", "media.srtp", Kind::Text),
     key_in(
         &["custom"],
         "SWITCHHOOK_DEMO_PASSWORD",

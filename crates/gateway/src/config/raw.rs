@@ -96,6 +96,10 @@ pub struct RawExtension {
     pub name: Option<String>,
     pub password: Option<Secret>,
     pub password_file: Option<PathBuf>,
+    /// `off`, `optional` or `required`; default: `media.srtp`.
+    pub srtp: Option<String>,
+    /// `auto` or `info`; default: `media.dtmf`.
+    pub dtmf: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -120,6 +124,10 @@ pub struct RawTrunk {
     pub from_domain: Option<String>,
     /// Number shown to the called party.
     pub caller_id: Option<String>,
+    /// `off`, `optional` or `required`; default: `media.srtp`.
+    pub srtp: Option<String>,
+    /// `auto` or `info`; default: `media.dtmf`.
+    pub dtmf: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -137,6 +145,14 @@ pub struct RawMedia {
     pub max_legs: Option<usize>,
     /// Seconds without RTP after which a leg is given up; default 60, 0 never.
     pub rtp_timeout_s: Option<u64>,
+    /// Silence of a party that should be heard until the one-way-audio alarm, in seconds. Default 3.
+    pub one_way_audio_s: Option<u32>,
+    /// Protected media: `off` (default), `optional` or `required`. For whoever has no key of its
+    /// own: guests, SIP URIs, and extensions and trunks without `srtp`.
+    pub srtp: Option<String>,
+    /// How keys are sent: `auto` (default: telephone-event, else as tones) or `info` (SIP INFO).
+    /// Keys are taken in every way at all times.
+    pub dtmf: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

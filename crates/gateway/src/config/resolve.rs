@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use switchhook_call::hours::RawOpenHours;
 use switchhook_call::{FallbackStep, OpenHours};
+use switchhook_media::srtp::sdes::SrtpPolicy;
 use switchhook_model::{Extension, Language, Target};
 
 use super::ConfigError;
@@ -56,6 +57,26 @@ impl Problems {
         }
         self.add(format!("{key}: {value} is outside {least} to {most}"));
         value.clamp(least, most)
+    }
+
+    fn srtp(&mut self, key: &str, text: Option<&str>, default: SrtpPolicy) -> SrtpPolicy {
+        text.map_or(default, |text| {
+            text.parse()
+                .map_err(|error| self.add(format!("{key}: {error}")))
+                .unwrap_or(default)
+        })
+    }
+
+    fn dtmf(&mut self, key: &str, text: Option<&str>, default: DtmfMode) -> DtmfMode {
+        match text {
+            None => default,
+            Some("auto") => DtmfMode::Auto,
+            Some("info") => DtmfMode::Info,
+            Some(other) => {
+                self.add(format!("{key}: expected auto or info, got {other:?}"));
+                default
+            }
+        }
     }
 
     /// The text of a secret, given directly or in a file.
@@ -155,10 +176,16 @@ pub(super) fn resolve(
         problems.add("sip.loopback_guests is for demo and development: remove it, or set mode");
     }
 
+    let media_srtp = problems.srtp("media.srtp", raw.media.srtp.as_deref(), SrtpPolicy::Off);
+    let media_dtmf = problems.dtmf("media.dtmf", raw.media.dtmf.as_deref(), DtmfMode::Auto);
     let extensions = raw
         .extensions
         .into_iter()
         .filter_map(|(digits, extension)| {
+            let srtp_key = format!("extensions.{digits}.srtp");
+            let srtp = problems.srtp(&srtp_key, extension.srtp.as_deref(), media_srtp);
+            let dtmf_key = format!("extensions.{digits}.dtmf");
+            let dtmf = problems.dtmf(&dtmf_key, extension.dtmf.as_deref(), media_dtmf);
             let key = format!("extensions.{digits}.password");
             let number: Option<Extension> = problems.parse("extensions", &digits);
             let Some(password) = problems.secret(&key, extension.password, extension.password_file)
@@ -174,6 +201,8 @@ pub(super) fn resolve(
                 ExtensionConfig {
                     name: extension.name,
                     password,
+                    srtp,
+                    dtmf,
                 },
             ))
         })
@@ -233,6 +262,8 @@ pub(super) fn resolve(
                 from_user: trunk.from_user,
                 from_domain: trunk.from_domain,
                 caller_id,
+                srtp: problems.srtp(&format!("{key}.srtp"), trunk.srtp.as_deref(), media_srtp),
+                dtmf: problems.dtmf(&format!("{key}.dtmf"), trunk.dtmf.as_deref(), media_dtmf),
             },
         );
     }
@@ -450,6 +481,14 @@ pub(super) fn resolve(
                 0 => None,
                 seconds => Some(Duration::from_secs(seconds)),
             },
+            one_way_audio: seconds(problems.in_range(
+                "media.one_way_audio_s",
+                raw.media.one_way_audio_s.unwrap_or(3),
+                1,
+                60,
+            )),
+            srtp: media_srtp,
+            dtmf: media_dtmf,
         },
         assistant: AssistantConfig {
             name: raw.assistant.name.unwrap_or_else(|| "Clara".to_owned()),

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use switchhook_call::{FallbackStep, OpenHours};
+use switchhook_media::srtp::sdes::SrtpPolicy;
 use switchhook_model::{E164, Extension, Language, Target};
 use switchhook_sip::TrunkAddress;
 
@@ -66,10 +67,22 @@ pub struct SipSection {
     pub assistant_numbers: Vec<String>,
 }
 
+/// How keys are sent to a party.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DtmfMode {
+    /// Telephone-event (RFC 4733), else as tones.
+    #[default]
+    Auto,
+    /// SIP INFO, `application/dtmf-relay`.
+    Info,
+}
+
 #[derive(Debug, Clone)]
 pub struct ExtensionConfig {
     pub name: Option<String>,
     pub password: Secret,
+    pub srtp: SrtpPolicy,
+    pub dtmf: DtmfMode,
 }
 
 #[derive(Debug, Clone)]
@@ -84,6 +97,8 @@ pub struct TrunkSection {
     pub from_user: Option<String>,
     pub from_domain: Option<String>,
     pub caller_id: Option<E164>,
+    pub srtp: SrtpPolicy,
+    pub dtmf: DtmfMode,
 }
 
 #[derive(Debug, Clone)]
@@ -96,6 +111,9 @@ pub struct MediaSection {
     pub max_legs: usize,
     /// Silence of a party that should send until its leg is given up; `None`: never.
     pub rtp_timeout: Option<Duration>,
+    pub one_way_audio: Duration,
+    pub srtp: SrtpPolicy,
+    pub dtmf: DtmfMode,
 }
 
 #[derive(Debug, Clone)]

@@ -11,6 +11,7 @@ use super::event::{CallNumber, PhoneEvent};
 use super::message::{SipMessage, uri_of};
 use super::rtp::Media;
 use super::sdp::{self, MediaDescription, MediaDirection};
+use super::srtp::{self, Srtp};
 use super::transport::Peer;
 use crate::audio::g711::Law;
 
@@ -99,6 +100,11 @@ impl Engine {
         self.log
             .events
             .push(PhoneEvent::Incoming { call: number, from });
+        let is_secure = MediaDescription::parse(&request.body_text()).is_ok_and(|o| o.is_secure());
+        if is_secure && self.config.srtp == Srtp::Off {
+            self.reject(number, 488).await;
+            return;
+        }
         let now = Instant::now();
         match on_call {
             OnCall::AnswerAfter(after) => {
@@ -164,23 +170,31 @@ impl Engine {
         let Ok(offer) = MediaDescription::parse(&request.body_text()) else {
             // No offer in the INVITE: ours is the offer then.
             let events = self.config.telephone_event;
-            return sdp::write(
+            let ours = sdp::write(
                 addr,
                 &self.config.laws,
                 events,
                 entry.direction,
                 entry.sdp_version,
             );
+            return srtp::offer_keys(self.config.srtp, ours, &entry.media);
         };
         let law = offer.first_law(&self.config.laws).unwrap_or(Law::Mu);
         let events = self.config.telephone_event.and(offer.telephone_event);
-        sdp::write(
+        let answer = sdp::write(
             addr,
             &[law],
             events,
             offer.direction.answered(),
             entry.sdp_version,
-        )
+        );
+        match (self.config.srtp, &offer.crypto) {
+            (Srtp::On(_), Some(theirs)) => {
+                let ours = entry.media.crypto(theirs.tag, theirs.suite);
+                srtp::protect_sdp(&answer, &offer.profile, &ours)
+            }
+            (Srtp::On(_), None) | (Srtp::Off, _) => answer,
+        }
     }
 
     pub(super) async fn answer(&mut self, call: CallNumber) {

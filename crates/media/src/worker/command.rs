@@ -8,6 +8,7 @@ use crate::codec::Codec;
 use crate::frame::FRAME_SAMPLES;
 use crate::params::RtpParams;
 use crate::recording::RecordingTap;
+use crate::srtp::SrtpSession;
 use crate::tone::Tone;
 
 use super::leg::LegState;
@@ -30,6 +31,12 @@ pub(crate) enum Command {
     Start {
         slot: Slot,
         params: RtpParams,
+        /// Made of the keys in `params`, which have none here.
+        srtp: Option<Box<SrtpSession>>,
+    },
+    /// Alarms may sound from now on.
+    Watch {
+        slot: Slot,
     },
     Assistant {
         slot: Slot,
@@ -100,4 +107,5 @@ pub(crate) enum Grave {
     Assistant(Box<AssistantTap>),
     Recording(Box<RecordingTap>),
     Link(Box<Link>),
+    Srtp(Box<SrtpSession>),
 }

@@ -13,16 +13,19 @@ use super::heard::Heard;
 use super::sender::Sender;
 use crate::assistant::AssistantTap;
 use crate::codec::Codec;
+use crate::comfort::{self, ComfortNoise};
 use crate::conceal::Concealer;
 use crate::dtmf::{DtmfReceiver, DtmfSender};
-use crate::event::MediaEvent;
+use crate::event::{MediaEvent, SilenceReason};
 use crate::frame::{FRAME_MS, FRAME_SAMPLES};
 use crate::jitter::{JitterBuffer, JitterMode, Pulled};
-use crate::params::RtpParams;
+use crate::params::{MediaDirection, RtpParams};
 use crate::reaper::Belongings;
 use crate::receiver::{Order, SequenceStats, SourceGuard, Verdict};
 use crate::recording::RecordingTap;
+use crate::rtcp::RtcpSession;
 use crate::rtp::RtpPacket;
+use crate::srtp::{SrtpError, SrtpSession};
 use crate::stats::LegCounters;
 use crate::sys::{BATCH, RecvBatch, prefetch};
 use crate::tone::{Tone, TonePlayer};
@@ -73,6 +76,7 @@ pub(crate) struct LegState {
     pub shared: Arc<LegShared>,
     events: mpsc::Sender<MediaEvent>,
     pub(super) socket: UdpSocket,
+    pub(super) rtcp_socket: UdpSocket,
     silence: SilenceLimits,
     belongings: Belongings,
     pub slot: Slot,
@@ -87,23 +91,67 @@ pub(crate) struct LegState {
     pub(super) ringback: Option<TonePlayer>,
     pub(super) tone: Option<TonePlayer>,
     pub(super) active: Option<Active>,
+    /// If the media is protected.
+    pub(super) srtp: Option<Box<SrtpSession>>,
     /// What the party said in this tick.
     pub heard: Heard,
     jitter: JitterBuffer,
     concealer: Concealer,
-    sequence: SequenceStats,
+    comfort: Comfort,
+    pub(super) sequence: SequenceStats,
+    pub(super) rtcp: RtcpSession,
     dtmf_in: DtmfReceiver,
     pub(super) dtmf_out: DtmfSender,
     pub(super) sender: Sender,
     /// Tick numbers of the worker's clock.
     last_tick: Option<u64>,
     /// Ticks since the leg started.
-    ticks: u64,
+    pub(super) ticks: u64,
+    /// The party was answered: alarms may sound.
+    pub(super) is_watched: bool,
     silent_ticks: u32,
     no_rtp_reported: bool,
+    /// Unusable packets since the last usable one.
+    refused: Refused,
     /// Panic when receiving (false) or sending (true).
     #[cfg(test)]
     pub fault: Option<bool>,
+}
+
+/// The party suppresses its silence and told us what to hear instead.
+struct Comfort {
+    noise: ComfortNoise,
+    is_on: bool,
+    /// Audio came since: it ends the noise when it is played.
+    audio_came: bool,
+}
+
+/// How much longer than elsewhere silence is no alarm while the party suppresses it: descriptions
+/// come when the noise changes, which may be seldom (RFC 3389 §4).
+const COMFORT_PATIENCE: u32 = 10;
+
+/// Packets that came instead of usable ones: they tell why nothing is heard.
+#[derive(Default)]
+struct Refused {
+    unauthentic: u32,
+    foreign: u32,
+    unusable: u32,
+}
+
+impl Refused {
+    fn reason(&self) -> SilenceReason {
+        // A stray packet is no reason; a tenth of what a talker sends in a second is.
+        const ENOUGH: u32 = 5;
+        if self.unauthentic >= ENOUGH {
+            SilenceReason::NotAuthentic
+        } else if self.foreign >= ENOUGH {
+            SilenceReason::ForeignSource
+        } else if self.unusable >= ENOUGH {
+            SilenceReason::NotUsable
+        } else {
+            SilenceReason::NothingArrives
+        }
+    }
 }
 
 /// Present from start to close.
@@ -113,20 +161,22 @@ pub(super) struct Active {
 }
 
 impl LegState {
-    /// `random` chooses SSRC, first sequence number and timestamp (RFC 3550 §5.1, §8).
+    /// The sockets are RTP's and RTCP's. `random` chooses SSRC, first sequence number, timestamp
+    /// (RFC 3550 §5.1, §8) and CNAME.
     pub fn new(
-        socket: UdpSocket,
+        [socket, rtcp_socket]: [UdpSocket; 2],
         shared: Arc<LegShared>,
         events: mpsc::Sender<MediaEvent>,
         jitter: JitterMode,
         silence: SilenceLimits,
-        random: [u64; 2],
+        random: [u64; 3],
         belongings: Belongings,
     ) -> Self {
         Self {
             shared,
             events,
             socket,
+            rtcp_socket,
             silence,
             belongings,
             slot: Slot {
@@ -142,17 +192,26 @@ impl LegState {
             ringback: None,
             tone: None,
             active: None,
+            srtp: None,
             heard: Heard::default(),
             jitter: JitterBuffer::new(jitter),
             concealer: Concealer::new(),
+            comfort: Comfort {
+                noise: ComfortNoise::new(random[1] as u32),
+                is_on: false,
+                audio_came: false,
+            },
             sequence: SequenceStats::default(),
+            rtcp: RtcpSession::new(random[2]),
             dtmf_in: DtmfReceiver::default(),
             dtmf_out: DtmfSender::default(),
-            sender: Sender::new(random),
+            sender: Sender::new([random[0], random[1]]),
             last_tick: None,
             ticks: 0,
+            is_watched: false,
             silent_ticks: 0,
             no_rtp_reported: false,
+            refused: Refused::default(),
             #[cfg(test)]
             fault: None,
         }
@@ -168,6 +227,7 @@ impl LegState {
         prefetch(&self.received_tick);
         prefetch(&self.socket);
         prefetch(&self.active);
+        prefetch(&self.srtp);
         prefetch(&self.sequence);
         prefetch(&self.jitter);
         prefetch(&self.shared);
@@ -206,6 +266,9 @@ impl LegState {
             Some(active) => {
                 // Hold with address 0.0.0.0 says nothing about where the party is.
                 if params.has_target() {
+                    if params.remote != active.params.remote || params.rtcp != active.params.rtcp {
+                        self.rtcp.forget_source();
+                    }
                     active.guard.announce(params.remote);
                 }
                 active.params = params;
@@ -213,7 +276,24 @@ impl LegState {
             }
         }
         self.silent_ticks = 0;
-        self.no_rtp_reported = false;
+    }
+
+    /// The party was answered.
+    pub fn watch(&mut self) {
+        self.is_watched = true;
+        self.silent_ticks = 0;
+    }
+
+    /// Protects the media with these keys from now on, or no longer; returns what is to be freed.
+    pub fn set_srtp(&mut self, session: Option<Box<SrtpSession>>) -> Option<Grave> {
+        let former = match (&mut self.srtp, session) {
+            (Some(running), Some(mut new)) => {
+                running.adopt(&mut new);
+                Some(new)
+            }
+            (running, session) => std::mem::replace(running, session),
+        };
+        former.map(Grave::Srtp)
     }
 
     /// Attaches another assistant, or none; returns the former one.
@@ -262,6 +342,7 @@ impl LegState {
         assert_ne!(self.fault, Some(false), "fault made by a test");
         self.follow_clock(tick);
         self.take_datagrams(batch);
+        self.take_reports(batch);
         if self.active.is_none() {
             return;
         }
@@ -321,17 +402,45 @@ impl LegState {
         }
     }
 
-    fn on_datagram(&mut self, from: std::net::SocketAddr, data: &[u8], arrival_ns: u64) {
+    fn on_datagram(&mut self, from: std::net::SocketAddr, data: &mut [u8], arrival_ns: u64) {
         let counters = &self.shared.counters;
         let Some(active) = &mut self.active else {
             return; // early packets before signalling finished
         };
+        // RFC 5761 §4: what is RTCP is told by its packet type, also when it is encrypted.
+        if active.params.rtcp.mux && data.get(1).is_some_and(|t| (192..=223).contains(t)) {
+            self.on_report(from, data, arrival_ns);
+            return;
+        }
+        // Before the source is judged: what is not authentic must not be latched on to.
+        let data = match &mut self.srtp {
+            None => &*data,
+            Some(session) => match session.inbound.open_rtp(data) {
+                Ok(len) => &data[..len],
+                Err(SrtpError::Malformed) => {
+                    counters.rx_invalid.add(1);
+                    self.refused.unusable = self.refused.unusable.saturating_add(1);
+                    return;
+                }
+                Err(SrtpError::NotAuthentic) => {
+                    counters.rx_unauthentic.add(1);
+                    self.refused.unauthentic = self.refused.unauthentic.saturating_add(1);
+                    return;
+                }
+                Err(SrtpError::Replayed) => {
+                    counters.rx_replayed.add(1);
+                    return;
+                }
+            },
+        };
         let Ok(packet) = RtpPacket::parse(data) else {
             counters.rx_invalid.add(1);
+            self.refused.unusable = self.refused.unusable.saturating_add(1);
             return;
         };
         let params = &active.params;
         let is_event = params.dtmf_pt == Some(packet.payload_type);
+        let is_comfort = packet.payload_type == comfort::PAYLOAD_TYPE;
         let codec = if packet.payload_type == params.payload_type {
             Some(params.codec)
         } else {
@@ -340,8 +449,9 @@ impl LegState {
                 .filter(|format| format.payload_type == packet.payload_type)
                 .map(|format| format.codec)
         };
-        if codec.is_none() && !is_event {
+        if codec.is_none() && !is_event && !is_comfort {
             counters.rx_invalid.add(1);
+            self.refused.unusable = self.refused.unusable.saturating_add(1);
             return;
         }
         let announced = params.remote;
@@ -360,6 +470,7 @@ impl LegState {
             Verdict::Probation => return,
             Verdict::Foreign => {
                 counters.rx_foreign.add(1);
+                self.refused.foreign = self.refused.foreign.saturating_add(1);
                 return;
             }
         }
@@ -374,6 +485,7 @@ impl LegState {
         arrival_ns: u64,
     ) {
         self.silent_ticks = 0;
+        self.refused = Refused::default();
         if std::mem::take(&mut self.no_rtp_reported) {
             self.report(MediaEvent::RtpResumed);
         }
@@ -390,9 +502,14 @@ impl LegState {
         }
         counters.rx_packets.add(1);
         let Some(codec) = codec else {
-            self.on_event(packet);
+            if packet.payload_type == comfort::PAYLOAD_TYPE {
+                self.on_comfort(packet);
+            } else {
+                self.on_event(packet);
+            }
             return;
         };
+        self.comfort.audio_came = true;
         self.sequence.on_arrival(packet.timestamp, arrival_ns);
         if receives {
             // A change of format is rare; what waits in the old one plays as noise for 40 ms
@@ -402,6 +519,15 @@ impl LegState {
             }
             self.jitter.insert(packet.timestamp, packet.payload);
         }
+    }
+
+    fn on_comfort(&mut self, packet: &RtpPacket<'_>) {
+        if self.comfort.noise.update(packet.payload).is_err() {
+            self.shared.counters.rx_invalid.add(1);
+            return;
+        }
+        self.comfort.is_on = true;
+        self.comfort.audio_came = false;
     }
 
     fn on_event(&mut self, packet: &RtpPacket<'_>) {
@@ -428,11 +554,17 @@ impl LegState {
     fn listen(&mut self) {
         match self.jitter.pull(self.heard.octets_buffer()) {
             Pulled::Audio => {
+                if self.comfort.audio_came {
+                    self.comfort.is_on = false;
+                }
                 self.heard.use_octets();
                 if self.concealer.is_concealing() {
                     self.concealer.blend(self.heard.pcm_mut());
                 }
                 self.concealer.good();
+            }
+            Pulled::Dry | Pulled::Idle if self.comfort.is_on => {
+                self.comfort.noise.fill(self.heard.pcm_mut());
             }
             // A frame with holes is replaced as a whole: the frame before it is the better guess.
             Pulled::Lost | Pulled::Dry => self.conceal(),
@@ -464,23 +596,41 @@ impl LegState {
 
     /// One-way audio is the commonest fault of telephony over NAT: tell it while the call runs.
     fn watch_for_silence(&mut self) {
-        let expects = self
-            .active
-            .as_ref()
-            .is_some_and(|active| active.params.direction.receives());
-        if !expects {
+        if !self.is_watched || !self.flows_both_ways() {
             self.silent_ticks = 0;
+            // On hold nothing is missing any more.
+            if std::mem::take(&mut self.no_rtp_reported) {
+                self.report(MediaEvent::RtpResumed);
+            }
             return;
         }
         self.silent_ticks = self.silent_ticks.saturating_add(1);
         let silent_ms = u64::from(self.silent_ticks) * u64::from(FRAME_MS);
-        if self.silent_ticks >= self.silence.report && !self.no_rtp_reported {
+        // A party that announced silence may keep it longer.
+        let patience = if self.comfort.is_on {
+            COMFORT_PATIENCE
+        } else {
+            1
+        };
+        if self.silent_ticks >= self.silence.report.saturating_mul(patience)
+            && !self.no_rtp_reported
+        {
             self.no_rtp_reported = true;
-            self.report(MediaEvent::NoRtp { silent_ms });
+            self.report(MediaEvent::NoRtp {
+                silent_ms,
+                reason: self.refused.reason(),
+            });
         }
-        if self.silent_ticks == self.silence.give_up {
+        if self.silent_ticks == self.silence.give_up.saturating_mul(patience) {
             self.report(MediaEvent::RtpTimedOut { silent_ms });
         }
+    }
+
+    /// Neither side holds: who holds us may send music or nothing at all.
+    pub(super) fn flows_both_ways(&self) -> bool {
+        self.active
+            .as_ref()
+            .is_some_and(|active| active.params.direction == MediaDirection::SendRecv)
     }
 
     fn at_ms(&self) -> u64 {

@@ -14,6 +14,7 @@
 mod command;
 mod heard;
 mod leg;
+mod reports;
 mod sender;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -277,9 +278,17 @@ impl Worker {
     fn obey(&mut self, command: Command) {
         match command {
             Command::Open { slot, phase, leg } => self.open(slot, phase, leg),
-            Command::Start { slot, params } => {
-                if let Some(leg) = self.leg(slot) {
+            Command::Start { slot, params, srtp } => match self.leg(slot) {
+                Some(leg) => {
                     leg.start(params);
+                    let former = leg.set_srtp(srtp);
+                    self.bury(former);
+                }
+                None => self.bury(srtp.map(Grave::Srtp)),
+            },
+            Command::Watch { slot } => {
+                if let Some(leg) = self.leg(slot) {
+                    leg.watch();
                 }
             }
             Command::Assistant { slot, tap } => match self.leg(slot) {
@@ -395,9 +404,10 @@ impl Worker {
         if self.leg(slot).is_none() {
             return;
         }
-        let Some(leg) = self.legs[slot.index as usize].take() else {
+        let Some(mut leg) = self.legs[slot.index as usize].take() else {
             return;
         };
+        leg.say_goodbye();
         self.phases[leg.phase].retain(|other| *other != slot);
         self.count -= 1;
         self.bury(Some(Grave::Leg { slot, leg }));

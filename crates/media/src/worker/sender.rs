@@ -7,8 +7,11 @@ use crate::event::MediaEvent;
 use crate::frame::{FRAME_SAMPLES, Frame, SILENCE, mix_into};
 use crate::params::RtpParams;
 use crate::rtp::{HEADER_LEN, RtpPacket};
+use crate::srtp;
 
 const PACKET_LEN: usize = HEADER_LEN + FRAME_SAMPLES;
+/// A packet with what SRTP adds.
+const PROTECTED_LEN: usize = PACKET_LEN + srtp::OVERHEAD_MAX;
 
 /// The RTP stream to the party.
 pub(super) struct Sender {
@@ -24,11 +27,22 @@ impl Sender {
     pub fn new(random: [u64; 2]) -> Self {
         Self {
             ssrc: random[0] as u32,
-            sequence: (random[0] >> 32) as u16,
+            // The lower half: a receiver that misses the first packets then still knows that its
+            // roll-over counter is zero (RFC 3711 §3.3.1).
+            sequence: (random[0] >> 32) as u16 & 0x7FFF,
             timestamp: random[1] as u32,
             marker: true,
             packet: [0; PACKET_LEN],
         }
+    }
+
+    pub fn ssrc(&self) -> u32 {
+        self.ssrc
+    }
+
+    /// Of the next packet.
+    pub fn timestamp(&self) -> u32 {
+        self.timestamp
     }
 
     pub fn begin_spurt(&mut self) {
@@ -99,14 +113,28 @@ impl LegState {
                 }
             };
             self.sender.sequence = self.sender.sequence.wrapping_add(1);
-            match self.socket.send_to(&self.sender.packet[..len], target) {
-                Ok(_) => self.shared.counters.tx_packets.add(1),
+            // In a copy: the recording still needs the audio as it was.
+            let mut protected = [0; PROTECTED_LEN];
+            let datagram = match &mut self.srtp {
+                None => &self.sender.packet[..len],
+                Some(session) => {
+                    protected[..len].copy_from_slice(&self.sender.packet[..len]);
+                    let len = session.outbound.protect_rtp(&mut protected, len);
+                    &protected[..len]
+                }
+            };
+            match self.socket.send_to(datagram, target) {
+                Ok(_) => {
+                    self.shared.counters.tx_packets.add(1);
+                    self.rtcp.sent(len - HEADER_LEN);
+                }
                 Err(_) => self.shared.counters.tx_errors.add(1),
             }
         } else {
             self.sender.marker = true;
         }
         self.record(params, sends && event.is_none());
+        self.report_if_due(timestamp);
     }
 
     /// Puts this tick's audio into the packet. A tone replaces everything; an assistant that speaks
