@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use switchhook_call::{FallbackStep, OpenHours};
 use switchhook_model::{E164, Extension, Language, Target};
+use switchhook_sip::SipTransport;
 
 use super::secret::Secret;
+use super::sip_network::SipNetwork;
 
 /// How strict the program is about its surroundings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +65,7 @@ pub struct SipSection {
     pub realm: String,
     pub loopback_guests: bool,
     pub assistant_numbers: Vec<String>,
+    pub network: SipNetwork,
 }
 
 #[derive(Debug, Clone)]
@@ -74,7 +77,7 @@ pub struct ExtensionConfig {
 #[derive(Debug, Clone)]
 pub struct TrunkSection {
     pub termination: Option<String>,
-    pub tcp: bool,
+    pub transport: SipTransport,
     pub addresses: Vec<IpAddr>,
     pub username: Option<String>,
     pub password: Option<Secret>,
