@@ -40,6 +40,8 @@ pub enum UnregisterReason {
     /// By the phone (Expires: 0).
     Removed,
     Expired,
+    /// The connection the phone or browser had opened is closed.
+    Disconnected,
 }
 
 /// An INVITE that opened a leg.

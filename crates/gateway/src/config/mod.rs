@@ -10,6 +10,7 @@ mod env;
 mod raw;
 mod resolve;
 mod secret;
+mod sip_network;
 mod types;
 
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ use figment::providers::{Format, Toml};
 pub use check::{CheckReport, CheckRow, RowState};
 pub use env::Environment;
 pub use secret::Secret;
+pub use sip_network::SipNetwork;
 pub use types::{
     AssistantConfig, BrainConfig, Config, DataConfig, DtmfMode, ExtensionConfig, HttpConfig,
     LimitsConfig, LlmConfig, MediaSection, Mode, NoticeConfig, OutboundConfig, RecordingConfig,

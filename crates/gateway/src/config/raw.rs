@@ -88,6 +88,22 @@ pub struct RawSip {
     pub loopback_guests: Option<bool>,
     /// User parts and numbers that reach the assistant; default `["assistant"]`.
     pub assistant_numbers: Option<Vec<String>>,
+    /// TLS addresses, usually port 5061; default none.
+    #[serde(default)]
+    pub tls: Vec<String>,
+    /// Our certificate chain (PEM, our own first) and its key (PEM: PKCS#8, PKCS#1 or SEC1).
+    pub tls_certificate_file: Option<PathBuf>,
+    pub tls_key_file: Option<PathBuf>,
+    /// Certificates (PEM) that may sign those of the servers we connect to.
+    pub tls_ca_file: Option<PathBuf>,
+    /// Trust the system's roots as well. Default true.
+    pub tls_system_roots: Option<bool>,
+    /// What we show to servers that ask for a certificate.
+    pub tls_client_certificate_file: Option<PathBuf>,
+    pub tls_client_key_file: Option<PathBuf>,
+    /// Name servers, address and port; default: the system's.
+    #[serde(default)]
+    pub dns_servers: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -107,7 +123,7 @@ pub struct RawExtension {
 pub struct RawTrunk {
     /// Host or host:port where calls out are sent.
     pub termination: Option<String>,
-    /// `udp` (default) or `tcp`.
+    /// `udp` (default), `tcp` or `tls`.
     pub transport: Option<String>,
     /// Source addresses from which calls in are accepted: `203.0.113.7`, `203.0.113.0/24`,
     /// `203.0.113.7:5060`.

@@ -17,17 +17,18 @@ use super::ConfigError;
 use super::env::Environment;
 use super::raw::{RawConfig, RawHours};
 use super::secret::Secret;
+use super::sip_network;
 use super::types::*;
 
 /// Collects problems; each method returns something usable so that the rest is checked too.
-struct Problems(Vec<String>);
+pub(super) struct Problems(Vec<String>);
 
 impl Problems {
-    fn add(&mut self, problem: impl Into<String>) {
+    pub(super) fn add(&mut self, problem: impl Into<String>) {
         self.0.push(problem.into());
     }
 
-    fn parse<T: FromStr>(&mut self, key: &str, text: &str) -> Option<T>
+    pub(super) fn parse<T: FromStr>(&mut self, key: &str, text: &str) -> Option<T>
     where
         T::Err: Display,
     {
@@ -51,7 +52,7 @@ impl Problems {
             .collect()
     }
 
-    fn in_range(&mut self, key: &str, value: u32, least: u32, most: u32) -> u32 {
+    pub(super) fn in_range(&mut self, key: &str, value: u32, least: u32, most: u32) -> u32 {
         if (least..=most).contains(&value) {
             return value;
         }
@@ -171,7 +172,9 @@ pub(super) fn resolve(
         .as_deref()
         .and_then(|text| problems.parse("sip.bind", text))
         .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 5060)));
-    let loopback_guests = raw.sip.loopback_guests.unwrap_or(false);
+    let mut raw_sip = raw.sip;
+    let network = sip_network::resolve(&mut raw_sip, &mut problems);
+    let loopback_guests = raw_sip.loopback_guests.unwrap_or(false);
     if loopback_guests && mode == Mode::Production {
         problems.add("sip.loopback_guests is for demo and development: remove it, or set mode");
     }
@@ -231,16 +234,8 @@ pub(super) fn resolve(
                 None
             }
         };
-        let tcp = match trunk.transport.as_deref() {
-            None | Some("udp") => false,
-            Some("tcp") => true,
-            Some(other) => {
-                problems.add(format!(
-                    "{key}.transport: expected udp or tcp, got {other:?}"
-                ));
-                false
-            }
-        };
+        let transport =
+            sip_network::trunk_transport(&key, trunk.transport.as_deref(), &mut problems);
         let addresses = trunk
             .addresses
             .iter()
@@ -254,7 +249,7 @@ pub(super) fn resolve(
             name,
             TrunkSection {
                 termination: trunk.termination,
-                tcp,
+                transport,
                 addresses,
                 username: trunk.username,
                 password,
@@ -461,12 +456,12 @@ pub(super) fn resolve(
         },
         sip: SipSection {
             bind: sip_bind,
-            realm: raw.sip.realm.unwrap_or_else(|| "switchhook".to_owned()),
+            realm: raw_sip.realm.unwrap_or_else(|| "switchhook".to_owned()),
             loopback_guests,
-            assistant_numbers: raw
-                .sip
+            assistant_numbers: raw_sip
                 .assistant_numbers
                 .unwrap_or_else(|| vec!["assistant".to_owned()]),
+            network,
         },
         extensions,
         trunks,

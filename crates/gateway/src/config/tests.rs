@@ -159,3 +159,26 @@ fn a_trunk_names_networks_and_what_calls_in_must_prove() {
     assert!(found.contains("trunks.pbx.addresses"), "{found}");
     assert!(found.contains("inbound_password"), "{found}");
 }
+
+#[test]
+fn tls_needs_files_that_can_be_used() {
+    let found = problems(
+        "mode = \"demo\"\n[sip]\ntls = [\"127.0.0.1:0\", \"somewhere\"]\n\
+         tls_certificate_file = \"/nowhere/cert.pem\"\ntls_key_file = \"/nowhere/key.pem\"\n\
+         tls_client_key_file = \"/nowhere/client.key\"\ntls_ca_file = \"/nowhere/ca.pem\"\n\
+         [trunks.carrier]\ntransport = \"sctp\"",
+        &[],
+    )
+    .join("\n");
+    for expected in [
+        "sip.tls: \"somewhere\"",
+        "/nowhere/cert.pem cannot be read",
+        "sip.tls_client_certificate_file is missing",
+        "/nowhere/ca.pem cannot be read",
+        "trunks.carrier.transport: expected udp, tcp or tls, got \"sctp\"",
+    ] {
+        assert!(found.contains(expected), "{expected} not in {found}");
+    }
+    let found = problems("mode = \"demo\"\n[sip]\ntls = [\"127.0.0.1:0\"]", &[]);
+    assert!(found[0].contains("tls_certificate_file"), "{found:?}");
+}

@@ -8,9 +8,10 @@ use std::time::Duration;
 use switchhook_call::{FallbackStep, OpenHours};
 use switchhook_media::srtp::sdes::SrtpPolicy;
 use switchhook_model::{E164, Extension, Language, Target};
-use switchhook_sip::TrunkAddress;
+use switchhook_sip::{SipTransport, TrunkAddress};
 
 use super::secret::Secret;
+use super::sip_network::SipNetwork;
 
 /// How strict the program is about its surroundings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +66,7 @@ pub struct SipSection {
     pub realm: String,
     pub loopback_guests: bool,
     pub assistant_numbers: Vec<String>,
+    pub network: SipNetwork,
 }
 
 /// How keys are sent to a party.
@@ -88,7 +90,7 @@ pub struct ExtensionConfig {
 #[derive(Debug, Clone)]
 pub struct TrunkSection {
     pub termination: Option<String>,
-    pub tcp: bool,
+    pub transport: SipTransport,
     pub addresses: Vec<TrunkAddress>,
     pub username: Option<String>,
     pub password: Option<Secret>,
