@@ -3,7 +3,6 @@
 use std::net::UdpSocket;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
 use switchhook_model::Digit;
 use tokio::sync::mpsc;
@@ -11,15 +10,16 @@ use tokio::sync::mpsc;
 use super::command::{Grave, Link, LinkFrame, Slot};
 use super::heard::Heard;
 use super::sender::Sender;
+use super::watch::{Comfort, Refused, SilenceLimits};
 use crate::assistant::AssistantTap;
 use crate::codec::Codec;
-use crate::comfort::{self, ComfortNoise};
+use crate::comfort;
 use crate::conceal::Concealer;
 use crate::dtmf::{DtmfReceiver, DtmfSender};
-use crate::event::{MediaEvent, SilenceReason};
+use crate::event::MediaEvent;
 use crate::frame::{FRAME_MS, FRAME_SAMPLES};
 use crate::jitter::{JitterBuffer, JitterMode, Pulled};
-use crate::params::{MediaDirection, RtpParams};
+use crate::params::RtpParams;
 use crate::reaper::Belongings;
 use crate::receiver::{Order, SequenceStats, SourceGuard, Verdict};
 use crate::recording::RecordingTap;
@@ -33,29 +33,6 @@ use crate::tone::{Tone, TonePlayer};
 /// Datagrams a leg takes per tick. A party sends one or two; what floods a port stays in the
 /// kernel's buffer and is dropped there.
 const DATAGRAMS_PER_TICK: usize = 8 * BATCH;
-
-/// Ticks without RTP from a party that should send.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct SilenceLimits {
-    /// Until it is reported.
-    report: u32,
-    /// Until the party is gone.
-    give_up: u32,
-}
-
-impl SilenceLimits {
-    pub fn new(report: Duration, give_up: Option<Duration>) -> Self {
-        let ticks = |time: Duration| {
-            u32::try_from(time.as_millis() / u128::from(FRAME_MS))
-                .unwrap_or(u32::MAX)
-                .max(1)
-        };
-        Self {
-            report: ticks(report),
-            give_up: give_up.map_or(u32::MAX, ticks),
-        }
-    }
-}
 
 /// Shared with the leg's handle.
 #[derive(Debug, Default)]
@@ -77,7 +54,7 @@ pub(crate) struct LegState {
     events: mpsc::Sender<MediaEvent>,
     pub(super) socket: UdpSocket,
     pub(super) rtcp_socket: UdpSocket,
-    silence: SilenceLimits,
+    pub(super) silence: SilenceLimits,
     belongings: Belongings,
     pub slot: Slot,
     /// Slice of the tick it is served in; a bridge may change it.
@@ -97,7 +74,7 @@ pub(crate) struct LegState {
     pub heard: Heard,
     jitter: JitterBuffer,
     concealer: Concealer,
-    comfort: Comfort,
+    pub(super) comfort: Comfort,
     pub(super) sequence: SequenceStats,
     pub(super) rtcp: RtcpSession,
     dtmf_in: DtmfReceiver,
@@ -109,49 +86,13 @@ pub(crate) struct LegState {
     pub(super) ticks: u64,
     /// The party was answered: alarms may sound.
     pub(super) is_watched: bool,
-    silent_ticks: u32,
-    no_rtp_reported: bool,
+    pub(super) silent_ticks: u32,
+    pub(super) no_rtp_reported: bool,
     /// Unusable packets since the last usable one.
-    refused: Refused,
+    pub(super) refused: Refused,
     /// Panic when receiving (false) or sending (true).
     #[cfg(test)]
     pub fault: Option<bool>,
-}
-
-/// The party suppresses its silence and told us what to hear instead.
-struct Comfort {
-    noise: ComfortNoise,
-    is_on: bool,
-    /// Audio came since: it ends the noise when it is played.
-    audio_came: bool,
-}
-
-/// How much longer than elsewhere silence is no alarm while the party suppresses it: descriptions
-/// come when the noise changes, which may be seldom (RFC 3389 §4).
-const COMFORT_PATIENCE: u32 = 10;
-
-/// Packets that came instead of usable ones: they tell why nothing is heard.
-#[derive(Default)]
-struct Refused {
-    unauthentic: u32,
-    foreign: u32,
-    unusable: u32,
-}
-
-impl Refused {
-    fn reason(&self) -> SilenceReason {
-        // A stray packet is no reason; a tenth of what a talker sends in a second is.
-        const ENOUGH: u32 = 5;
-        if self.unauthentic >= ENOUGH {
-            SilenceReason::NotAuthentic
-        } else if self.foreign >= ENOUGH {
-            SilenceReason::ForeignSource
-        } else if self.unusable >= ENOUGH {
-            SilenceReason::NotUsable
-        } else {
-            SilenceReason::NothingArrives
-        }
-    }
 }
 
 /// Present from start to close.
@@ -196,11 +137,7 @@ impl LegState {
             heard: Heard::default(),
             jitter: JitterBuffer::new(jitter),
             concealer: Concealer::new(),
-            comfort: Comfort {
-                noise: ComfortNoise::new(random[1] as u32),
-                is_on: false,
-                audio_came: false,
-            },
+            comfort: Comfort::new(random[1] as u32),
             sequence: SequenceStats::default(),
             rtcp: RtcpSession::new(random[2]),
             dtmf_in: DtmfReceiver::default(),
@@ -275,12 +212,6 @@ impl LegState {
                 self.sender.begin_spurt();
             }
         }
-        self.silent_ticks = 0;
-    }
-
-    /// The party was answered.
-    pub fn watch(&mut self) {
-        self.is_watched = true;
         self.silent_ticks = 0;
     }
 
@@ -419,12 +350,12 @@ impl LegState {
                 Ok(len) => &data[..len],
                 Err(SrtpError::Malformed) => {
                     counters.rx_invalid.add(1);
-                    self.refused.unusable = self.refused.unusable.saturating_add(1);
+                    self.refused.unusable();
                     return;
                 }
                 Err(SrtpError::NotAuthentic) => {
                     counters.rx_unauthentic.add(1);
-                    self.refused.unauthentic = self.refused.unauthentic.saturating_add(1);
+                    self.refused.unauthentic();
                     return;
                 }
                 Err(SrtpError::Replayed) => {
@@ -435,7 +366,7 @@ impl LegState {
         };
         let Ok(packet) = RtpPacket::parse(data) else {
             counters.rx_invalid.add(1);
-            self.refused.unusable = self.refused.unusable.saturating_add(1);
+            self.refused.unusable();
             return;
         };
         let params = &active.params;
@@ -451,7 +382,7 @@ impl LegState {
         };
         if codec.is_none() && !is_event && !is_comfort {
             counters.rx_invalid.add(1);
-            self.refused.unusable = self.refused.unusable.saturating_add(1);
+            self.refused.unusable();
             return;
         }
         let announced = params.remote;
@@ -470,7 +401,7 @@ impl LegState {
             Verdict::Probation => return,
             Verdict::Foreign => {
                 counters.rx_foreign.add(1);
-                self.refused.foreign = self.refused.foreign.saturating_add(1);
+                self.refused.foreign();
                 return;
             }
         }
@@ -521,15 +452,6 @@ impl LegState {
         }
     }
 
-    fn on_comfort(&mut self, packet: &RtpPacket<'_>) {
-        if self.comfort.noise.update(packet.payload).is_err() {
-            self.shared.counters.rx_invalid.add(1);
-            return;
-        }
-        self.comfort.is_on = true;
-        self.comfort.audio_came = false;
-    }
-
     fn on_event(&mut self, packet: &RtpPacket<'_>) {
         let pressed = self.dtmf_in.on_packet(
             packet.sequence,
@@ -554,9 +476,7 @@ impl LegState {
     fn listen(&mut self) {
         match self.jitter.pull(self.heard.octets_buffer()) {
             Pulled::Audio => {
-                if self.comfort.audio_came {
-                    self.comfort.is_on = false;
-                }
+                self.comfort.audio_played();
                 self.heard.use_octets();
                 if self.concealer.is_concealing() {
                     self.concealer.blend(self.heard.pcm_mut());
@@ -592,45 +512,6 @@ impl LegState {
         } else {
             self.heard.set_silence();
         }
-    }
-
-    /// One-way audio is the commonest fault of telephony over NAT: tell it while the call runs.
-    fn watch_for_silence(&mut self) {
-        if !self.is_watched || !self.flows_both_ways() {
-            self.silent_ticks = 0;
-            // On hold nothing is missing any more.
-            if std::mem::take(&mut self.no_rtp_reported) {
-                self.report(MediaEvent::RtpResumed);
-            }
-            return;
-        }
-        self.silent_ticks = self.silent_ticks.saturating_add(1);
-        let silent_ms = u64::from(self.silent_ticks) * u64::from(FRAME_MS);
-        // A party that announced silence may keep it longer.
-        let patience = if self.comfort.is_on {
-            COMFORT_PATIENCE
-        } else {
-            1
-        };
-        if self.silent_ticks >= self.silence.report.saturating_mul(patience)
-            && !self.no_rtp_reported
-        {
-            self.no_rtp_reported = true;
-            self.report(MediaEvent::NoRtp {
-                silent_ms,
-                reason: self.refused.reason(),
-            });
-        }
-        if self.silent_ticks == self.silence.give_up.saturating_mul(patience) {
-            self.report(MediaEvent::RtpTimedOut { silent_ms });
-        }
-    }
-
-    /// Neither side holds: who holds us may send music or nothing at all.
-    pub(super) fn flows_both_ways(&self) -> bool {
-        self.active
-            .as_ref()
-            .is_some_and(|active| active.params.direction == MediaDirection::SendRecv)
     }
 
     fn at_ms(&self) -> u64 {

@@ -16,6 +16,7 @@ mod heard;
 mod leg;
 mod reports;
 mod sender;
+mod watch;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -27,7 +28,8 @@ use crossbeam_queue::ArrayQueue;
 use rtrb::Producer;
 
 pub(crate) use command::{Command, Grave, LINK_FRAMES, Link, Slot};
-pub(crate) use leg::{LegShared, LegState, SilenceLimits};
+pub(crate) use leg::{LegShared, LegState};
+pub(crate) use watch::SilenceLimits;
 
 use crate::event::MediaEvent;
 use crate::frame::FRAME_MS;

@@ -298,8 +298,7 @@ impl Leg {
             ClientKind::Cancel => {}
             ClientKind::Bye => self.bye_outcome(response).await,
             ClientKind::ReInvite => self.reinvite_outcome(response).await,
-            // A retry of an INFO comes back here.
-            ClientKind::Info => Box::pin(self.info_outcome(response)).await,
+            ClientKind::Info => self.info_outcome(response).await,
         }
     }
 
