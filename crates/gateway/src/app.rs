@@ -69,6 +69,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         port_range: config.media.first_port..=config.media.last_port,
         recording_dir: config.data.recordings.clone(),
         max_legs: config.media.max_legs,
+        no_rtp_after: config.media.one_way_audio,
         ..MediaConfig::default()
     })?;
     let bindings = registrations::load(&store).await?;

@@ -39,7 +39,12 @@ pub enum MediaEvent {
         silent_ms: u64,
         reason: SilenceReason,
     },
+    /// The party is heard again, or silent with reason since one side holds.
     RtpResumed,
+    /// The party's RTCP reports say that our audio does not reach it. Reported once;
+    /// [`Self::HeardAgain`] follows if it does again.
+    NotHeard,
+    HeardAgain,
     /// A key was pressed, by RFC 4733. `at_ms` since the leg started.
     Digit {
         digit: Digit,

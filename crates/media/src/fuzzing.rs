@@ -11,6 +11,8 @@ use crate::dtmf::{DtmfReceiver, DtmfSender, EventPayload};
 use crate::frame::FRAME_SAMPLES;
 use crate::jitter::{JitterBuffer, JitterMode};
 use crate::receiver::{SequenceStats, SourceGuard};
+use crate::rtcp::RtcpSession;
+use crate::rtcp::wire::{COMPOUND_MAX, Compound, Report};
 use crate::rtp::{HEADER_LEN, RtpPacket};
 use crate::sdp::{self, LocalMedia, Offer};
 use crate::srtp::sdes::{LocalSrtp, SrtpPolicy};
@@ -39,6 +41,33 @@ pub fn fuzz_rtp(data: &[u8]) {
         stats.on_arrival(packet.timestamp, u64::from(packet.ssrc) << 16);
         let _ = (stats.lost(), stats.jitter_us());
     }
+}
+
+/// An RTCP datagram; what is read is written again and means the same.
+pub fn fuzz_rtcp(data: &[u8]) {
+    let Some((about, datagram)) = data.split_first_chunk() else {
+        return;
+    };
+    let Ok(compound) = Compound::parse(datagram, u32::from_be_bytes(*about)) else {
+        return;
+    };
+    let mut out = [0; COMPOUND_MAX];
+    let report = Report {
+        ssrc: compound.ssrc,
+        sender: compound.sender,
+        reception: compound.reception,
+        cname: b"0123456789abcdef",
+        bye: compound.bye,
+    };
+    let len = report.write(&mut out);
+    let again = Compound::parse(&out[..len], u32::from_be_bytes(*about));
+    assert_eq!(again, Ok(compound));
+    let mut session = RtcpSession::new(1);
+    let from = SocketAddr::from(([192, 0, 2, 1], 4_001));
+    let stats = SequenceStats::default();
+    session.report(1, 0, 1 << 60, &stats, false);
+    let view = session.on_report(from, &compound, 1 << 60);
+    session.judge_hearing(view.reception);
 }
 
 /// A session description: read as an offer and as an answer; what we answer can be read again.
@@ -170,6 +199,7 @@ mod tests {
         #[test]
         fn no_input_panics(data in proptest::collection::vec(any::<u8>(), 0..600)) {
             fuzz_rtp(&data);
+            fuzz_rtcp(&data);
             fuzz_sdp(&data);
             fuzz_srtp(&data);
             fuzz_wav(&data);

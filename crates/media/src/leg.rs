@@ -86,6 +86,14 @@ impl MediaLeg {
         self.start(params);
     }
 
+    /// From now on the party should be heard, and hear us: it was answered. Until then the alarms
+    /// ([`MediaEvent::NoRtp`], [`MediaEvent::NotHeard`]) are silent.
+    pub fn watch(&self) {
+        self.command(Command::Watch {
+            slot: self.place.slot,
+        });
+    }
+
     /// The leg's events; nothing the second time. Ends when the leg is closed.
     pub fn take_events(&self) -> Option<mpsc::Receiver<MediaEvent>> {
         lock(&self.receiver).take()

@@ -68,6 +68,25 @@ pub struct PayloadFormat {
     pub payload_type: u8,
 }
 
+/// Where the party receives RTCP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RtcpParams {
+    /// The port above RTP's unless the party named another (RFC 3550 §11, RFC 3605).
+    pub remote: SocketAddr,
+    /// On the port of RTP instead (RFC 5761).
+    pub mux: bool,
+}
+
+impl RtcpParams {
+    /// The port above.
+    pub fn beside(rtp: SocketAddr) -> Self {
+        Self {
+            remote: SocketAddr::new(rtp.ip(), rtp.port().saturating_add(1)),
+            mux: false,
+        }
+    }
+}
+
 /// The agreed media of a leg.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RtpParams {
@@ -81,6 +100,7 @@ pub struct RtpParams {
     /// Of telephone-event, if negotiated.
     pub dtmf_pt: Option<u8>,
     pub direction: MediaDirection,
+    pub rtcp: RtcpParams,
     /// Keys, if the media is protected. Never written anywhere.
     #[serde(skip)]
     pub srtp: Option<SrtpParams>,
@@ -96,6 +116,7 @@ impl RtpParams {
             also_receives: None,
             dtmf_pt: Some(crate::dtmf::DEFAULT_PAYLOAD_TYPE),
             direction: MediaDirection::SendRecv,
+            rtcp: RtcpParams::beside(remote),
             srtp: None,
         }
     }

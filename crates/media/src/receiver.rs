@@ -205,6 +205,29 @@ impl SequenceStats {
         }
     }
 
+    /// Of the running sequence, for reports: nothing before the first packet.
+    pub fn source(&self) -> Option<u32> {
+        self.started.then_some(self.ssrc)
+    }
+
+    /// Packets of the running sequence that should have come, and that came.
+    pub fn expected_and_received(&self) -> (u64, u64) {
+        if !self.started {
+            return (0, 0);
+        }
+        (self.highest - self.base + 1, self.received)
+    }
+
+    /// Highest sequence number with its wrap-arounds, as reports carry it.
+    pub fn extended_highest(&self) -> u32 {
+        self.highest.wrapping_sub(0x1_0000) as u32
+    }
+
+    /// Interarrival jitter in units of the RTP clock.
+    pub fn jitter_units(&self) -> u32 {
+        u32::try_from(self.jitter_q4 >> 4).unwrap_or(u32::MAX)
+    }
+
     /// Packets that never came, as far as the sequence numbers tell.
     pub fn lost(&self) -> u64 {
         if !self.started {

@@ -80,6 +80,7 @@ async fn another_key_is_silence_and_an_alarm_with_its_reason() {
     let wrong = Secure::new(SUITE, 9, 1);
     let phone = Phone::secure(leg.local_addr(), Codec::Pcmu, 700.0, wrong);
     leg.start(secured(&phone, SUITE));
+    leg.watch();
     let (mut ear, _mouth) = leg.assistant();
     let reason = event(&mut events, |event| match event {
         MediaEvent::NoRtp { reason, .. } => Some(*reason),

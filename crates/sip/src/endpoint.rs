@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
-use switchhook_model::{Extension, HangupCause, LegId};
+use switchhook_model::{Digit, Extension, HangupCause, LegId};
 use tokio::sync::mpsc::{self, UnboundedSender};
 
 use crate::config::{SipConfig, SipStartError};
@@ -138,6 +138,11 @@ impl SipEndpoint {
     /// Offers new media to an answered leg, for example hold.
     pub fn reinvite(&self, leg: &LegId, sdp: String) -> Result<(), LegGone> {
         self.command(leg, LegCommand::ReInvite { sdp })
+    }
+
+    /// Sends a key by INFO (`application/dtmf-relay`) to an answered leg, after those sent before.
+    pub fn send_digit(&self, leg: &LegId, digit: Digit) -> Result<(), LegGone> {
+        self.command(leg, LegCommand::SendDigit { digit })
     }
 
     /// Ends a leg of a process before this one by its record: CANCEL while it rings (a 200 that

@@ -117,6 +117,9 @@ pub enum SipLegEvent {
     ReInviteFailed { status: Option<u16> },
     /// A key, by INFO (`application/dtmf-relay` or `application/dtmf`).
     Digit(Digit),
+    /// A key of ours sent by INFO was not taken; `None` when there was no answer, or too many keys
+    /// waited.
+    DigitRefused { status: Option<u16> },
 }
 
 /// A message that went over the wire.

@@ -52,6 +52,31 @@ pub(super) fn one_way_audio(leg: &LegId, silent_ms: u64, reason: SilenceReason) 
     }
 }
 
+/// The party is heard again.
+pub(super) fn audio_resumed(leg: &LegId) -> Fact {
+    Fact {
+        kind: SHELL,
+        data: json!({ "audio_resumed": { "leg": leg } }),
+    }
+}
+
+/// By its reports the party does not hear us, or does again.
+pub(super) fn not_heard(leg: &LegId, is_deaf: bool) -> Fact {
+    let name = if is_deaf { "not_heard" } else { "heard_again" };
+    Fact {
+        kind: SHELL,
+        data: json!({ name: { "leg": leg } }),
+    }
+}
+
+/// A key we sent by INFO was not taken. Which one is nobody's business.
+pub(super) fn key_refused(leg: &LegId, status: Option<u16>) -> Fact {
+    Fact {
+        kind: SHELL,
+        data: json!({ "key_refused": { "leg": leg, "status": status } }),
+    }
+}
+
 pub(super) fn dial_refused(leg: &LegId, reason: &str) -> Fact {
     Fact {
         kind: SHELL,

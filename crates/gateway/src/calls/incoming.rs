@@ -67,9 +67,9 @@ async fn admit(
             return Err((incoming.handle, 503, None));
         }
     };
-    let srtp = audio::srtp_of_source(&shared.config, &incoming.source);
+    let audio = audio::of_source(&shared.config, &incoming.source);
     let media = match &incoming.sdp_offer {
-        Some(offer) => match LegMedia::answering(media, srtp, offer) {
+        Some(offer) => match LegMedia::answering(media, audio, offer) {
             Ok(media) => media,
             Err(error) => {
                 tracing::info!(leg.id = %leg, %error, "the SDP offer cannot be used");
@@ -78,7 +78,7 @@ async fn admit(
             }
         },
         // The caller wants our offer; its answer comes with the ACK.
-        None => LegMedia::offering(media, srtp),
+        None => LegMedia::offering(media, audio),
     };
     let first = Event::CallerArrived {
         leg: leg.clone(),

@@ -10,6 +10,7 @@ mod brain;
 mod ears;
 mod ending;
 mod facts;
+mod figures;
 mod inbox;
 mod incoming;
 mod legs;

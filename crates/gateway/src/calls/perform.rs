@@ -57,8 +57,8 @@ impl CallTask {
             .shared
             .open_media(leg, &self.inbox)
             .map_err(|error| (HangupCause::Failed, error.to_string()))?;
-        let srtp = audio::srtp_of_target(&self.shared.config, &target);
-        let media = LegMedia::offering(media, srtp);
+        let audio = audio::of_target(&self.shared.config, &target);
+        let media = LegMedia::offering(media, audio);
         let caller = self.call.view().caller;
         // A trunk shows a number of ours only; an extension sees who calls.
         let user = if is_trunk {
@@ -301,11 +301,11 @@ impl CallTask {
         });
     }
 
-    fn agreed(&mut self, leg: &LegId, start: impl FnOnce(&LegMedia) -> Result<(), String>) {
+    fn agreed(&mut self, leg: &LegId, start: impl FnOnce(&mut LegMedia) -> Result<(), String>) {
         let Some(media) = self
             .legs
             .get_mut(leg)
-            .and_then(|parts| parts.media.as_ref())
+            .and_then(|parts| parts.media.as_mut())
         else {
             // We hung up while the answer was on its way; the hang-up follows it.
             self.queue
@@ -313,9 +313,12 @@ impl CallTask {
             return;
         };
         match start(media) {
-            Ok(()) => self
-                .queue
-                .push_back(Event::LegAnswered { leg: leg.clone() }),
+            Ok(()) => {
+                // From now on silence is a fault.
+                media.leg.watch();
+                self.queue
+                    .push_back(Event::LegAnswered { leg: leg.clone() });
+            }
             Err(reason) => {
                 tracing::warn!(leg.id = %leg, reason, "the party's SDP cannot be used");
                 // The party is connected: only a BYE ends it.

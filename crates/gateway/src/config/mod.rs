@@ -21,9 +21,9 @@ pub use check::{CheckReport, CheckRow, RowState};
 pub use env::Environment;
 pub use secret::Secret;
 pub use types::{
-    AssistantConfig, BrainConfig, Config, DataConfig, ExtensionConfig, HttpConfig, LimitsConfig,
-    LlmConfig, MediaSection, Mode, NoticeConfig, OutboundConfig, RecordingConfig, SipSection,
-    SpeechConfig, TransferConfig, TrunkSection, UserSeed,
+    AssistantConfig, BrainConfig, Config, DataConfig, DtmfMode, ExtensionConfig, HttpConfig,
+    LimitsConfig, LlmConfig, MediaSection, Mode, NoticeConfig, OutboundConfig, RecordingConfig,
+    SipSection, SpeechConfig, TransferConfig, TrunkSection, UserSeed,
 };
 
 /// Profiles that are part of the binary: name and text.

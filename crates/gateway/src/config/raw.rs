@@ -98,6 +98,8 @@ pub struct RawExtension {
     pub password_file: Option<PathBuf>,
     /// `off`, `optional` or `required`; default: `media.srtp`.
     pub srtp: Option<String>,
+    /// `auto` or `info`; default: `media.dtmf`.
+    pub dtmf: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -119,6 +121,8 @@ pub struct RawTrunk {
     pub caller_id: Option<String>,
     /// `off`, `optional` or `required`; default: `media.srtp`.
     pub srtp: Option<String>,
+    /// `auto` or `info`; default: `media.dtmf`.
+    pub dtmf: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -134,9 +138,14 @@ pub struct RawMedia {
     pub workers: Option<usize>,
     /// Legs in all; the next call is refused with 503. Default 2000.
     pub max_legs: Option<usize>,
+    /// Silence of a party that should be heard until the one-way-audio alarm, in seconds. Default 3.
+    pub one_way_audio_s: Option<u32>,
     /// Protected media: `off` (default), `optional` or `required`. For whoever has no key of its
     /// own: guests, SIP URIs, and extensions and trunks without `srtp`.
     pub srtp: Option<String>,
+    /// How keys are sent: `auto` (default: telephone-event, else as tones) or `info` (SIP INFO).
+    /// Keys are taken in every way at all times.
+    pub dtmf: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -67,6 +67,18 @@ impl Problems {
         })
     }
 
+    fn dtmf(&mut self, key: &str, text: Option<&str>, default: DtmfMode) -> DtmfMode {
+        match text {
+            None => default,
+            Some("auto") => DtmfMode::Auto,
+            Some("info") => DtmfMode::Info,
+            Some(other) => {
+                self.add(format!("{key}: expected auto or info, got {other:?}"));
+                default
+            }
+        }
+    }
+
     /// The text of a secret, given directly or in a file.
     fn secret(
         &mut self,
@@ -165,12 +177,15 @@ pub(super) fn resolve(
     }
 
     let media_srtp = problems.srtp("media.srtp", raw.media.srtp.as_deref(), SrtpPolicy::Off);
+    let media_dtmf = problems.dtmf("media.dtmf", raw.media.dtmf.as_deref(), DtmfMode::Auto);
     let extensions = raw
         .extensions
         .into_iter()
         .filter_map(|(digits, extension)| {
             let srtp_key = format!("extensions.{digits}.srtp");
             let srtp = problems.srtp(&srtp_key, extension.srtp.as_deref(), media_srtp);
+            let dtmf_key = format!("extensions.{digits}.dtmf");
+            let dtmf = problems.dtmf(&dtmf_key, extension.dtmf.as_deref(), media_dtmf);
             let key = format!("extensions.{digits}.password");
             let number: Option<Extension> = problems.parse("extensions", &digits);
             let Some(password) = problems.secret(&key, extension.password, extension.password_file)
@@ -187,6 +202,7 @@ pub(super) fn resolve(
                     name: extension.name,
                     password,
                     srtp,
+                    dtmf,
                 },
             ))
         })
@@ -231,6 +247,7 @@ pub(super) fn resolve(
                 from_domain: trunk.from_domain,
                 caller_id,
                 srtp: problems.srtp(&format!("{key}.srtp"), trunk.srtp.as_deref(), media_srtp),
+                dtmf: problems.dtmf(&format!("{key}.dtmf"), trunk.dtmf.as_deref(), media_dtmf),
             },
         );
     }
@@ -444,7 +461,14 @@ pub(super) fn resolve(
             last_port,
             workers,
             max_legs: raw.media.max_legs.unwrap_or(2000),
+            one_way_audio: seconds(problems.in_range(
+                "media.one_way_audio_s",
+                raw.media.one_way_audio_s.unwrap_or(3),
+                1,
+                60,
+            )),
             srtp: media_srtp,
+            dtmf: media_dtmf,
         },
         assistant: AssistantConfig {
             name: raw.assistant.name.unwrap_or_else(|| "Clara".to_owned()),

@@ -66,11 +66,22 @@ pub struct SipSection {
     pub assistant_numbers: Vec<String>,
 }
 
+/// How keys are sent to a party.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DtmfMode {
+    /// Telephone-event (RFC 4733), else as tones.
+    #[default]
+    Auto,
+    /// SIP INFO, `application/dtmf-relay`.
+    Info,
+}
+
 #[derive(Debug, Clone)]
 pub struct ExtensionConfig {
     pub name: Option<String>,
     pub password: Secret,
     pub srtp: SrtpPolicy,
+    pub dtmf: DtmfMode,
 }
 
 #[derive(Debug, Clone)]
@@ -84,6 +95,7 @@ pub struct TrunkSection {
     pub from_domain: Option<String>,
     pub caller_id: Option<E164>,
     pub srtp: SrtpPolicy,
+    pub dtmf: DtmfMode,
 }
 
 #[derive(Debug, Clone)]
@@ -94,7 +106,9 @@ pub struct MediaSection {
     pub last_port: u16,
     pub workers: usize,
     pub max_legs: usize,
+    pub one_way_audio: Duration,
     pub srtp: SrtpPolicy,
+    pub dtmf: DtmfMode,
 }
 
 #[derive(Debug, Clone)]

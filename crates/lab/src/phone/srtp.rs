@@ -6,6 +6,8 @@ use base64::engine::general_purpose::STANDARD;
 use rtc_srtp::context::Context;
 use rtc_srtp::protection_profile::ProtectionProfile;
 
+use super::rtp::Media;
+
 /// Octets of key and salt of both suites.
 const KEY_LEN: usize = 30;
 
@@ -86,6 +88,14 @@ impl Crypto {
             self.tag,
             self.suite.name()
         )
+    }
+}
+
+/// Our offer, over RTP/SAVP if the phone's media is to be protected.
+pub(super) fn offer_keys(srtp: Srtp, sdp: String, media: &Media) -> String {
+    match srtp {
+        Srtp::Off => sdp,
+        Srtp::On(suite) => protect_sdp(&sdp, "RTP/SAVP", &media.crypto(1, suite)),
     }
 }
 

@@ -38,7 +38,7 @@ impl Engine {
                 MediaDirection::SendRecv,
                 1,
             );
-            self.offer_keys(body, &media)
+            srtp::offer_keys(self.config.srtp, body, &media)
         });
         let mut invite = SipMessage::request("INVITE", &dial.uri)
             .with("Via", self.via(peer))
@@ -246,14 +246,6 @@ impl Engine {
         }
     }
 
-    /// Our offer, over RTP/SAVP if the phone's media is to be protected.
-    pub(super) fn offer_keys(&self, sdp: String, media: &Media) -> String {
-        match self.config.srtp {
-            Srtp::Off => sdp,
-            Srtp::On(suite) => srtp::protect_sdp(&sdp, "RTP/SAVP", &media.crypto(1, suite)),
-        }
-    }
-
     /// Takes the other side's description: where to send, with which law.
     pub(super) fn apply_sdp(&mut self, call: CallNumber, text: &str) {
         let Ok(remote) = MediaDescription::parse(text) else {
@@ -341,7 +333,7 @@ impl Engine {
             direction,
             entry.sdp_version,
         );
-        let body = self.offer_keys(body, &entry.media);
+        let body = srtp::offer_keys(self.config.srtp, body, &entry.media);
         entry
             .media
             .set_sending(direction.sends() && !self.faults.silent_rtp);

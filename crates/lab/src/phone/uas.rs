@@ -177,7 +177,7 @@ impl Engine {
                 entry.direction,
                 entry.sdp_version,
             );
-            return self.offer_keys(ours, &entry.media);
+            return srtp::offer_keys(self.config.srtp, ours, &entry.media);
         };
         let law = offer.first_law(&self.config.laws).unwrap_or(Law::Mu);
         let events = self.config.telephone_event.and(offer.telephone_event);

@@ -16,7 +16,7 @@ use thiserror::Error;
 
 use crate::codec::Codec;
 use crate::dtmf;
-use crate::params::{MediaDirection, PayloadFormat, RtpParams};
+use crate::params::{MediaDirection, PayloadFormat, RtcpParams, RtpParams};
 use crate::srtp::sdes::{self, CryptoLine, LocalSrtp};
 pub use parse::SDP_MAX;
 use parse::{Description, Media, quote};
@@ -177,6 +177,16 @@ fn party_direction(media: &Media) -> MediaDirection {
     }
 }
 
+/// Where the party receives RTCP.
+fn party_rtcp(media: &Media, ip: IpAddr, mux: bool) -> RtcpParams {
+    let rtp = SocketAddr::new(ip, media.port);
+    let remote = match media.rtcp {
+        Some((port, address)) => SocketAddr::new(address.unwrap_or(ip), port),
+        None => RtcpParams::beside(rtp).remote,
+    };
+    RtcpParams { remote, mux }
+}
+
 /// A stream's formats that we know, in its order.
 struct Formats {
     codecs: Vec<PayloadFormat>,
@@ -256,6 +266,10 @@ pub fn answer(offer: &Offer, local: &LocalMedia) -> Result<(String, RtpParams), 
                 direction,
                 crypto.as_slice(),
             );
+            // RFC 5761 §5.1.1: only if it was offered.
+            if section.rtcp_mux {
+                write_line(&mut text, format_args!("a=rtcp-mux"));
+            }
         } else {
             let formats = section.formats.join(" ");
             write_line(
@@ -271,6 +285,7 @@ pub fn answer(offer: &Offer, local: &LocalMedia) -> Result<(String, RtpParams), 
         also_receives: None,
         dtmf_pt,
         direction,
+        rtcp: party_rtcp(media, remote_ip, media.rtcp_mux),
         srtp: agreed.map(|agreed| agreed.params),
     };
     Ok((text, params))
@@ -334,6 +349,8 @@ pub fn apply_answer(local: &LocalMedia, answer: &str) -> Result<RtpParams, SdpEr
             .find(|other| other.codec != format.codec),
         dtmf_pt: local.dtmf_pt.and(formats.dtmf_pt),
         direction: party_direction(media).reversed().and(local.direction),
+        // We do not offer to share the port.
+        rtcp: party_rtcp(media, remote_ip, false),
         srtp,
     })
 }

@@ -35,6 +35,9 @@ pub(super) struct Media {
     pub ptime_ms: Option<u32>,
     /// `a=crypto`, in order.
     pub crypto: Vec<Crypto>,
+    /// Port and perhaps address of `a=rtcp`.
+    pub rtcp: Option<(u16, Option<IpAddr>)>,
+    pub rtcp_mux: bool,
 }
 
 /// One `a=rtpmap`.
@@ -265,6 +268,8 @@ fn parse_media(line: &Line<'_>) -> Result<Media, SdpError> {
         maps: Vec::new(),
         ptime_ms: None,
         crypto: Vec::new(),
+        rtcp: None,
+        rtcp_mux: false,
     };
     if section.is_rtp_audio()
         && let Some(format) = section.formats.iter().find(|format| {
@@ -296,6 +301,10 @@ fn parse_attribute(line: &Line<'_>, section: &mut Media) -> Result<(), SdpError>
         section.direction = direction;
         return Ok(());
     }
+    if line.value.trim() == "rtcp-mux" {
+        section.rtcp_mux = true;
+        return Ok(());
+    }
     let Some((name, value)) = line.value.split_once(':') else {
         return Ok(());
     };
@@ -312,6 +321,7 @@ fn parse_attribute(line: &Line<'_>, section: &mut Media) -> Result<(), SdpError>
         }
         // Some phones write "20.0" or nothing; it is a wish (RFC 8866 §6.4), so nonsense is skipped.
         "ptime" => section.ptime_ms = value.trim().parse().ok(),
+        "rtcp" => section.rtcp = Some(parse_rtcp(line, value)?),
         "crypto" => {
             let wrong = |problem: String| line.field_error("a=crypto", problem);
             if section.crypto.len() == CRYPTO_LINES_MAX {
@@ -326,6 +336,30 @@ fn parse_attribute(line: &Line<'_>, section: &mut Media) -> Result<(), SdpError>
         _ => {}
     }
     Ok(())
+}
+
+/// RFC 3605 §2.1: `<port> [IN IP4|IP6 <address>]`.
+fn parse_rtcp(line: &Line<'_>, value: &str) -> Result<(u16, Option<IpAddr>), SdpError> {
+    let wrong = |problem: String| line.field_error("a=rtcp", problem);
+    let mut fields = value.split_ascii_whitespace();
+    let port = fields.next().unwrap_or("");
+    let port = port
+        .parse()
+        .map_err(|_| wrong(format!("port {} is not a number", quote(port))))?;
+    let address = match (fields.next(), fields.next(), fields.next()) {
+        (None, _, _) => None,
+        (Some("IN"), Some("IP4" | "IP6"), Some(address)) => {
+            let ip: IpAddr = address
+                .parse()
+                .map_err(|_| wrong(format!("{} is not an IP address", quote(address))))?;
+            if ip.is_multicast() {
+                return Err(wrong("multicast is not supported".to_owned()));
+            }
+            Some(ip)
+        }
+        _ => return Err(wrong(format!("{} is no address", quote(value)))),
+    };
+    Ok((port, address))
 }
 
 /// RFC 8866 §6.6: `<payload type> <name>/<clock>[/<channels>]`.

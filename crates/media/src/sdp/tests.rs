@@ -61,6 +61,7 @@ fn an_offer_is_answered_in_the_partys_order() {
             also_receives: None,
             dtmf_pt: Some(101),
             direction: MediaDirection::SendRecv,
+            rtcp: RtcpParams::beside("192.0.2.10:10042".parse().unwrap()),
             srtp: None,
         }
     );
@@ -323,5 +324,29 @@ proptest! {
             prop_assert!(params.payload_type < 128);
         }
         let _ = apply_answer(&local(), &text);
+    }
+}
+
+#[test]
+fn the_partys_rtcp_is_found() {
+    let rtcp = |lines: &str| answer_to(&format!("{BARESIP}{lines}"));
+    let (text, params) = rtcp("a=rtcp:20000\r\n");
+    assert_eq!(params.rtcp.remote, "192.0.2.10:20000".parse().unwrap());
+    assert!(!params.rtcp.mux && !text.contains("rtcp-mux"), "{text}");
+    let (_, params) = rtcp("a=rtcp:20000 IN IP6 2001:db8::1\r\n");
+    assert_eq!(params.rtcp.remote, "[2001:db8::1]:20000".parse().unwrap());
+    let (text, params) = rtcp("a=rtcp-mux\r\n");
+    assert!(
+        params.rtcp.mux && text.ends_with("a=rtcp-mux\r\n"),
+        "{text}"
+    );
+    let ours = offer(&local());
+    assert!(
+        !ours.contains("rtcp-mux"),
+        "what we do not offer nobody answers"
+    );
+    for wrong in ["x", "70000", "1 IN IP4 x", "1 IN IP4 224.0.0.1", "1 IN"] {
+        let error = error(&format!("{BARESIP}a=rtcp:{wrong}\r\n"));
+        assert!(error.contains("a=rtcp"), "{wrong}: {error}");
     }
 }

@@ -34,6 +34,10 @@ pub(crate) enum Command {
         /// Made of the keys in `params`, which have none here.
         srtp: Option<Box<SrtpSession>>,
     },
+    /// Alarms may sound from now on.
+    Watch {
+        slot: Slot,
+    },
     Assistant {
         slot: Slot,
         tap: Option<Box<AssistantTap>>,

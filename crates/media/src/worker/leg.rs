@@ -10,17 +10,20 @@ use tokio::sync::mpsc;
 use super::command::{Grave, Link, LinkFrame, Slot};
 use super::heard::Heard;
 use super::sender::Sender;
+use super::watch::{Comfort, Refused};
 use crate::assistant::AssistantTap;
 use crate::codec::Codec;
+use crate::comfort;
 use crate::conceal::Concealer;
 use crate::dtmf::{DtmfReceiver, DtmfSender};
-use crate::event::{MediaEvent, SilenceReason};
+use crate::event::MediaEvent;
 use crate::frame::{FRAME_MS, FRAME_SAMPLES};
 use crate::jitter::{JitterBuffer, JitterMode, Pulled};
 use crate::params::RtpParams;
 use crate::reaper::Belongings;
 use crate::receiver::{Order, SequenceStats, SourceGuard, Verdict};
 use crate::recording::RecordingTap;
+use crate::rtcp::RtcpSession;
 use crate::rtp::RtpPacket;
 use crate::srtp::{SrtpError, SrtpSession};
 use crate::stats::LegCounters;
@@ -50,8 +53,9 @@ pub(crate) struct LegState {
     pub shared: Arc<LegShared>,
     events: mpsc::Sender<MediaEvent>,
     pub(super) socket: UdpSocket,
+    pub(super) rtcp_socket: UdpSocket,
     /// Ticks without RTP until it is reported.
-    no_rtp_ticks: u32,
+    pub(super) no_rtp_ticks: u32,
     belongings: Belongings,
     pub slot: Slot,
     /// Slice of the tick it is served in; a bridge may change it.
@@ -71,45 +75,25 @@ pub(crate) struct LegState {
     pub heard: Heard,
     jitter: JitterBuffer,
     concealer: Concealer,
-    sequence: SequenceStats,
+    pub(super) comfort: Comfort,
+    pub(super) sequence: SequenceStats,
+    pub(super) rtcp: RtcpSession,
     dtmf_in: DtmfReceiver,
     pub(super) dtmf_out: DtmfSender,
     pub(super) sender: Sender,
     /// Tick numbers of the worker's clock.
     last_tick: Option<u64>,
     /// Ticks since the leg started.
-    ticks: u64,
-    silent_ticks: u32,
-    no_rtp_reported: bool,
+    pub(super) ticks: u64,
+    /// The party was answered: alarms may sound.
+    pub(super) is_watched: bool,
+    pub(super) silent_ticks: u32,
+    pub(super) no_rtp_reported: bool,
     /// Unusable packets since the last usable one.
-    refused: Refused,
+    pub(super) refused: Refused,
     /// Panic when receiving (false) or sending (true).
     #[cfg(test)]
     pub fault: Option<bool>,
-}
-
-/// Packets that came instead of usable ones: they tell why nothing is heard.
-#[derive(Default)]
-struct Refused {
-    unauthentic: u32,
-    foreign: u32,
-    unusable: u32,
-}
-
-impl Refused {
-    fn reason(&self) -> SilenceReason {
-        // A stray packet is no reason; a tenth of what a talker sends in a second is.
-        const ENOUGH: u32 = 5;
-        if self.unauthentic >= ENOUGH {
-            SilenceReason::NotAuthentic
-        } else if self.foreign >= ENOUGH {
-            SilenceReason::ForeignSource
-        } else if self.unusable >= ENOUGH {
-            SilenceReason::NotUsable
-        } else {
-            SilenceReason::NothingArrives
-        }
-    }
 }
 
 /// Present from start to close.
@@ -119,20 +103,22 @@ pub(super) struct Active {
 }
 
 impl LegState {
-    /// `random` chooses SSRC, first sequence number and timestamp (RFC 3550 §5.1, §8).
+    /// The sockets are RTP's and RTCP's. `random` chooses SSRC, first sequence number, timestamp
+    /// (RFC 3550 §5.1, §8) and CNAME.
     pub fn new(
-        socket: UdpSocket,
+        [socket, rtcp_socket]: [UdpSocket; 2],
         shared: Arc<LegShared>,
         events: mpsc::Sender<MediaEvent>,
         jitter: JitterMode,
         no_rtp_ticks: u32,
-        random: [u64; 2],
+        random: [u64; 3],
         belongings: Belongings,
     ) -> Self {
         Self {
             shared,
             events,
             socket,
+            rtcp_socket,
             no_rtp_ticks,
             belongings,
             slot: Slot {
@@ -152,12 +138,15 @@ impl LegState {
             heard: Heard::default(),
             jitter: JitterBuffer::new(jitter),
             concealer: Concealer::new(),
+            comfort: Comfort::new(random[1] as u32),
             sequence: SequenceStats::default(),
+            rtcp: RtcpSession::new(random[2]),
             dtmf_in: DtmfReceiver::default(),
             dtmf_out: DtmfSender::default(),
-            sender: Sender::new(random),
+            sender: Sender::new([random[0], random[1]]),
             last_tick: None,
             ticks: 0,
+            is_watched: false,
             silent_ticks: 0,
             no_rtp_reported: false,
             refused: Refused::default(),
@@ -215,6 +204,9 @@ impl LegState {
             Some(active) => {
                 // Hold with address 0.0.0.0 says nothing about where the party is.
                 if params.has_target() {
+                    if params.remote != active.params.remote || params.rtcp != active.params.rtcp {
+                        self.rtcp.forget_source();
+                    }
                     active.guard.announce(params.remote);
                 }
                 active.params = params;
@@ -222,7 +214,6 @@ impl LegState {
             }
         }
         self.silent_ticks = 0;
-        self.no_rtp_reported = false;
     }
 
     /// Protects the media with these keys from now on, or no longer; returns what is to be freed.
@@ -283,6 +274,7 @@ impl LegState {
         assert_ne!(self.fault, Some(false), "fault made by a test");
         self.follow_clock(tick);
         self.take_datagrams(batch);
+        self.take_reports(batch);
         if self.active.is_none() {
             return;
         }
@@ -347,6 +339,11 @@ impl LegState {
         let Some(active) = &mut self.active else {
             return; // early packets before signalling finished
         };
+        // RFC 5761 §4: what is RTCP is told by its packet type, also when it is encrypted.
+        if active.params.rtcp.mux && data.get(1).is_some_and(|t| (192..=223).contains(t)) {
+            self.on_report(from, data, arrival_ns);
+            return;
+        }
         // Before the source is judged: what is not authentic must not be latched on to.
         let data = match &mut self.srtp {
             None => &*data,
@@ -354,12 +351,12 @@ impl LegState {
                 Ok(len) => &data[..len],
                 Err(SrtpError::Malformed) => {
                     counters.rx_invalid.add(1);
-                    self.refused.unusable = self.refused.unusable.saturating_add(1);
+                    self.refused.unusable();
                     return;
                 }
                 Err(SrtpError::NotAuthentic) => {
                     counters.rx_unauthentic.add(1);
-                    self.refused.unauthentic = self.refused.unauthentic.saturating_add(1);
+                    self.refused.unauthentic();
                     return;
                 }
                 Err(SrtpError::Replayed) => {
@@ -370,11 +367,12 @@ impl LegState {
         };
         let Ok(packet) = RtpPacket::parse(data) else {
             counters.rx_invalid.add(1);
-            self.refused.unusable = self.refused.unusable.saturating_add(1);
+            self.refused.unusable();
             return;
         };
         let params = &active.params;
         let is_event = params.dtmf_pt == Some(packet.payload_type);
+        let is_comfort = packet.payload_type == comfort::PAYLOAD_TYPE;
         let codec = if packet.payload_type == params.payload_type {
             Some(params.codec)
         } else {
@@ -383,9 +381,9 @@ impl LegState {
                 .filter(|format| format.payload_type == packet.payload_type)
                 .map(|format| format.codec)
         };
-        if codec.is_none() && !is_event {
+        if codec.is_none() && !is_event && !is_comfort {
             counters.rx_invalid.add(1);
-            self.refused.unusable = self.refused.unusable.saturating_add(1);
+            self.refused.unusable();
             return;
         }
         let announced = params.remote;
@@ -404,7 +402,7 @@ impl LegState {
             Verdict::Probation => return,
             Verdict::Foreign => {
                 counters.rx_foreign.add(1);
-                self.refused.foreign = self.refused.foreign.saturating_add(1);
+                self.refused.foreign();
                 return;
             }
         }
@@ -436,9 +434,14 @@ impl LegState {
         }
         counters.rx_packets.add(1);
         let Some(codec) = codec else {
-            self.on_event(packet);
+            if packet.payload_type == comfort::PAYLOAD_TYPE {
+                self.on_comfort(packet);
+            } else {
+                self.on_event(packet);
+            }
             return;
         };
+        self.comfort.audio_came = true;
         self.sequence.on_arrival(packet.timestamp, arrival_ns);
         if receives {
             // A change of format is rare; what waits in the old one plays as noise for 40 ms
@@ -474,11 +477,15 @@ impl LegState {
     fn listen(&mut self) {
         match self.jitter.pull(self.heard.octets_buffer()) {
             Pulled::Audio => {
+                self.comfort.audio_played();
                 self.heard.use_octets();
                 if self.concealer.is_concealing() {
                     self.concealer.blend(self.heard.pcm_mut());
                 }
                 self.concealer.good();
+            }
+            Pulled::Dry | Pulled::Idle if self.comfort.is_on => {
+                self.comfort.noise.fill(self.heard.pcm_mut());
             }
             // A frame with holes is replaced as a whole: the frame before it is the better guess.
             Pulled::Lost | Pulled::Dry => self.conceal(),
@@ -505,26 +512,6 @@ impl LegState {
             self.shared.counters.concealed_frames.add(1);
         } else {
             self.heard.set_silence();
-        }
-    }
-
-    /// One-way audio is the commonest fault of telephony over NAT: tell it while the call runs.
-    fn watch_for_silence(&mut self) {
-        let expects = self
-            .active
-            .as_ref()
-            .is_some_and(|active| active.params.direction.receives());
-        if !expects {
-            self.silent_ticks = 0;
-            return;
-        }
-        self.silent_ticks = self.silent_ticks.saturating_add(1);
-        if self.silent_ticks >= self.no_rtp_ticks && !self.no_rtp_reported {
-            self.no_rtp_reported = true;
-            self.report(MediaEvent::NoRtp {
-                silent_ms: u64::from(self.silent_ticks) * u64::from(FRAME_MS),
-                reason: self.refused.reason(),
-            });
         }
     }
 

@@ -14,7 +14,9 @@
 mod command;
 mod heard;
 mod leg;
+mod reports;
 mod sender;
+mod watch;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -285,6 +287,11 @@ impl Worker {
                 }
                 None => self.bury(srtp.map(Grave::Srtp)),
             },
+            Command::Watch { slot } => {
+                if let Some(leg) = self.leg(slot) {
+                    leg.watch();
+                }
+            }
             Command::Assistant { slot, tap } => match self.leg(slot) {
                 Some(leg) => {
                     let former = leg.set_assistant(tap);
@@ -398,9 +405,10 @@ impl Worker {
         if self.leg(slot).is_none() {
             return;
         }
-        let Some(leg) = self.legs[slot.index as usize].take() else {
+        let Some(mut leg) = self.legs[slot.index as usize].take() else {
             return;
         };
+        leg.say_goodbye();
         self.phases[leg.phase].retain(|other| *other != slot);
         self.count -= 1;
         self.bury(Some(Grave::Leg { slot, leg }));

@@ -36,6 +36,15 @@ impl Sender {
         }
     }
 
+    pub fn ssrc(&self) -> u32 {
+        self.ssrc
+    }
+
+    /// Of the next packet.
+    pub fn timestamp(&self) -> u32 {
+        self.timestamp
+    }
+
     pub fn begin_spurt(&mut self) {
         self.marker = true;
     }
@@ -115,13 +124,17 @@ impl LegState {
                 }
             };
             match self.socket.send_to(datagram, target) {
-                Ok(_) => self.shared.counters.tx_packets.add(1),
+                Ok(_) => {
+                    self.shared.counters.tx_packets.add(1);
+                    self.rtcp.sent(len - HEADER_LEN);
+                }
                 Err(_) => self.shared.counters.tx_errors.add(1),
             }
         } else {
             self.sender.marker = true;
         }
         self.record(params, sends && event.is_none());
+        self.report_if_due(timestamp);
     }
 
     /// Puts this tick's audio into the packet. A tone replaces everything; an assistant that speaks

@@ -109,6 +109,7 @@ impl Core {
             authorization: None,
             reinvite: None,
             bye_retried: false,
+            keys: super::info::Keys::default(),
             pending: None,
             next_reinvite_id: 0,
             timer: None,

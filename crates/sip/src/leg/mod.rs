@@ -3,6 +3,7 @@
 
 mod in_dialog;
 mod inbound;
+mod info;
 mod outbound;
 
 pub(crate) use in_dialog::dtmf_digit;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use rsipstack::sip::{Method, Request, Response};
 use rsipstack::transaction::Transaction;
 use rsipstack::transaction::transaction::{TransactionEvent, TransactionEventSender};
-use switchhook_model::{HangupCause, LegId};
+use switchhook_model::{Digit, HangupCause, LegId};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::time::Instant;
 
@@ -42,7 +43,7 @@ pub(crate) enum LegInput {
     Caller(ServerEvent),
     /// A request within the dialog.
     Request(Box<Transaction>),
-    /// A BYE, CANCEL or re-INVITE of ours.
+    /// A BYE, CANCEL, INFO or re-INVITE of ours.
     Client {
         kind: ClientKind,
         outcome: Outcome,
@@ -69,6 +70,7 @@ pub(crate) enum LegCommand {
     Cancel,
     Hangup { cause: HangupCause },
     ReInvite { sdp: String },
+    SendDigit { digit: Digit },
 }
 
 /// What a server INVITE transaction reports.
@@ -85,6 +87,7 @@ pub(crate) enum ClientKind {
     Cancel,
     Bye,
     ReInvite,
+    Info,
 }
 
 /// The answer to a re-INVITE.
@@ -174,6 +177,7 @@ pub(crate) struct Leg {
     /// Our re-INVITE in flight: its CSeq and offer, and whether credentials were tried.
     reinvite: Option<OwnReInvite>,
     bye_retried: bool,
+    keys: info::Keys,
     pending: Option<PendingReInvite>,
     next_reinvite_id: u64,
     timer: Option<Instant>,
@@ -230,6 +234,7 @@ impl Leg {
             LegCommand::Cancel => self.give_up(HangupCause::Canceled).await,
             LegCommand::Hangup { cause } => self.hang_up(cause).await,
             LegCommand::ReInvite { sdp } => self.send_reinvite(sdp, None).await,
+            LegCommand::SendDigit { digit } => self.send_digit(digit).await,
         }
     }
 

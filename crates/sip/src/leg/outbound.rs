@@ -56,6 +56,7 @@ impl Leg {
             remote_cseq: None,
             reinvite: None,
             bye_retried: false,
+            keys: super::info::Keys::default(),
             pending: None,
             next_reinvite_id: 0,
             timer: None,
