@@ -25,6 +25,7 @@ fmt:
 	cargo fmt --all --check
 
 lint:
+	@scripts/install.sh build
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
 licences:
@@ -32,9 +33,11 @@ licences:
 	.tools/bin/cargo-deny check licenses bans sources
 
 unit:
+	@scripts/install.sh build
 	cargo test --workspace --exclude switchhook-e2e --locked
 
 build: web ## the release binary, console included
+	@scripts/install.sh build
 	cargo build --release --locked -p switchhook-gateway
 
 web: ## the console's pages, into web/dist
