@@ -10,6 +10,7 @@ mod bad_input;
 mod bad_setup;
 mod brain;
 mod caller_gone;
+mod codecs;
 mod common;
 mod harness;
 mod killed;

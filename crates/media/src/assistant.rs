@@ -58,7 +58,7 @@ impl fmt::Debug for AudioIn {
 }
 
 impl AudioIn {
-    /// Brings voices to one level, or leaves them as they come (the beginning).
+    /// Brings voices of unusual level nearer, or leaves all as they come (the beginning).
     pub fn set_gain_control(&mut self, on: bool) {
         self.gain = on.then(GainControl::default);
     }

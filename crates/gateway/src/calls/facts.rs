@@ -49,6 +49,18 @@ pub(super) fn one_way_audio(leg: &LegId, silent_ms: u64) -> Fact {
     }
 }
 
+pub(super) fn recording_paused(paused: bool, by: &str) -> Fact {
+    let name = if paused {
+        "recording_paused"
+    } else {
+        "recording_resumed"
+    };
+    Fact {
+        kind: SHELL,
+        data: json!({ name: { "by": by } }),
+    }
+}
+
 pub(super) fn dial_refused(leg: &LegId, reason: &str) -> Fact {
     Fact {
         kind: SHELL,

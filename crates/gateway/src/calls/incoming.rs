@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
+use super::codecs;
 use super::inbox::{CallInput, Inbox};
 use super::legs::{LegMedia, LegParts, Legs, Signalling};
 use super::registry::{Registry, call_of};
@@ -66,8 +67,13 @@ async fn admit(
             return Err((incoming.handle, 503, None));
         }
     };
+    let trunk = match &incoming.source {
+        Source::Trunk(trunk) => Some(trunk.to_string()),
+        Source::Extension(_) | Source::Guest => None,
+    };
+    let codecs = codecs::of_trunk(&shared.config, trunk.as_deref()).to_vec();
     let media = match &incoming.sdp_offer {
-        Some(offer) => match LegMedia::answering(media, offer) {
+        Some(offer) => match LegMedia::answering(media, codecs, offer) {
             Ok(media) => media,
             Err(error) => {
                 tracing::info!(leg.id = %leg, %error, "the SDP offer cannot be used");
@@ -76,7 +82,7 @@ async fn admit(
             }
         },
         // The caller wants our offer; its answer comes with the ACK.
-        None => LegMedia::offering(media),
+        None => LegMedia::offering(media, codecs),
     };
     let first = Event::CallerArrived {
         leg: leg.clone(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use switchhook_media::sdp::{self, LocalMedia, Offer, SdpError};
-use switchhook_media::{MediaLeg, RtpParams};
+use switchhook_media::{Codec, MediaLeg};
 use switchhook_model::LegId;
 use switchhook_sip::{DialogRecord, InboundHandle, PreparedDial};
 
@@ -32,26 +32,37 @@ pub(super) struct LegMedia {
     pub leg: MediaLeg,
     local: LocalMedia,
     has_answered: bool,
+    /// The codec agreed on, once there is one.
+    agreed: Option<Codec>,
+    /// The party does not listen to us (RFC 3264 §8.4).
+    holds: bool,
     /// What we said last; repeated when a re-INVITE has no offer.
     pub description: String,
 }
 
 impl LegMedia {
-    /// Our offer for a new leg.
-    pub(super) fn offering(leg: MediaLeg) -> Self {
-        let local = LocalMedia::new(leg.local_addr(), session_id(leg.id()));
+    /// Our offer for a new leg, with these codecs in order of preference.
+    pub(super) fn offering(leg: MediaLeg, codecs: Vec<Codec>) -> Self {
+        let mut local = LocalMedia::new(leg.local_addr(), session_id(leg.id()));
+        local.codecs = codecs;
         let description = sdp::offer(&local);
         Self {
             leg,
             local,
             has_answered: false,
+            agreed: None,
+            holds: false,
             description,
         }
     }
 
     /// Answers the first offer and starts the media.
-    pub(super) fn answering(leg: MediaLeg, offer: &str) -> Result<Self, SdpError> {
-        let mut media = Self::offering(leg);
+    pub(super) fn answering(
+        leg: MediaLeg,
+        codecs: Vec<Codec>,
+        offer: &str,
+    ) -> Result<Self, SdpError> {
+        let mut media = Self::offering(leg, codecs);
         media.answer(offer)?;
         Ok(media)
     }
@@ -65,6 +76,8 @@ impl LegMedia {
         }
         self.description = description;
         self.has_answered = true;
+        self.agreed = Some(params.codec);
+        self.holds = offer.is_hold();
         self.leg.start(params);
         Ok(())
     }
@@ -75,10 +88,10 @@ impl LegMedia {
     }
 
     /// The party's answer to our offer; starts the media.
-    pub(super) fn answered(&self, answer: Option<&str>) -> Result<(), String> {
+    pub(super) fn answered(&mut self, answer: Option<&str>) -> Result<(), String> {
         let answer = answer.ok_or("the answer has no SDP")?;
-        let params: RtpParams =
-            sdp::apply_answer(&self.local, answer).map_err(|error| error.to_string())?;
+        let params = sdp::apply_answer(&self.local, answer).map_err(|error| error.to_string())?;
+        self.agreed = Some(params.codec);
         self.leg.start(params);
         Ok(())
     }
@@ -111,6 +124,21 @@ impl Legs {
 
     pub(super) fn media(&self, leg: &LegId) -> Option<&MediaLeg> {
         Some(&self.parts.get(leg)?.media.as_ref()?.leg)
+    }
+
+    /// The codec of the first leg that has agreed on one: the caller's.
+    pub(super) fn codec_in_use(&self) -> Option<Codec> {
+        self.parts
+            .values()
+            .find_map(|parts| parts.media.as_ref()?.agreed)
+    }
+
+    /// Whether the party of a leg has put us on hold.
+    pub(super) fn holds(&self, leg: &LegId) -> bool {
+        self.parts
+            .get(leg)
+            .and_then(|parts| parts.media.as_ref())
+            .is_some_and(|media| media.holds)
     }
 
     pub(super) fn dialog(&self, leg: &LegId) -> Option<&DialogRecord> {

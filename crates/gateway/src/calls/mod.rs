@@ -6,9 +6,11 @@
 
 mod booking;
 mod brain;
+mod codecs;
 mod ears;
 mod ending;
 mod facts;
+mod hold;
 mod inbox;
 mod incoming;
 mod legs;

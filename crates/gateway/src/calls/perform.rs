@@ -5,6 +5,7 @@ use switchhook_conversation::{Input, SayId};
 use switchhook_model::{HangupCause, LegId, Target, Timestamp};
 use switchhook_sip::{DialFrom, DialRequest, DialTarget, ReInviteResponder, TrunkId};
 
+use super::codecs;
 use super::facts;
 use super::legs::{LegMedia, LegParts, Signalling};
 use super::talk::Talk;
@@ -56,7 +57,15 @@ impl CallTask {
             .shared
             .open_media(leg, &self.inbox)
             .map_err(|error| (HangupCause::Failed, error.to_string()))?;
-        let media = LegMedia::offering(media);
+        let trunk = match &target {
+            DialTarget::Trunk { trunk, .. } => Some(trunk.to_string()),
+            DialTarget::Extension(_) | DialTarget::Uri(_) => None,
+        };
+        let codecs = codecs::beginning_with(
+            self.legs.codec_in_use(),
+            codecs::of_trunk(&self.shared.config, trunk.as_deref()),
+        );
+        let media = LegMedia::offering(media, codecs);
         let caller = self.call.view().caller;
         // A trunk shows a number of ours only; an extension sees who calls.
         let user = if is_trunk {
@@ -152,6 +161,8 @@ impl CallTask {
                 self.bridged = None;
                 if let (Some(a), Some(b)) = (self.legs.media(&a), self.legs.media(&b)) {
                     self.shared.media.unbridge(a, b);
+                    a.music(false);
+                    b.music(false);
                 }
             }
             ActionKind::StartAssistant { leg, opening } => {
@@ -226,6 +237,7 @@ impl CallTask {
             (Some(first), Some(second)) => {
                 self.shared.media.bridge(first, second);
                 self.bridged = Some((a, b));
+                self.music_in_bridge();
             }
             (None, _) => self.media_lost(&a),
             (_, None) => self.media_lost(&b),
@@ -299,11 +311,11 @@ impl CallTask {
         });
     }
 
-    fn agreed(&mut self, leg: &LegId, start: impl FnOnce(&LegMedia) -> Result<(), String>) {
+    fn agreed(&mut self, leg: &LegId, start: impl FnOnce(&mut LegMedia) -> Result<(), String>) {
         let Some(media) = self
             .legs
             .get_mut(leg)
-            .and_then(|parts| parts.media.as_ref())
+            .and_then(|parts| parts.media.as_mut())
         else {
             // We hung up while the answer was on its way; the hang-up follows it.
             self.queue
@@ -350,7 +362,10 @@ impl CallTask {
         };
         let agreed = offer.map_or(Ok(()), |offer| media.answer(offer));
         match agreed {
-            Ok(()) => responder.answer(media.description.clone()),
+            Ok(()) => {
+                responder.answer(media.description.clone());
+                self.music_for_peer_of(leg);
+            }
             Err(error) => {
                 tracing::warn!(leg.id = %leg, %error, "the re-INVITE's offer cannot be used");
                 responder.reject(if error.is_malformed() { 400 } else { 488 });

@@ -88,6 +88,9 @@ pub struct RawSip {
     pub loopback_guests: Option<bool>,
     /// User parts and numbers that reach the assistant; default `["assistant"]`.
     pub assistant_numbers: Option<Vec<String>>,
+    /// Of `opus`, `g722`, `pcmu`, `pcma`, in the order in which we offer them; default
+    /// `["g722", "pcmu", "pcma", "opus"]`.
+    pub codecs: Option<Vec<String>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -115,6 +118,8 @@ pub struct RawTrunk {
     pub from_domain: Option<String>,
     /// Number shown to the called party.
     pub caller_id: Option<String>,
+    /// In place of `sip.codecs`.
+    pub codecs: Option<Vec<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -130,6 +135,8 @@ pub struct RawMedia {
     pub workers: Option<usize>,
     /// Legs in all; the next call is refused with 503. Default 2000.
     pub max_legs: Option<usize>,
+    /// WAV file that a party hears while the other one holds; default: a quiet chime.
+    pub hold_music: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -174,6 +181,8 @@ pub struct RawSpeech {
     pub api_key: Option<Secret>,
     pub stt_model: Option<String>,
     pub tts_model: Option<String>,
+    /// Callers much too quiet or too loud are brought nearer for the recogniser. Default true.
+    pub gain_control: Option<bool>,
     pub voice: Option<String>,
 }
 

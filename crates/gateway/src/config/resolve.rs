@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use switchhook_call::hours::RawOpenHours;
 use switchhook_call::{FallbackStep, OpenHours};
+use switchhook_media::Codec;
 use switchhook_model::{Extension, Language, Target};
 
 use super::ConfigError;
@@ -48,6 +49,25 @@ impl Problems {
             .iter()
             .filter_map(|text| self.parse(key, text))
             .collect()
+    }
+
+    /// Codecs in order of preference: at least one, none twice.
+    fn codecs(&mut self, key: &str, names: &[String]) -> Vec<Codec> {
+        let mut codecs = Vec::new();
+        for name in names {
+            let Some(codec) = self.parse::<Codec>(key, name) else {
+                continue;
+            };
+            if codecs.contains(&codec) {
+                self.add(format!("{key}: {name:?} is there twice"));
+            } else {
+                codecs.push(codec);
+            }
+        }
+        if names.is_empty() {
+            self.add(format!("{key}: at least one codec is needed"));
+        }
+        codecs
     }
 
     fn in_range(&mut self, key: &str, value: u32, least: u32, most: u32) -> u32 {
@@ -150,6 +170,10 @@ pub(super) fn resolve(
         .as_deref()
         .and_then(|text| problems.parse("sip.bind", text))
         .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 5060)));
+    let codecs = raw.sip.codecs.map_or_else(
+        || DEFAULT_CODECS.to_vec(),
+        |names| problems.codecs("sip.codecs", &names),
+    );
     let loopback_guests = raw.sip.loopback_guests.unwrap_or(false);
     if loopback_guests && mode == Mode::Production {
         problems.add("sip.loopback_guests is for demo and development: remove it, or set mode");
@@ -206,6 +230,9 @@ pub(super) fn resolve(
             .caller_id
             .as_deref()
             .and_then(|text| problems.parse(&format!("{key}.caller_id"), text));
+        let codecs = trunk
+            .codecs
+            .map(|names| problems.codecs(&format!("{key}.codecs"), &names));
         trunks.insert(
             name,
             TrunkSection {
@@ -217,6 +244,7 @@ pub(super) fn resolve(
                 from_user: trunk.from_user,
                 from_domain: trunk.from_domain,
                 caller_id,
+                codecs,
             },
         );
     }
@@ -420,6 +448,7 @@ pub(super) fn resolve(
                 .sip
                 .assistant_numbers
                 .unwrap_or_else(|| vec!["assistant".to_owned()]),
+            codecs,
         },
         extensions,
         trunks,
@@ -430,6 +459,7 @@ pub(super) fn resolve(
             last_port,
             workers,
             max_legs: raw.media.max_legs.unwrap_or(2000),
+            hold_music: raw.media.hold_music,
         },
         assistant: AssistantConfig {
             name: raw.assistant.name.unwrap_or_else(|| "Clara".to_owned()),
@@ -454,6 +484,7 @@ pub(super) fn resolve(
             api_key: raw.speech.api_key,
             stt_model: raw.speech.stt_model,
             tts_model: raw.speech.tts_model,
+            gain_control: raw.speech.gain_control.unwrap_or(true),
             voice: raw.speech.voice,
         },
         transfer,
@@ -487,6 +518,10 @@ pub(super) fn resolve(
         })
     }
 }
+
+/// G.722 first: two parties that have it hear each other in wideband, untouched. Opus last: it is
+/// decoded to telephone quality, so only a party that prefers it or has nothing else gains.
+const DEFAULT_CODECS: [Codec; 4] = [Codec::G722, Codec::Pcmu, Codec::Pcma, Codec::Opus];
 
 fn seconds(n: u32) -> Duration {
     Duration::from_secs(u64::from(n))

@@ -429,8 +429,7 @@ fn write_audio(
 
 /// What we ask of the party's Opus encoder (RFC 7587 §6.1): redundancy, and no more than we use.
 /// Audio inside the process is 8 kHz mono, so anything above would be sent and decoded for nothing.
-const OPUS_PARAMETERS: &str = "useinbandfec=1; stereo=0; sprop-stereo=0; maxplaybackrate=8000; \
-     sprop-maxcapturerate=8000; minptime=10";
+const OPUS_PARAMETERS: &str = "useinbandfec=1;stereo=0;maxplaybackrate=8000;minptime=10";
 
 fn write_line(text: &mut String, line: std::fmt::Arguments<'_>) {
     text.write_fmt(line)
