@@ -4,7 +4,10 @@ SHELL := /bin/bash
 .PHONY: help run test check build web fmt lint licences unit e2e web-e2e fuzz bench clean
 
 export SWITCHHOOK_SPEECH_DIR ?= $(CURDIR)/var/speech
+export SWITCHHOOK_ASTERISK_DIR ?= $(CURDIR)/var/asterisk
 FUZZ_SECONDS ?= 60
+# Calls spend most of their time ringing and talking; more at once than this and they wait for the one recogniser.
+E2E_THREADS ?= 3
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -44,11 +47,12 @@ web: ## the console's pages, into web/dist
 	@scripts/install.sh node
 	cd web && npm ci --no-audit --no-fund && npm run build
 
-e2e: ## the real binary against baresip and SIPp (after `make web`)
+e2e: ## the real binary against baresip, SIPp and Asterisk (after `make web`)
 	@scripts/install.sh peers
+	@scripts/install-asterisk.sh "$(SWITCHHOOK_ASTERISK_DIR)"
 	@scripts/install-speech.sh "$(SWITCHHOOK_SPEECH_DIR)"
 	cargo build --locked -p switchhook-gateway
-	cargo test --locked -p switchhook-e2e -- --test-threads=1
+	cargo test --locked -p switchhook-e2e -- --test-threads=$(E2E_THREADS)
 
 web-e2e: ## the console in a real browser, against the real binary
 	@scripts/install.sh browser

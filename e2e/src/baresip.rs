@@ -43,6 +43,8 @@ pub struct BaresipConfig {
     pub register: bool,
     /// `pcmu`, `pcma`, `G722` or `opus`.
     pub codec: &'static str,
+    /// `srtp` (keys in RTP/AVP) or `srtp-mand` (RTP/SAVP); none for plain RTP.
+    pub media_encryption: Option<&'static str>,
 }
 
 impl BaresipConfig {
@@ -62,6 +64,7 @@ impl BaresipConfig {
             transport: "udp",
             register: true,
             codec: "pcmu",
+            media_encryption: None,
         }
     }
 }
@@ -276,6 +279,7 @@ fn write_config(dir: &Path, config: &BaresipConfig, control_port: u16) {
         "sip_listen 127.0.0.1:{sip_port}\nnet_interface 127.0.0.1\n\
          ctrl_tcp_listen 127.0.0.1:{control_port}\nmodule_path {modules}\n\
          module g711.so\n{wideband}module aufile.so\nmodule sndfile.so\nmodule uuid.so\n\
+         module srtp.so\n\
          module account.so\nmodule_app contact.so\nmodule_app menu.so\nmodule_app ctrl_tcp.so\n\
          audio_source aufile,{}\nsnd_path {}\nrtp_ports {rtp}-{}\n\
          jitter_buffer_delay 1-3\nstatmode_default off\ncall_local_timeout 120\ncall_max_calls 4\n",
@@ -290,13 +294,17 @@ fn write_config(dir: &Path, config: &BaresipConfig, control_port: u16) {
     };
     let account = format!(
         "<sip:{user}@{server}{transport}>;auth_user={user};auth_pass={pass};regint={regint};\
-         answermode={mode};audio_codecs={codec};ptime=20\n",
+         answermode={mode};audio_codecs={codec};ptime=20{encryption}\n",
         user = config.user,
         server = config.server,
         pass = config.password,
         regint = if config.register { 60 } else { 0 },
         mode = config.answer_mode,
         codec = config.codec,
+        encryption = config
+            .media_encryption
+            .map(|mode| format!(";mediaenc={mode}"))
+            .unwrap_or_default(),
     );
     for (name, content) in [
         ("config", text),

@@ -8,6 +8,7 @@
 //! Start reading at [`gateway::Gateway`] and [`baresip::Baresip`].
 
 pub mod api;
+pub mod asterisk;
 pub mod baresip;
 pub mod gateway;
 pub mod phrases;

@@ -6,14 +6,18 @@
 )]
 
 mod answered;
+mod asterisk;
 mod bad_input;
 mod bad_setup;
 mod brain;
+mod call_quality;
 mod caller_gone;
 mod codecs;
 mod common;
 mod harness;
+mod keys;
 mod killed;
 mod nobody_there;
 mod operator;
+mod secure_media;
 mod voices;

@@ -150,6 +150,23 @@ const base = (script, more) => ({
   ...more,
 });
 
+const legMedia = (packets) => ({
+  codec: 'pcmu',
+  srtp: 'AES_CM_128_HMAC_SHA1_80',
+  alarms: [],
+  packets_received: packets,
+  packets_sent: packets + 3,
+  lost: 12,
+  loss_percent: 0.16,
+  late: 2,
+  concealed_ms: 240,
+  jitter_ms: 2.31,
+  round_trip_ms: 38.4,
+  mos: 4.33,
+  far: { reports: 24, lost: 40, loss_percent: 0.54, jitter_ms: 4.1, mos: 4.28 },
+  unauthentic: 0,
+});
+
 const callerLeg = (script, ended, cause = 'normal') => ({
   id: `leg_${script.id.slice(5)}-1`,
   kind: 'sip',
@@ -159,6 +176,7 @@ const callerLeg = (script, ended, cause = 'normal') => ({
   started_at: script.at(0),
   answered_at: script.at(612),
   ended_at: ended === null ? null : script.at(ended),
+  media: legMedia(7356),
   ...(ended === null ? {} : { cause }),
 });
 

@@ -1,6 +1,7 @@
 // Runtime checks of what src/api/types.ts promises. Each shape must name every field of its type, so the
 // types and the checks cannot drift apart; the checks meet the real answers in contract.e2e.ts.
 import type {
+  AudioAlarm,
   CallDetail,
   CallEvent,
   CallRow,
@@ -8,6 +9,7 @@ import type {
   ExtensionRow,
   Integration,
   Leg,
+  LegMedia,
   Message,
   Outcome,
   Readiness,
@@ -119,6 +121,36 @@ const transfer = object<Transfer>({
   ),
   notices: list(text),
 });
+const number: Check = (value, at) => (typeof value === 'number' ? [] : bad(at, 'a number', value));
+const alarm = object<AudioAlarm>({
+  kind: oneOf('nothing_heard', 'not_heard'),
+  since: time,
+  reason: optional(oneOf('nothing_arrives', 'not_authentic', 'foreign_source', 'not_usable')),
+});
+const legMedia = object<LegMedia>({
+  codec: optional(text),
+  srtp: optional(text),
+  alarms: list(alarm),
+  packets_received: optional(whole),
+  packets_sent: optional(whole),
+  lost: optional(whole),
+  loss_percent: optional(number),
+  late: optional(whole),
+  concealed_ms: optional(whole),
+  jitter_ms: optional(number),
+  round_trip_ms: optional(number),
+  mos: optional(number),
+  far: optional(
+    object<NonNullable<LegMedia['far']>>({
+      reports: whole,
+      lost: whole,
+      loss_percent: number,
+      jitter_ms: number,
+      mos: number,
+    }),
+  ),
+  unauthentic: optional(whole),
+});
 const leg = object<Leg>({
   id: text,
   kind: text,
@@ -130,6 +162,7 @@ const leg = object<Leg>({
   ended_at: optional(time),
   cause: optional(text),
   sip_status: optional(whole),
+  media: optional(legMedia),
 });
 const turn = object<Turn>({
   id: text,

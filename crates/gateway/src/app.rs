@@ -8,8 +8,8 @@ use switchhook_adapters::webhook::{WebhookLimits, WebhookSender};
 use switchhook_media::{MediaConfig, MediaEngine, Music};
 use switchhook_model::Extension;
 use switchhook_sip::{
-    AccountSecret, Binding, ExtensionAccount, SipConfig, SipEndpoint, SipEvent, SipTransport,
-    TrunkAddress, TrunkAuth, TrunkConfig,
+    AccountSecret, Binding, ExtensionAccount, SipConfig, SipEndpoint, SipEvent, TrunkAuth,
+    TrunkConfig,
 };
 use switchhook_store::{Access, Store, StoreOptions};
 use tokio::sync::mpsc;
@@ -79,12 +79,15 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         port_range: config.media.first_port..=config.media.last_port,
         recording_dir: config.data.recordings.clone(),
         max_legs: config.media.max_legs,
+        rtp_timeout: config.media.rtp_timeout,
+        no_rtp_after: config.media.one_way_audio,
         ..MediaConfig::default()
     })?;
     let bindings = registrations::load(&store).await?;
     let (sip, sip_events) = SipEndpoint::start(sip_config(&config, bindings)?)
         .await
         .map_err(|error| anyhow::anyhow!("sip.bind (SWITCHHOOK_SIP_BIND): {error}"))?;
+    tasks.spawn(reload_on_hangup(sip.clone(), last.clone()));
 
     let destination = match &config.notice.webhook {
         Some((url, secret)) => Destination::Webhook {
@@ -227,6 +230,24 @@ fn keep_registrations(shared: Arc<Shared>) -> mpsc::UnboundedSender<(Extension, 
     sender
 }
 
+/// SIGHUP: certificates are read again at once. (Changed files are noticed by themselves, too.)
+async fn reload_on_hangup(sip: SipEndpoint, stop: CancellationToken) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+        tracing::warn!("SIGHUP cannot be received: certificates are read again when they change");
+        return;
+    };
+    while let Some(Some(())) = stop.run_until_cancelled(hangup.recv()).await {
+        let sip = sip.clone();
+        // Files may lie on a slow disk.
+        match tokio::task::spawn_blocking(move || sip.reload_tls()).await {
+            Ok(Ok(())) => tracing::info!("TLS certificates read again"),
+            Ok(Err(error)) => tracing::error!(%error, "the old TLS certificates stay in use"),
+            Err(error) => tracing::error!(%error, "TLS certificates not read"),
+        }
+    }
+}
+
 /// Lets running calls finish for a while, then ends them in order.
 async fn drain(shared: &Shared) {
     let running = shared.registry.len();
@@ -256,6 +277,8 @@ fn sip_config(config: &Config, bindings: Vec<Binding>) -> anyhow::Result<SipConf
     let mut sip = SipConfig::new(config.sip.bind, Arc::new(calls::new_leg_id));
     sip.user_agent = concat!("Switchhook/", env!("CARGO_PKG_VERSION")).to_owned();
     sip.realm.clone_from(&config.sip.realm);
+    sip.tls = config.sip.network.tls.clone();
+    sip.dns.servers.clone_from(&config.sip.network.dns_servers);
     sip.advertised_ip =
         (config.media.advertised_ip != config.sip.bind.ip()).then_some(config.media.advertised_ip);
     if config.sip.bind.ip().is_unspecified() {
@@ -276,23 +299,19 @@ fn sip_config(config: &Config, bindings: Vec<Binding>) -> anyhow::Result<SipConf
         .trunks
         .iter()
         .map(|(name, trunk)| trunk_config(name, trunk))
-        .collect::<Result<_, _>>()?;
+        .collect();
     Ok(sip)
 }
 
-fn trunk_config(name: &str, section: &TrunkSection) -> anyhow::Result<TrunkConfig> {
+fn trunk_config(name: &str, section: &TrunkSection) -> TrunkConfig {
     let mut trunk = TrunkConfig::new(name);
-    trunk.addresses = section
-        .addresses
-        .iter()
-        .map(|address| address.to_string().parse::<TrunkAddress>())
-        .collect::<Result<_, _>>()?;
+    trunk.addresses.clone_from(&section.addresses);
+    trunk.inbound_auth = section.inbound.as_ref().map(|(user, password)| TrunkAuth {
+        user: user.clone(),
+        password: password.expose().to_owned(),
+    });
     trunk.termination.clone_from(&section.termination);
-    trunk.transport = if section.tcp {
-        SipTransport::Tcp
-    } else {
-        SipTransport::Udp
-    };
+    trunk.transport = section.transport;
     trunk.auth = section.username.as_ref().map(|user| TrunkAuth {
         user: user.clone(),
         password: section
@@ -304,7 +323,7 @@ fn trunk_config(name: &str, section: &TrunkSection) -> anyhow::Result<TrunkConfi
     trunk.from_user.clone_from(&section.from_user);
     trunk.from_domain.clone_from(&section.from_domain);
     trunk.caller_id = section.caller_id.as_ref().map(ToString::to_string);
-    Ok(trunk)
+    trunk
 }
 
 /// What somebody who just started the program wants to know.

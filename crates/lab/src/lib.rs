@@ -1,7 +1,7 @@
 //! Switchhook's laboratory: the other side of every conversation, under our control.
 //!
 //! What belongs here: a scripted SIP phone ([`phone`]), sounds made and judged by frequency
-//! ([`audio`]), a counter of what is really on the wire ([`tap`]), a caller for
+//! ([`audio`]), a counter of what is really on the wire ([`tap`]), a bad network ([`relay`]), a caller for
 //! `switchhook lab call` ([`call`]), imitations of an OpenAI-compatible server ([`providers`]) and
 //! of the staff's receiver ([`notices`]), and a clock that jumps ([`virtual_time`]). What does not:
 //! anything of the gateway. The lab depends on
@@ -15,6 +15,7 @@ pub mod call;
 pub mod notices;
 pub mod phone;
 pub mod providers;
+pub mod relay;
 pub mod tap;
 pub mod transcribe;
 pub mod virtual_time;

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use switchhook_lab::audio::{Audio, g711::Law, speech, tone};
 use switchhook_lab::phone::{
-    Dial, Faults, MediaDirection, OnCall, Phone, PhoneConfig, PhoneEvent, Playable, Transport,
+    Dial, Faults, MediaDirection, OnCall, Phone, PhoneConfig, PhoneEvent, Playable, Srtp, Suite,
+    Transport,
 };
 
 const SOON: Duration = Duration::from_secs(10);
@@ -77,6 +78,38 @@ async fn two_phones_talk_by_every_codec() {
         .unwrap();
         at_a.hangup().await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn protected_audio_is_heard_and_a_phone_without_keys_refuses() {
+    for suite in [Suite::Tag80, Suite::Tag32] {
+        let a = phone(PhoneConfig::new("a").srtp(Srtp::On(suite))).await;
+        let b = phone(PhoneConfig::new("b").srtp(Srtp::On(Suite::Tag80))).await;
+        let at_a = a.dial(&uri(&b)).await.unwrap();
+        let at_b = b.incoming(0, SOON).await.unwrap();
+        at_a.wait_answered(SOON).await.unwrap();
+        at_a.play_tone(700.0);
+        at_b.play_tone(1100.0);
+        at_b.wait_tone(700.0, 0, 1000, SOON).await.unwrap();
+        let heard = at_a.wait_tone(1100.0, 0, 1000, SOON).await.unwrap();
+        assert!(
+            heard.is_protected && heard.refused == 0,
+            "{}",
+            heard.refused
+        );
+        at_a.reinvite(MediaDirection::SendRecv).await.unwrap();
+        at_b.play_tone(900.0);
+        let heard = at_a.wait_tone(900.0, 0, 1000, SOON).await.unwrap();
+        assert_eq!(heard.refused, 0, "the keys are the same");
+    }
+    let a = phone(PhoneConfig::new("a").srtp(Srtp::On(Suite::Tag80))).await;
+    let plain = phone(PhoneConfig::new("b")).await;
+    let call = a.dial(&uri(&plain)).await.unwrap();
+    let end = call.wait_ended(SOON).await.unwrap();
+    assert!(
+        matches!(end, PhoneEvent::Failed { status: 488, .. }),
+        "{end:?}"
+    );
 }
 
 #[tokio::test]

@@ -2,7 +2,22 @@
 
 use std::net::SocketAddr;
 
+use serde::Serialize;
 use switchhook_model::Digit;
+
+/// Why a party is not heard, as far as we can tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SilenceReason {
+    /// Nothing arrives: NAT, firewall, a wrong address, or the party is gone.
+    NothingArrives,
+    /// Packets arrive, but their SRTP tag does not fit: other keys, or plain RTP.
+    NotAuthentic,
+    /// Packets arrive, but from somebody who is not the party.
+    ForeignSource,
+    /// Packets arrive, but no RTP of a payload type that was agreed on.
+    NotUsable,
+}
 
 /// Events wait in a bounded queue; when the receiver does not read, further ones are dropped and
 /// counted in [`crate::LegStats::events_dropped`]. The media worker never waits.
@@ -22,8 +37,19 @@ pub enum MediaEvent {
     /// Reported once; [`Self::RtpResumed`] follows if it comes back.
     NoRtp {
         silent_ms: u64,
+        reason: SilenceReason,
     },
+    /// The party is heard again, or silent with reason since one side holds.
     RtpResumed,
+    /// No RTP for `MediaConfig::rtp_timeout`: the party is gone without a word. Reported once for
+    /// each silence.
+    RtpTimedOut {
+        silent_ms: u64,
+    },
+    /// The party's RTCP reports say that our audio does not reach it. Reported once;
+    /// [`Self::HeardAgain`] follows if it does again.
+    NotHeard,
+    HeardAgain,
     /// A key was pressed, by RFC 4733. `at_ms` since the leg started.
     Digit {
         digit: Digit,

@@ -13,8 +13,12 @@ use crate::dtmf::{DtmfReceiver, DtmfSender, EventPayload};
 use crate::frame::FRAME_SAMPLES;
 use crate::jitter::{JitterBuffer, JitterMode};
 use crate::receiver::{SequenceStats, SourceGuard};
+use crate::rtcp::RtcpSession;
+use crate::rtcp::wire::{COMPOUND_MAX, Compound, Report};
 use crate::rtp::{HEADER_LEN, RtpPacket};
 use crate::sdp::{self, LocalMedia, Offer};
+use crate::srtp::sdes::{LocalSrtp, SrtpPolicy};
+use crate::srtp::{Inbound, MasterKey, Outbound, Suite};
 use crate::wav::Wav;
 
 /// Datagrams, each after an octet with its length: parsed, written back, judged and counted.
@@ -41,6 +45,33 @@ pub fn fuzz_rtp(data: &[u8]) {
     }
 }
 
+/// An RTCP datagram; what is read is written again and means the same.
+pub fn fuzz_rtcp(data: &[u8]) {
+    let Some((about, datagram)) = data.split_first_chunk() else {
+        return;
+    };
+    let Ok(compound) = Compound::parse(datagram, u32::from_be_bytes(*about)) else {
+        return;
+    };
+    let mut out = [0; COMPOUND_MAX];
+    let report = Report {
+        ssrc: compound.ssrc,
+        sender: compound.sender,
+        reception: compound.reception,
+        cname: b"0123456789abcdef",
+        bye: compound.bye,
+    };
+    let len = report.write(&mut out);
+    let again = Compound::parse(&out[..len], u32::from_be_bytes(*about));
+    assert_eq!(again, Ok(compound));
+    let mut session = RtcpSession::new(1);
+    let from = SocketAddr::from(([192, 0, 2, 1], 4_001));
+    let stats = SequenceStats::default();
+    session.report(1, 0, 1 << 60, &stats, false);
+    let view = session.on_report(from, &compound, 1 << 60);
+    session.judge_hearing(view.reception);
+}
+
 /// A session description: read as an offer and as an answer; what we answer can be read again.
 pub fn fuzz_sdp(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
@@ -53,6 +84,46 @@ pub fn fuzz_sdp(data: &[u8]) {
         }
     }
     let _ = sdp::apply_answer(&local, &text);
+    for policy in [SrtpPolicy::Optional, SrtpPolicy::Required] {
+        let local = LocalMedia {
+            srtp: LocalSrtp::new(policy),
+            ..local.clone()
+        };
+        if let Ok((answer, params)) = Offer::parse(&text).and_then(|o| sdp::answer(&o, &local)) {
+            assert_eq!(answer.contains("a=crypto:"), params.srtp.is_some());
+            Offer::parse(&answer).expect("what we write, we can read");
+        }
+        let _ = sdp::apply_answer(&local, &text);
+    }
+}
+
+/// Datagrams, each after an octet with its length, for a protected leg: what was not made with the
+/// key is never taken. An odd length has the datagram protected by the right key first.
+pub fn fuzz_srtp(data: &[u8]) {
+    let suite = Suite::AesCm128HmacSha1Tag32;
+    let key = MasterKey::new(suite, &[5; 30]).expect("16 and 14 octets");
+    let (mut inbound, mut outbound) = (Inbound::new(key), Outbound::new(key));
+    let mut rest = data;
+    while let Some((len, tail)) = rest.split_first() {
+        let (datagram, tail) = tail.split_at(usize::from(*len).min(tail.len()));
+        rest = tail;
+        let mut buffer = [0; 300];
+        buffer[..datagram.len()].copy_from_slice(datagram);
+        let mut len = datagram.len();
+        let is_rtp = RtpPacket::parse(datagram).is_ok();
+        if is_rtp && len % 2 == 1 {
+            len = outbound.protect_rtp(&mut buffer, len);
+            if let Ok(opened) = inbound.open_rtp(&mut buffer[..len]) {
+                assert_eq!(&buffer[..opened], datagram);
+            }
+        } else {
+            // Guessing 32 bits of tag takes longer than any run.
+            let _ = inbound.open_rtp(&mut buffer[..len]);
+            let mut buffer = [0; 300];
+            buffer[..len].copy_from_slice(datagram);
+            assert!(inbound.open_rtcp(&mut buffer[..len]).is_err());
+        }
+    }
 }
 
 /// A WAV file.
@@ -150,7 +221,9 @@ mod tests {
         #[test]
         fn no_input_panics(data in proptest::collection::vec(any::<u8>(), 0..600)) {
             fuzz_rtp(&data);
+            fuzz_rtcp(&data);
             fuzz_sdp(&data);
+            fuzz_srtp(&data);
             fuzz_wav(&data);
             fuzz_dtmf(&data);
             fuzz_jitter(&data);

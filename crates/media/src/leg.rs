@@ -20,6 +20,7 @@ use crate::placement::Place;
 use crate::recording::{
     NewRecording, QUEUE_FRAMES, RecordError, Recording, RecordingControl, RecordingTap,
 };
+use crate::srtp::SrtpSession;
 use crate::stats::LegStats;
 use crate::tone::Tone;
 use crate::worker::{Command, LegShared};
@@ -68,18 +69,32 @@ impl MediaLeg {
     }
 
     /// Starts the media after offer and answer.
-    pub fn start(&self, params: RtpParams) {
+    pub fn start(&self, mut params: RtpParams) {
+        // Session keys are derived here: the worker only uses them.
+        let srtp = params
+            .srtp
+            .take()
+            .map(|keys| Box::new(SrtpSession::new(&keys)));
         self.command(Command::Start {
             slot: self.place.slot,
             params,
             coders: Coders::new(&params),
+            srtp,
         });
     }
 
-    /// Changes running media after a re-INVITE: hold, another address, another codec. The same
-    /// address keeps the source we latched on to.
+    /// Changes running media after a re-INVITE: hold, another address, another codec, other keys.
+    /// The same address keeps the source we latched on to, the same keys keep their counters.
     pub fn update(&self, params: RtpParams) {
         self.start(params);
+    }
+
+    /// From now on the party should be heard, and hear us: it was answered. Until then the alarms
+    /// ([`MediaEvent::NoRtp`], [`MediaEvent::NotHeard`]) are silent.
+    pub fn watch(&self) {
+        self.command(Command::Watch {
+            slot: self.place.slot,
+        });
     }
 
     /// The leg's events; nothing the second time. Ends when the leg is closed.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::Codec;
 use crate::codec::opus::OpusParams;
+use crate::srtp::SrtpParams;
 
 /// Which way audio flows, seen from us (RFC 8866 §6.7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -68,6 +69,25 @@ pub struct PayloadFormat {
     pub payload_type: u8,
 }
 
+/// Where the party receives RTCP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RtcpParams {
+    /// The port above RTP's unless the party named another (RFC 3550 §11, RFC 3605).
+    pub remote: SocketAddr,
+    /// On the port of RTP instead (RFC 5761).
+    pub mux: bool,
+}
+
+impl RtcpParams {
+    /// The port above.
+    pub fn beside(rtp: SocketAddr) -> Self {
+        Self {
+            remote: SocketAddr::new(rtp.ip(), rtp.port().saturating_add(1)),
+            mux: false,
+        }
+    }
+}
+
 /// The agreed media of a leg.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RtpParams {
@@ -85,6 +105,10 @@ pub struct RtpParams {
     /// What the party asks of our Opus encoder.
     pub opus: OpusParams,
     pub direction: MediaDirection,
+    pub rtcp: RtcpParams,
+    /// Keys, if the media is protected. Never written anywhere.
+    #[serde(skip)]
+    pub srtp: Option<SrtpParams>,
 }
 
 impl RtpParams {
@@ -99,6 +123,8 @@ impl RtpParams {
             dtmf_clock_hz: codec.clock_hz(),
             opus: OpusParams::default(),
             direction: MediaDirection::SendRecv,
+            rtcp: RtcpParams::beside(remote),
+            srtp: None,
         }
     }
 

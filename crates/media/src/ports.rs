@@ -52,9 +52,13 @@ impl PortPool {
         self.in_use
     }
 
-    /// Binds the port that was unused for longest. Ports that another program holds are passed
-    /// over and tried again when their turn comes.
-    pub fn take(&mut self, ip: IpAddr, now: Instant) -> Result<(u16, UdpSocket), NoPort> {
+    /// Binds the pair of ports that was unused for longest, RTP's and RTCP's. Ports that another
+    /// program holds are passed over and tried again when their turn comes.
+    pub fn take(
+        &mut self,
+        ip: IpAddr,
+        now: Instant,
+    ) -> Result<(u16, UdpSocket, UdpSocket), NoPort> {
         while let Some((until, port)) = self.resting.front().copied() {
             if until > now {
                 break;
@@ -67,10 +71,11 @@ impl PortPool {
             let Some(port) = self.free.pop_front() else {
                 break;
             };
-            match UdpSocket::bind(SocketAddr::new(ip, port)) {
-                Ok(socket) => {
+            let bind = |port| UdpSocket::bind(SocketAddr::new(ip, port));
+            match bind(port).and_then(|rtp| Ok((rtp, bind(port + 1)?))) {
+                Ok((rtp, rtcp)) => {
                     self.in_use += 1;
-                    return Ok((port, socket));
+                    return Ok((port, rtp, rtcp));
                 }
                 Err(error) => {
                     self.free.push_back(port);
@@ -103,12 +108,13 @@ mod tests {
     fn ports_are_even_taken_in_turn_and_rest_after_use() {
         let mut pool = PortPool::new(&(34_101..=34_107), Duration::from_secs(5));
         let now = Instant::now();
-        let (first, socket) = pool.take(LOOPBACK, now).unwrap();
-        let (second, _other) = pool.take(LOOPBACK, now).unwrap();
+        let (first, rtp, rtcp) = pool.take(LOOPBACK, now).unwrap();
+        let (second, ..) = pool.take(LOOPBACK, now).unwrap();
         assert_eq!((first, second), (34_102, 34_104));
-        drop(socket);
+        assert_eq!(rtcp.local_addr().unwrap().port(), first + 1);
+        drop((rtp, rtcp));
         pool.release(first, now);
-        let (third, _third) = pool.take(LOOPBACK, now).unwrap();
+        let (third, ..) = pool.take(LOOPBACK, now).unwrap();
         assert_eq!(third, 34_106, "a rested port before the one just released");
         assert!(matches!(pool.take(LOOPBACK, now), Err(NoPort::Exhausted)));
         let later = now + Duration::from_secs(5);
@@ -118,9 +124,10 @@ mod tests {
 
     #[test]
     fn a_port_held_by_another_program_is_passed_over() {
-        let busy = UdpSocket::bind("127.0.0.1:34202").unwrap();
+        // Its RTCP port is enough to keep a pair from being used.
+        let busy = UdpSocket::bind("127.0.0.1:34203").unwrap();
         let mut pool = PortPool::new(&(34_202..=34_205), Duration::ZERO);
-        let (port, _socket) = pool.take(LOOPBACK, Instant::now()).unwrap();
+        let (port, _rtp, _rtcp) = pool.take(LOOPBACK, Instant::now()).unwrap();
         assert_eq!(port, 34_204);
         assert!(matches!(
             pool.take(LOOPBACK, Instant::now()),

@@ -74,6 +74,7 @@ fn run(mut queues: Vec<Consumer<Grave>>, state: &EngineState, stop: &AtomicBool)
                     Grave::Coders(coders) => drop(coders),
                     Grave::Music(player) => drop(player),
                     Grave::Mixer(mixer) => drop(mixer),
+                    Grave::Srtp(session) => drop(session),
                 }
             }
         }

@@ -51,8 +51,12 @@ counters! {
     rx_reordered,
     /// Datagrams that are no RTP, too long, or of a payload type that was not negotiated.
     rx_invalid,
-    /// Valid RTP from somebody else.
+    /// Valid RTP, or RTCP, from somebody else.
     rx_foreign,
+    /// SRTP packets whose tag does not fit: another key, changed on the way, or plain RTP.
+    rx_unauthentic,
+    /// SRTP packets that had come before, or too old to tell (RFC 3711 §3.3.2).
+    rx_replayed,
     /// Frames of 20 ms replaced because their audio was missing.
     concealed_frames,
     /// Frames left out to keep the delay bounded.
@@ -67,6 +71,22 @@ counters! {
     link_dropped,
     tx_packets,
     tx_errors,
+    /// RTCP packets of the party, and what came to that port that is none.
+    rtcp_received,
+    rtcp_invalid,
+    rtcp_sent,
+    /// There and back in microseconds by the party's last report (RFC 3550 §6.4.1); 0 until known.
+    round_trip_us,
+    /// Packets the party says it has sent.
+    far_sent,
+    /// Reports of the party about our audio.
+    far_reports,
+    /// What the last one said: packets lost in all, of how many sent until then, in the last
+    /// interval in 1/256, and jitter in microseconds.
+    far_lost,
+    far_expected,
+    far_fraction_lost,
+    far_jitter_us,
     /// Ticks the worker came too late for and left out.
     skipped_ticks,
     /// Frames for the assistant dropped because it did not read.

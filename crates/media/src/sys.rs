@@ -42,7 +42,7 @@ pub struct RecvBatch<const N: usize = BATCH> {
 #[derive(Debug)]
 pub struct Datagram<'a> {
     pub from: SocketAddr,
-    pub data: &'a [u8],
+    pub data: &'a mut [u8],
     /// Nanoseconds of the kernel's wall clock; 0 when the kernel gave none.
     pub arrival_ns: u64,
     /// Longer than [`DATAGRAM_MAX`].
@@ -118,14 +118,15 @@ impl<const N: usize> RecvBatch<N> {
         received
     }
 
-    /// A datagram of the last [`Self::receive`]; nothing when its source is no IP address.
-    pub fn get(&self, i: usize) -> Option<Datagram<'_>> {
+    /// A datagram of the last [`Self::receive`], to be decrypted in place; nothing when its source
+    /// is no IP address.
+    pub fn get(&mut self, i: usize) -> Option<Datagram<'_>> {
         if i >= self.received {
             return None;
         }
         Some(Datagram {
             from: socket_addr(&self.addresses[i])?,
-            data: &self.data[i][..self.lens[i]],
+            data: &mut self.data[i][..self.lens[i]],
             arrival_ns: arrival_ns(&self.control[i].0[..self.control_lens[i]]),
             truncated: self.truncated[i],
         })

@@ -9,7 +9,8 @@ use support::{DEADLINE, Phone, engine, engine_with, event, leg_id, share, start_
 use switchhook_media::dtmf::EventPayload;
 use switchhook_media::rtp::RtpPacket;
 use switchhook_media::{
-    Codec, MediaDirection, MediaEvent, OpenLegError, PayloadFormat, PlayoutError, RtpParams, Tone,
+    Codec, MediaDirection, MediaEvent, OpenLegError, PayloadFormat, PlayoutError, RtpParams,
+    SilenceReason, Tone,
 };
 use switchhook_model::Digit;
 
@@ -241,8 +242,15 @@ async fn one_way_audio_is_reported_and_so_is_its_return() {
     let phone = Phone::silent();
     let leg = start_leg(&engine, leg_id("oneway", 1), phone.addr, Codec::Pcmu);
     let mut events = leg.take_events().unwrap();
+    // Not answered yet: silence is no fault.
+    until("half a second", || phone.packet_count() > 25).await;
+    assert!(events.try_recv().is_err());
+    leg.watch();
     let silent_ms = event(&mut events, |e| match e {
-        MediaEvent::NoRtp { silent_ms } => Some(*silent_ms),
+        MediaEvent::NoRtp { silent_ms, reason } => {
+            assert_eq!(*reason, SilenceReason::NothingArrives);
+            Some(*silent_ms)
+        }
         _ => None,
     })
     .await;
@@ -262,6 +270,49 @@ async fn one_way_audio_is_reported_and_so_is_its_return() {
     while let Ok(event) = events.try_recv() {
         assert!(!matches!(event, MediaEvent::NoRtp { .. }), "{event:?}");
     }
+    // Held while the alarm sounds: it is over.
+    leg.update(RtpParams::new(phone.addr, Codec::Pcmu));
+    let told = |e: &MediaEvent| matches!(e, MediaEvent::NoRtp { .. }).then_some(());
+    event(&mut events, told).await;
+    leg.update(RtpParams {
+        direction: MediaDirection::RecvOnly,
+        ..RtpParams::new(phone.addr, Codec::Pcmu)
+    });
+    event(&mut events, |e| {
+        matches!(e, MediaEvent::RtpResumed).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_party_that_stays_silent_is_given_up_but_not_while_it_is_held() {
+    let (engine, _dir) = engine_with(1, |config| {
+        config.no_rtp_after = Duration::from_millis(100);
+        config.rtp_timeout = Some(Duration::from_millis(400));
+    });
+    let phone = Phone::silent();
+    let leg = start_leg(&engine, leg_id("gone", 1), phone.addr, Codec::Pcmu);
+    let mut events = leg.take_events().unwrap();
+    let params = RtpParams::new(phone.addr, Codec::Pcmu);
+    leg.update(RtpParams {
+        direction: MediaDirection::SendOnly,
+        ..params
+    });
+    let before = phone.packet_count();
+    until("more than 400 ms", || phone.packet_count() > before + 30).await;
+    while let Ok(event) = events.try_recv() {
+        assert!(
+            !matches!(event, MediaEvent::RtpTimedOut { .. }),
+            "held: {event:?}"
+        );
+    }
+    leg.update(params);
+    let silent_ms = event(&mut events, |e| match e {
+        MediaEvent::RtpTimedOut { silent_ms } => Some(*silent_ms),
+        _ => None,
+    })
+    .await;
+    assert_eq!(silent_ms, 400);
 }
 
 #[tokio::test]
@@ -495,4 +546,52 @@ async fn a_flood_from_a_stranger_does_not_drown_the_call() {
     })
     .await;
     drop(second);
+}
+
+#[tokio::test]
+async fn a_party_that_suppresses_silence_is_heard_as_noise_until_it_speaks() {
+    let (engine, _dir) = engine_with(1, |config| config.no_rtp_after = Duration::from_millis(200));
+    let phone = Phone::silent();
+    let leg = start_leg(&engine, leg_id("comfort", 1), phone.addr, Codec::Pcmu);
+    leg.watch();
+    let mut events = leg.take_events().unwrap();
+    let (mut ear, _mouth) = leg.assistant();
+    let level = |samples: &[i16]| {
+        let power: f64 = samples.iter().map(|s| f64::from(*s).powi(2)).sum();
+        10.0 * (power / samples.len() as f64 / 32_768f64.powi(2))
+            .max(1e-12)
+            .log10()
+    };
+    for sequence in 0..4 {
+        phone.send(leg.local_addr(), &audio(sequence, 0));
+    }
+    let noise = RtpPacket {
+        payload_type: 13,
+        payload: &[45],
+        ..audio(4, 0)
+    };
+    phone.send(leg.local_addr(), &noise);
+    // Half a second of noise, much longer than a loss is hidden and than the alarm waits.
+    let noisy = async {
+        let mut frames = 0;
+        while frames < 25 {
+            let frame = ear.recv().await.expect("frames go on");
+            frames += u32::from((level(&frame.samples) + 45.0).abs() < 6.0);
+        }
+    };
+    tokio::time::timeout(DEADLINE, noisy).await.expect("noise");
+    assert!(
+        events
+            .try_recv()
+            .is_ok_and(|e| matches!(e, MediaEvent::RtpStarted { .. }))
+    );
+    assert!(events.try_recv().is_err(), "announced silence is no fault");
+    for sequence in 200..204 {
+        phone.send(leg.local_addr(), &audio(sequence, 0));
+    }
+    let back = async { while level(&ear.recv().await.expect("frames go on").samples) < -20.0 {} };
+    tokio::time::timeout(DEADLINE, back)
+        .await
+        .expect("the noise ends with speech");
+    assert_eq!(leg.stats().rx_invalid, 0);
 }

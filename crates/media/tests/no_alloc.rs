@@ -11,7 +11,8 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use support::{Phone, engine, leg_id, until};
+use support::{Phone, Secure, engine, leg_id, srtp_params, until};
+use switchhook_media::srtp::Suite;
 use switchhook_media::{Codec, MediaEngine, MediaLeg, RtpParams};
 
 struct Counting;
@@ -68,11 +69,24 @@ fn party(engine: &MediaEngine, n: u32, codec: Codec) -> (MediaLeg, Phone) {
     (leg, phone)
 }
 
+/// A leg whose media is protected.
+fn secure_party(engine: &MediaEngine, n: u32) -> (MediaLeg, Phone) {
+    let suite = Suite::Aes256CmHmacSha1Tag80;
+    let leg = engine.open_leg(leg_id("noalloc", n)).expect("a free leg");
+    let secure = Secure::new(suite, 2, 1);
+    let phone = Phone::secure(leg.local_addr(), Codec::Pcma, 700.0, secure);
+    leg.start(RtpParams {
+        srtp: Some(srtp_params(suite, 1, 2)),
+        ..RtpParams::new(phone.addr, Codec::Pcma)
+    });
+    (leg, phone)
+}
+
 #[tokio::test]
 async fn a_worker_does_not_allocate_or_free_while_calls_run() {
     let (engine, _dir) = engine(1);
     let (a, phone_a) = party(&engine, 1, Codec::Pcmu);
-    let (b, phone_b) = party(&engine, 2, Codec::Pcma);
+    let (b, phone_b) = secure_party(&engine, 2);
     let (c, phone_c) = party(&engine, 3, Codec::Pcmu);
     engine.bridge(&a, &b);
     let _recording = a.record("noalloc.wav".as_ref()).unwrap();

@@ -9,7 +9,6 @@ use rsipstack::transaction::key::{TransactionKey, TransactionRole};
 use rsipstack::transaction::transaction::TransactionEvent;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::SipTransport;
 use crate::core::Core;
 use crate::message::{self, LOCAL_HEADER, header_of};
 use crate::transport::Path;
@@ -46,7 +45,7 @@ pub(crate) fn run_client(
     transaction.destination = Some(path.destination());
     let heard = Arc::new(AtomicBool::new(false));
     let done = CancellationToken::new();
-    if path.transport == SipTransport::Tcp {
+    if path.transport.is_connection() {
         // The stack does not tell a transaction that its connection is gone. An INVITE that was
         // heard keeps waiting: the other side may connect to us with its answer.
         let (closed, done, heard) = (path.closed.clone(), done.clone(), heard.clone());

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use switchhook_model::{Extension, LegId, ParseError};
 
 use crate::registrar::Binding;
+use crate::resolve::DnsConfig;
+use crate::tls::{TlsConfig, TlsError};
 
 /// Makes the id of each inbound leg (the gateway derives it from the call it creates).
 pub type LegIdSource = Arc<dyn Fn() -> LegId + Send + Sync>;
@@ -22,6 +24,10 @@ pub struct SipConfig {
     pub udp: Vec<SocketAddr>,
     /// TCP listeners.
     pub tcp: Vec<SocketAddr>,
+    /// TLS listeners and what we trust and show as a client.
+    pub tls: TlsConfig,
+    /// How names of trunks and URIs are looked up.
+    pub dns: DnsConfig,
     /// The address put into Via and Contact when a listener is bound to `0.0.0.0` or `::`. Without
     /// it the address of the interface towards the peer is used.
     pub advertised_ip: Option<IpAddr>,
@@ -48,6 +54,8 @@ impl SipConfig {
         Self {
             udp: vec![address],
             tcp: vec![address],
+            tls: TlsConfig::default(),
+            dns: DnsConfig::default(),
             advertised_ip: None,
             user_agent: "Switchhook".to_owned(),
             realm: "switchhook".to_owned(),
@@ -68,6 +76,7 @@ impl fmt::Debug for SipConfig {
         f.debug_struct("SipConfig")
             .field("udp", &self.udp)
             .field("tcp", &self.tcp)
+            .field("tls", &self.tls.listen)
             .field("realm", &self.realm)
             .field("domain", &self.domain)
             .field("extensions", &self.extensions.len())
@@ -177,6 +186,11 @@ impl fmt::Debug for TrunkAuth {
 pub enum SipTransport {
     Udp,
     Tcp,
+    Tls,
+    /// SIP over WebSocket (RFC 7118), opened by the other side only.
+    Ws,
+    /// The same over TLS, which a proxy in front of our HTTP port may have ended.
+    Wss,
 }
 
 impl SipTransport {
@@ -185,6 +199,53 @@ impl SipTransport {
         match self {
             Self::Udp => "UDP",
             Self::Tcp => "TCP",
+            Self::Tls => "TLS",
+            Self::Ws => "WS",
+            Self::Wss => "WSS",
+        }
+    }
+
+    /// As in Via, read back.
+    pub fn from_via(text: &str) -> Option<Self> {
+        [Self::Udp, Self::Tcp, Self::Tls, Self::Ws, Self::Wss]
+            .into_iter()
+            .find(|transport| transport.as_via().eq_ignore_ascii_case(text))
+    }
+
+    /// The `transport` parameter of a URI (RFC 3261 §19.1.1, RFC 7118 §5.2); none for UDP.
+    pub fn uri_param(self) -> Option<&'static str> {
+        match self {
+            Self::Udp => None,
+            Self::Tcp => Some("tcp"),
+            Self::Tls => Some("tls"),
+            Self::Ws | Self::Wss => Some("ws"),
+        }
+    }
+
+    /// Whether it is a connection that carries messages both ways and loses none.
+    pub fn is_connection(self) -> bool {
+        match self {
+            Self::Udp => false,
+            Self::Tcp | Self::Tls | Self::Ws | Self::Wss => true,
+        }
+    }
+
+    /// Whether only the other side can open the connection: a browser, or one whose certificate
+    /// cannot be checked.
+    pub fn is_opened_by_peer(self) -> bool {
+        match self {
+            Self::Udp | Self::Tcp => false,
+            Self::Tls | Self::Ws | Self::Wss => true,
+        }
+    }
+
+    /// The port of a URI without one (RFC 3261 §19.1.2, RFC 7118 §5.2).
+    pub fn default_port(self) -> u16 {
+        match self {
+            Self::Udp | Self::Tcp => 5060,
+            Self::Tls => 5061,
+            Self::Ws => 80,
+            Self::Wss => 443,
         }
     }
 }
@@ -298,6 +359,10 @@ pub struct SipTimers {
     pub t1: Duration,
     /// How long a TCP connection may take to open.
     pub connect_timeout: Duration,
+    /// How long a TLS handshake may take, either way.
+    pub tls_handshake_timeout: Duration,
+    /// How often certificate and key files are looked at for a change.
+    pub tls_reload_interval: Duration,
     /// How long one write to a TCP peer may take before the connection is closed.
     pub write_timeout: Duration,
     /// How long a TCP peer may take to finish a message it began.
@@ -311,6 +376,8 @@ impl Default for SipTimers {
         Self {
             t1: Duration::from_millis(500),
             connect_timeout: Duration::from_secs(4),
+            tls_handshake_timeout: Duration::from_secs(5),
+            tls_reload_interval: Duration::from_secs(10),
             write_timeout: Duration::from_secs(5),
             partial_message_timeout: Duration::from_secs(20),
             nonce_lifetime: Duration::from_secs(300),
@@ -335,8 +402,12 @@ pub enum SipStartError {
         address: SocketAddr,
         source: std::io::Error,
     },
-    #[error("no SIP listener is configured: give at least one UDP or TCP address")]
+    #[error("no SIP listener is configured: give at least one UDP, TCP or TLS address")]
     NoListener,
+    #[error("a TLS listener needs a certificate and a key file")]
+    NoCertificate,
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     #[error("extension {0} is configured twice")]
     DuplicateExtension(Extension),
     #[error("trunk {0} is configured twice")]

@@ -23,6 +23,7 @@ use crate::event::WireDirection;
 use crate::leg::LegInput;
 use crate::message::{self, LOCAL_HEADER, header_of};
 use crate::registrar::Registrar;
+use crate::resolve::Resolver;
 use crate::tap::{EventQueue, Tap, now};
 use crate::throttle::RateLimiter;
 use crate::transport::{Hub, RawReply, stack_address};
@@ -40,6 +41,7 @@ pub(crate) struct Core {
     pub events: EventQueue,
     pub registrar: Mutex<Registrar>,
     pub authenticator: Mutex<Authenticator>,
+    pub resolver: Resolver,
     limiter: Mutex<RateLimiter>,
     legs: Mutex<Legs>,
     pub draining: AtomicBool,
@@ -115,6 +117,7 @@ impl Core {
                 now(),
             )),
             authenticator: Mutex::new(Authenticator::new(&config)),
+            resolver: Resolver::new(config.dns.clone()),
             limiter: Mutex::new(RateLimiter::new(
                 limits.messages_per_s,
                 limits.message_burst,
@@ -126,6 +129,7 @@ impl Core {
             config,
         });
         core.spawn_timers();
+        core.prefetch();
         tokio::spawn(core.clone().dispatch(incoming));
         core.hub.serve(&core);
         Ok(core)

@@ -1,8 +1,7 @@
 //! From a dial request to a record and an INVITE that is ready to leave.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use switchhook_model::{Extension, LegId};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
@@ -15,11 +14,10 @@ use crate::event::{DialError, DialRequest, DialTarget};
 use crate::leg::{Leg, LegInput, OutboundStart};
 use crate::message::random_token;
 use crate::record::{DialogRecord, DialogRole, DialogState, RECORD_VERSION};
+use crate::resolve::Question;
 use crate::tap::now;
+use crate::transport::Target;
 use crate::uri::{SipUri, format_name_addr};
-
-/// How long a look-up of a host name may take.
-const RESOLVE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Headers a dial may not set: the stack writes them.
 const OWN_HEADERS: [&str; 18] = [
@@ -82,6 +80,13 @@ impl Drop for PreparedDial {
     }
 }
 
+/// Where a dial is sent.
+pub(crate) enum Route {
+    /// In the order to try them.
+    Known(Vec<Target>),
+    Ask(Question),
+}
+
 /// Where a dial goes and how it introduces itself.
 struct Plan {
     request_uri: SipUri,
@@ -89,9 +94,7 @@ struct Plan {
     from_user: String,
     from_host: String,
     display: Option<String>,
-    transport: SipTransport,
-    peer: SocketAddr,
-    alternatives: Vec<SocketAddr>,
+    route: Route,
     symmetric: bool,
     credentials: Option<Credentials>,
     trunk: Option<TrunkId>,
@@ -106,17 +109,11 @@ impl Core {
         check_headers(&request.headers)?;
         let mut plan = match &request.target {
             DialTarget::Extension(extension) => self.plan_extension(extension, &request)?,
-            DialTarget::Trunk { trunk, number } => self.plan_trunk(trunk, number, &request).await?,
-            DialTarget::Uri(uri) => self.plan_uri(uri, &request).await?,
+            DialTarget::Trunk { trunk, number } => self.plan_trunk(trunk, number, &request)?,
+            DialTarget::Uri(uri) => self.plan_uri(uri, &request)?,
         };
         plan.headers.extend(request.headers.clone());
-        let sent_by =
-            self.hub
-                .sent_by(plan.transport, plan.peer)
-                .map_err(|_| DialError::NoTransport {
-                    transport: plan.transport.as_via(),
-                    peer: plan.peer,
-                })?;
+        let (target, sent_by, alternatives) = self.first_hop(&plan)?;
         let from_uri = SipUri::new(Some(&plan.from_user), &plan.from_host, None);
         let record = DialogRecord {
             version: RECORD_VERSION,
@@ -128,9 +125,11 @@ impl Core {
             local_tag: random_token(16),
             remote: plan.to,
             remote_tag: None,
-            transport: plan.transport,
+            transport: target.transport,
             sent_by,
-            peer: plan.peer,
+            peer: target.address,
+            server_name: target.name,
+            alternatives,
             symmetric: plan.symmetric,
             request_uri: plan.request_uri.to_string(),
             branch_base: format!("z9hG4bK{}", random_token(16)),
@@ -163,7 +162,7 @@ impl Core {
             headers: plan.headers,
             credentials: plan.credentials,
             timeout: request.timeout,
-            alternatives: plan.alternatives,
+            route: plan.route,
         };
         let prepared = PreparedDial {
             core: self.clone(),
@@ -200,12 +199,14 @@ impl Core {
             target: binding.contact.clone(),
             cause: e.to_string(),
         })?;
+        let mut targets = vec![Target::unnamed(binding.transport, binding.source)];
         // A phone that registered over TCP and lost its connection may still listen itself.
-        let listening = request_uri.socket_addr();
-        let alternatives = listening
-            .filter(|a| binding.transport == SipTransport::Tcp && *a != binding.source)
-            .into_iter()
-            .collect();
+        if let Some(address) = request_uri.socket_addr()
+            && binding.transport == SipTransport::Tcp
+            && address != binding.source
+        {
+            targets.push(Target::unnamed(binding.transport, address));
+        }
         let host = bracketed(&self.config.domain);
         Ok(Plan {
             to: format!("<sip:{extension}@{host}>"),
@@ -213,9 +214,7 @@ impl Core {
             from_user: request.from.user.clone().unwrap_or_default(),
             from_host: self.config.domain.clone(),
             display: request.from.display.clone(),
-            transport: binding.transport,
-            peer: binding.source,
-            alternatives,
+            route: Route::Known(targets),
             symmetric: true,
             credentials: None,
             trunk: None,
@@ -223,7 +222,7 @@ impl Core {
         })
     }
 
-    async fn plan_trunk(
+    fn plan_trunk(
         &self,
         id: &TrunkId,
         number: &str,
@@ -249,10 +248,14 @@ impl Core {
         let mut request_uri = SipUri::parse(&format!("sip:{termination}"))
             .map_err(|e| bad(&format!("termination: {e}")))?;
         request_uri.user = Some(number.to_owned());
-        let (transport, peer) = self.resolve(&request_uri, Some(trunk.transport)).await?;
-        if transport == SipTransport::Tcp && request_uri.transport().is_none() {
-            let tcp = ("transport".to_owned(), Some("tcp".to_owned()));
-            request_uri.params.push(tcp);
+        let transport = transport_of(&request_uri, Some(trunk.transport))
+            .map_err(|cause| bad(&format!("termination: {cause}")))?;
+        let route = self.route_to(&request_uri, transport)?;
+        if let Some(transport) = transport.and_then(SipTransport::uri_param)
+            && request_uri.transport().is_none()
+        {
+            let transport = ("transport".to_owned(), Some(transport.to_owned()));
+            request_uri.params.push(transport);
         }
         let caller_id = request
             .from
@@ -276,9 +279,7 @@ impl Core {
             from_user,
             from_host: from_host.clone(),
             display: request.from.display.clone(),
-            transport,
-            peer,
-            alternatives: Vec::new(),
+            route,
             symmetric: false,
             credentials: self.trunk_credentials(id),
             trunk: Some(id.clone()),
@@ -286,16 +287,14 @@ impl Core {
         })
     }
 
-    async fn plan_uri(&self, uri: &str, request: &DialRequest) -> Result<Plan, DialError> {
+    fn plan_uri(&self, uri: &str, request: &DialRequest) -> Result<Plan, DialError> {
         let bad = |cause: String| DialError::BadTarget {
             target: uri.to_owned(),
             cause,
         };
         let request_uri = SipUri::parse(uri).map_err(|e| bad(e.to_string()))?;
-        if request_uri.secure {
-            return Err(bad("sips: needs TLS, which is not configured".to_owned()));
-        }
-        let (transport, peer) = self.resolve(&request_uri, None).await?;
+        let transport = transport_of(&request_uri, None).map_err(bad)?;
+        let route = self.route_to(&request_uri, transport)?;
         let mut to = request_uri.clone();
         to.params.clear();
         Ok(Plan {
@@ -304,9 +303,7 @@ impl Core {
             from_user: request.from.user.clone().unwrap_or_default(),
             from_host: self.config.domain.clone(),
             display: request.from.display.clone(),
-            transport,
-            peer,
-            alternatives: Vec::new(),
+            route,
             symmetric: false,
             credentials: None,
             trunk: None,
@@ -326,57 +323,104 @@ impl Core {
         })
     }
 
-    /// Transport and address of a URI: its own parameter, else `preferred`, else UDP; address
-    /// records only (RFC 3263 §4.2 without NAPTR and SRV).
-    pub(crate) async fn resolve(
+    /// Targets that are known by now, or the question. No look-up here: the call's task is not to
+    /// wait for one.
+    fn route_to(&self, uri: &SipUri, transport: Option<SipTransport>) -> Result<Route, DialError> {
+        let question = Question::of(uri, transport);
+        match self.resolver.known(&question) {
+            Some(Ok(targets)) => Ok(Route::Known(targets)),
+            Some(Err(cause)) => Err(DialError::Unresolvable {
+                host: uri.host.clone(),
+                cause,
+            }),
+            None => Ok(Route::Ask(question)),
+        }
+    }
+
+    /// First target, our Via towards it, and the addresses of the others. While it is still to be
+    /// looked up the record names no address: then nothing has left yet, or it is asked for again.
+    fn first_hop(&self, plan: &Plan) -> Result<(Target, String, Vec<SocketAddr>), DialError> {
+        match &plan.route {
+            Route::Known(targets) => {
+                let reachable = self.reachable(targets.clone());
+                let Some(first) = reachable.first().cloned() else {
+                    return Err(no_transport(targets));
+                };
+                let sent_by = self
+                    .hub
+                    .sent_by(first.transport, first.address)
+                    .map_err(|_| no_transport(targets))?;
+                let others = reachable.iter().skip(1).map(|target| target.address);
+                Ok((first, sent_by, others.collect()))
+            }
+            Route::Ask(question) => {
+                let transport = question.transport.unwrap_or(SipTransport::Udp);
+                let nobody = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+                let target = Target::unnamed(transport, nobody);
+                Ok((target, bracketed(&self.config.domain), Vec::new()))
+            }
+        }
+    }
+
+    /// The first target of a URI, for requests within a dialog.
+    async fn resolve(
         &self,
         uri: &SipUri,
         preferred: Option<SipTransport>,
-    ) -> Result<(SipTransport, SocketAddr), DialError> {
-        let transport = match uri.transport().as_deref() {
-            Some("tcp") => SipTransport::Tcp,
-            Some("udp") => SipTransport::Udp,
-            Some(other) => {
-                return Err(DialError::BadTarget {
-                    target: uri.to_string(),
-                    cause: format!("transport {other} is not configured"),
-                });
-            }
-            None => preferred.unwrap_or(SipTransport::Udp),
-        };
-        if let Some(address) = uri.socket_addr() {
-            return Ok((transport, address));
-        }
-        let fail = |cause: String| DialError::Unresolvable {
-            host: uri.host.clone(),
-            cause,
-        };
-        let look_up = tokio::net::lookup_host((uri.host.as_str(), uri.port.unwrap_or(5060)));
-        let found = tokio::time::timeout(RESOLVE_TIMEOUT, look_up)
-            .await
-            .map_err(|_| fail("no answer from DNS in time".to_owned()))?
-            .map_err(|e| fail(e.to_string()))?;
-        let reachable = found
-            .into_iter()
-            .find(|address| self.hub.sent_by(transport, *address).is_ok());
-        let address = reachable.ok_or_else(|| fail("no usable address".to_owned()))?;
-        Ok((transport, address))
+    ) -> Result<Target, String> {
+        let transport = transport_of(uri, preferred)?;
+        let found = self.resolver.look_up(&Question::of(uri, transport)).await?;
+        let reachable = self.reachable(found).into_iter().next();
+        reachable.ok_or_else(|| "no usable address".to_owned())
     }
 
     /// Where the next request of a dialog goes. A next hop that cannot be resolved is replaced by
     /// the last known address: better a request that may be lost than none.
-    pub(crate) async fn next_hop(&self, record: &DialogRecord) -> (SipTransport, SocketAddr) {
-        let known = (record.transport, record.peer);
+    pub(crate) async fn next_hop(&self, record: &DialogRecord) -> Target {
         match record.next_hop() {
             Ok(Some(hop)) => match self.resolve(&hop, Some(record.transport)).await {
                 Ok(resolved) => resolved,
                 Err(error) => {
                     tracing::debug!(leg = %record.leg, %error, "next hop not resolved");
-                    known
+                    record.target()
                 }
             },
-            Ok(None) | Err(_) => known,
+            Ok(None) | Err(_) => record.target(),
         }
+    }
+}
+
+/// How a request for this URI travels: `sips:` means TLS (RFC 5630 §3.1.1), else its own parameter,
+/// else `preferred`; None when it is for DNS to say.
+pub(crate) fn transport_of(
+    uri: &SipUri,
+    preferred: Option<SipTransport>,
+) -> Result<Option<SipTransport>, String> {
+    let named = match uri.transport().as_deref() {
+        None => None,
+        Some("udp") => Some(SipTransport::Udp),
+        Some("tcp") => Some(SipTransport::Tcp),
+        Some("tls") => Some(SipTransport::Tls),
+        Some(other @ ("ws" | "wss")) => {
+            return Err(format!("transport {other}: only a browser opens that"));
+        }
+        Some(other) => return Err(format!("transport {other} is not known")),
+    };
+    match (uri.secure, named) {
+        (true, Some(SipTransport::Udp)) => Err("sips: does not travel over UDP".to_owned()),
+        (true, _) => Ok(Some(SipTransport::Tls)),
+        (false, named) => Ok(named.or(preferred)),
+    }
+}
+
+fn no_transport(targets: &[Target]) -> DialError {
+    let first = targets.first();
+    DialError::NoTransport {
+        transport: first.map_or("UDP", |target| target.transport.as_via()),
+        peer: first.map_or_else(
+            || SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+            |target| target.address,
+        ),
     }
 }
 

@@ -31,12 +31,7 @@ impl Refusal {
 pub(crate) fn source_of(request: &Request) -> Option<(SipTransport, SocketAddr)> {
     let value = message::header(&request.headers, SOURCE_HEADER)?;
     let (transport, address) = value.split_once(' ')?;
-    let transport = match transport {
-        "UDP" => SipTransport::Udp,
-        "TCP" => SipTransport::Tcp,
-        _ => return None,
-    };
-    Some((transport, address.parse().ok()?))
+    Some((SipTransport::from_via(transport)?, address.parse().ok()?))
 }
 
 /// Parses and checks a message, and notes its source.

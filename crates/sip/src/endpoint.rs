@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
-use switchhook_model::{Extension, HangupCause, LegId};
+use switchhook_model::{Digit, Extension, HangupCause, LegId};
 use tokio::sync::mpsc::{self, UnboundedSender};
 
 use crate::config::{SipConfig, SipStartError};
@@ -15,6 +15,7 @@ use crate::leg::{Decision, LegCommand, LegInput};
 use crate::record::{DialogRecord, RecordError};
 use crate::registrar::Binding;
 use crate::tap::{EventQueue, now};
+use crate::tls::TlsError;
 use crate::uri::SipUri;
 
 /// Events that may wait in the channel handed out by [`SipEndpoint::start`]; more wait inside.
@@ -54,6 +55,19 @@ impl SipEndpoint {
     /// Bound UDP and TCP addresses, with the ports the system chose.
     pub fn local_addrs(&self) -> (Vec<SocketAddr>, Vec<SocketAddr>) {
         self.core.hub.local_addrs()
+    }
+
+    /// Bound TLS addresses.
+    pub fn tls_addrs(&self) -> Vec<SocketAddr> {
+        self.core.hub.tls_addrs()
+    }
+
+    /// Reads certificate and key files again. Those that cannot be used change nothing.
+    ///
+    /// # Errors
+    /// Names the file and what is wrong with it.
+    pub fn reload_tls(&self) -> Result<(), TlsError> {
+        self.core.hub.tls.reload()
     }
 
     /// Legs that are not over.
@@ -138,6 +152,11 @@ impl SipEndpoint {
     /// Offers new media to an answered leg, for example hold.
     pub fn reinvite(&self, leg: &LegId, sdp: String) -> Result<(), LegGone> {
         self.command(leg, LegCommand::ReInvite { sdp })
+    }
+
+    /// Sends a key by INFO (`application/dtmf-relay`) to an answered leg, after those sent before.
+    pub fn send_digit(&self, leg: &LegId, digit: Digit) -> Result<(), LegGone> {
+        self.command(leg, LegCommand::SendDigit { digit })
     }
 
     /// Ends a leg of a process before this one by its record: CANCEL while it rings (a 200 that
@@ -261,8 +280,11 @@ impl Drop for ReInviteResponder {
 }
 
 fn check(config: &SipConfig) -> Result<(), SipStartError> {
-    if config.udp.is_empty() && config.tcp.is_empty() {
+    if config.udp.is_empty() && config.tcp.is_empty() && config.tls.listen.is_empty() {
         return Err(SipStartError::NoListener);
+    }
+    if !config.tls.listen.is_empty() && config.tls.server.is_none() {
+        return Err(SipStartError::NoCertificate);
     }
     for text in [&config.user_agent, &config.realm, &config.domain] {
         if text.is_empty() || text.chars().any(|c| c.is_control() || c == '"') {

@@ -40,6 +40,8 @@ pub enum UnregisterReason {
     /// By the phone (Expires: 0).
     Removed,
     Expired,
+    /// The connection the phone or browser had opened is closed.
+    Disconnected,
 }
 
 /// An INVITE that opened a leg.
@@ -117,6 +119,9 @@ pub enum SipLegEvent {
     ReInviteFailed { status: Option<u16> },
     /// A key, by INFO (`application/dtmf-relay` or `application/dtmf`).
     Digit(Digit),
+    /// A key of ours sent by INFO was not taken; `None` when there was no answer, or too many keys
+    /// waited.
+    DigitRefused { status: Option<u16> },
 }
 
 /// A message that went over the wire.

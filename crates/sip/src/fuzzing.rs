@@ -68,6 +68,8 @@ pub fn fuzz_dialog_record(data: &[u8]) {
         transport: crate::config::SipTransport::Udp,
         sent_by: next(),
         peer: ([127, 0, 0, 1], 5060).into(),
+        server_name: None,
+        alternatives: Vec::new(),
         symmetric: false,
         request_uri: next(),
         branch_base: next(),

@@ -27,8 +27,10 @@ mod orphan;
 pub mod record;
 mod register;
 pub mod registrar;
+mod resolve;
 mod tap;
 pub mod throttle;
+pub mod tls;
 mod transport;
 pub mod uri;
 mod wire;
@@ -45,3 +47,5 @@ pub use event::{
 };
 pub use record::{DialogRecord, DialogRole, DialogState, RecordError};
 pub use registrar::Binding;
+pub use resolve::DnsConfig;
+pub use tls::{TlsConfig, TlsError, TlsIdentity};

@@ -152,9 +152,14 @@ pub(crate) fn build_request(parts: RequestParts<'_>) -> Request {
 
 /// Puts a session description into a request or response.
 pub(crate) fn set_sdp(headers: &mut Headers, body: &mut Vec<u8>, sdp: &str) {
-    headers.unique_push(header_of("Content-Type", "application/sdp"));
-    headers.unique_push(header_of("Content-Length", sdp.len().to_string()));
-    *body = sdp.as_bytes().to_vec();
+    set_body(headers, body, "application/sdp", sdp);
+}
+
+/// The same with any content.
+pub(crate) fn set_body(headers: &mut Headers, body: &mut Vec<u8>, kind: &str, content: &str) {
+    headers.unique_push(header_of("Content-Type", kind));
+    headers.unique_push(header_of("Content-Length", content.len().to_string()));
+    *body = content.as_bytes().to_vec();
 }
 
 /// A response to `request` (RFC 3261 §8.2.6). `to_tag` is added unless To has one.

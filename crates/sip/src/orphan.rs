@@ -9,12 +9,15 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::client::{Outcome, run_client};
 use crate::core::{Core, DialogKey};
+use crate::dial::transport_of;
 use crate::digest::answer_challenges;
 use crate::event::{OrphanOutcome, SipEvent};
 use crate::leg::challenge_headers;
 use crate::message::{self, header_of, random_token};
 use crate::record::{DialogRecord, DialogRole, DialogState};
+use crate::resolve::Question;
 use crate::transport::Path;
+use crate::uri::SipUri;
 
 /// Requests after a restart begin this much higher: the process before us may have counted on
 /// after its last record. Gaps are allowed (RFC 3261 §12.2.1.1), repetition is not.
@@ -32,6 +35,7 @@ impl Core {
             core: self.clone(),
             record,
             messages,
+            places: Vec::new(),
         };
         let outcome = tokio::select! {
             () = self.stop.cancelled() => return,
@@ -55,6 +59,7 @@ impl Core {
             core: self.clone(),
             record: fork,
             messages,
+            places: Vec::new(),
         };
         tokio::spawn(async move {
             orphan.acknowledge().await;
@@ -67,6 +72,8 @@ struct Orphan {
     core: Arc<Core>,
     record: DialogRecord,
     messages: UnboundedReceiver<SipMessage>,
+    /// Ways to where the INVITE may be.
+    places: Vec<Path>,
 }
 
 impl Orphan {
@@ -87,22 +94,28 @@ impl Orphan {
     /// process before us may have seen one it could not write down, and an INVITE that is not
     /// there costs a 481.
     async fn cancel(&mut self) -> OrphanOutcome {
-        let Ok(path) = self.path().await else {
-            return OrphanOutcome::NoResponse;
-        };
         let last = self.record.invite_attempts.max(1);
         let further = u32::from(self.record.may_retry);
+        let places = self.places().await;
+        if places.is_empty() {
+            return OrphanOutcome::NoResponse;
+        }
+        self.places = places.iter().map(|(path, _)| path.clone()).collect();
         let (sender, mut answers) = mpsc::unbounded_channel();
         let mut open = 0usize;
-        for attempt in last..=last + further {
-            let remote = self.record.remote.clone();
-            let agent = &self.core.config.user_agent;
-            let request = self
-                .record
-                .attempt_request(Method::Cancel, attempt, remote, agent);
-            if let Ok(request) = request {
-                open += 1;
-                self.run(&path, request, sender.clone());
+        for (path, is_alternative) in &places {
+            // At another address it would have been the attempt after the one that is known.
+            let first = last + u32::from(*is_alternative);
+            for attempt in first..=first + further {
+                let remote = self.record.remote.clone();
+                let agent = &self.core.config.user_agent;
+                let mut record = self.record.clone();
+                record.sent_by.clone_from(&path.sent_by);
+                let request = record.attempt_request(Method::Cancel, attempt, remote, agent);
+                if let Ok(request) = request {
+                    open += 1;
+                    self.run(path, request, sender.clone());
+                }
             }
         }
         let mut deadline = Instant::now() + self.t1() * 70;
@@ -111,7 +124,7 @@ impl Orphan {
             tokio::select! {
                 message = self.messages.recv() => match message {
                     Some(SipMessage::Response(response)) => {
-                        if let Some(outcome) = self.invite_response(response, &path).await {
+                        if let Some(outcome) = self.invite_response(response).await {
                             return outcome;
                         }
                     }
@@ -140,7 +153,7 @@ impl Orphan {
     }
 
     /// A final response to the INVITE: 487 is acknowledged, 2xx acknowledged and ended.
-    async fn invite_response(&mut self, response: Response, path: &Path) -> Option<OrphanOutcome> {
+    async fn invite_response(&mut self, response: Response) -> Option<OrphanOutcome> {
         match response.status_code.code() {
             100..=199 => None,
             200..=299 => {
@@ -150,22 +163,26 @@ impl Orphan {
                 Some(OrphanOutcome::AnsweredAndEnded)
             }
             _ => {
-                self.acknowledge_failure(&response, path).await;
+                self.acknowledge_failure(&response).await;
                 Some(OrphanOutcome::Canceled)
             }
         }
     }
 
     /// ACK within the INVITE transaction (RFC 3261 §17.1.1.3): its branch, the response's To.
-    async fn acknowledge_failure(&self, response: &Response, path: &Path) {
+    async fn acknowledge_failure(&self, response: &Response) {
         let attempt = message::cseq(&response.headers).map_or(1, |(number, _)| number);
         let to = message::header(&response.headers, "To").unwrap_or("");
         let agent = &self.core.config.user_agent;
         let ack = self
             .record
             .attempt_request(Method::Ack, attempt, to.to_owned(), agent);
-        if let Ok(ack) = ack {
-            path.send(SipMessage::Request(ack)).await;
+        let Ok(ack) = ack else {
+            return;
+        };
+        // Which address answered is not known; to the others it means nothing.
+        for path in &self.places {
+            path.send(SipMessage::Request(ack.clone())).await;
         }
     }
 
@@ -317,11 +334,8 @@ impl Orphan {
             return;
         };
         let status = response.status_code.code();
-        let Ok(path) = self.path().await else {
-            return;
-        };
         if status >= 300 {
-            self.acknowledge_failure(&response, &path).await;
+            self.acknowledge_failure(&response).await;
         } else if status >= 200 {
             let known = self.record.state == DialogState::Established;
             if known {
@@ -333,13 +347,44 @@ impl Orphan {
         }
     }
 
+    /// Where the INVITE may be, and whether it is another address than the one that is known.
+    async fn places(&self) -> Vec<(Path, bool)> {
+        let record = &self.record;
+        let mut targets = Vec::new();
+        if record.is_unplaced() {
+            // The address was looked up after this was written: it is asked for again.
+            if let Ok(uri) = SipUri::parse(&record.request_uri)
+                && let Ok(transport) = transport_of(&uri, Some(record.transport))
+            {
+                let question = Question::of(&uri, transport);
+                let found = self.core.resolver.look_up(&question).await;
+                let found = self.core.reachable(found.unwrap_or_default());
+                targets.extend(found.into_iter().map(|target| (target, false)));
+            }
+        } else {
+            targets.push((record.target(), false));
+        }
+        targets.extend(record.alternatives.iter().map(|address| {
+            let mut target = record.target();
+            target.address = *address;
+            (target, true)
+        }));
+        let mut places = Vec::new();
+        for (target, is_alternative) in targets {
+            if let Ok(path) = self.core.hub.path(&self.core, &target).await {
+                places.push((path, is_alternative));
+            }
+        }
+        places
+    }
+
     async fn path(&self) -> Result<Path, crate::transport::PathError> {
-        let (transport, peer) = if self.record.state == DialogState::Pending {
-            (self.record.transport, self.record.peer)
+        let hop = if self.record.state == DialogState::Pending {
+            self.record.target()
         } else {
             self.core.next_hop(&self.record).await
         };
-        self.core.hub.path(&self.core, transport, peer).await
+        self.core.hub.path(&self.core, &hop).await
     }
 
     fn run(&self, path: &Path, request: Request, answers: UnboundedSender<Option<u16>>) {

@@ -5,12 +5,13 @@
 
 use std::net::SocketAddr;
 
-use rsipstack::sip::{Header, Method, Request};
+use rsipstack::sip::{Header, Method, Request, Response};
 use serde::{Deserialize, Serialize};
 use switchhook_model::LegId;
 
 use crate::config::{SipTransport, TrunkId};
-use crate::message::{RequestParts, build_request};
+use crate::message::{self, RequestParts, build_request};
+use crate::transport::Target;
 use crate::uri::{AddressError, NameAddr, SipUri};
 
 /// Version of the stored form.
@@ -57,6 +58,12 @@ pub struct DialogRecord {
     pub sent_by: String,
     /// Where our requests go.
     pub peer: SocketAddr,
+    /// TLS: the name the other side's certificate must be for, when we open the connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_name: Option<String>,
+    /// Outbound, pending: further addresses the INVITE may have gone to since (failover).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alternatives: Vec<SocketAddr>,
     /// Requests go to `peer` whatever Contact says: the phone sits behind NAT or may do.
     pub symmetric: bool,
     /// Request-URI of the INVITE.
@@ -142,6 +149,41 @@ impl DialogRecord {
                 .map_err(field("route_set"))?;
         }
         Ok(())
+    }
+
+    /// Where requests go that follow no route.
+    pub(crate) fn target(&self) -> Target {
+        Target {
+            transport: self.transport,
+            address: self.peer,
+            name: self.server_name.clone(),
+        }
+    }
+
+    /// Requests go there from now on.
+    pub(crate) fn go_to(&mut self, target: &Target) {
+        self.transport = target.transport;
+        self.peer = target.address;
+        self.server_name.clone_from(&target.name);
+    }
+
+    /// Whether the address was not known yet when this was written.
+    pub(crate) fn is_unplaced(&self) -> bool {
+        self.peer.ip().is_unspecified() && self.peer.port() == 0
+    }
+
+    /// The dialog a 2xx of our INVITE makes, apart from this one (RFC 3261 §12.1.2).
+    pub(crate) fn forked(&self, response: &Response) -> Self {
+        let mut fork = self.clone();
+        let to = message::name_addr(&response.headers, "To").ok();
+        fork.remote_tag = to.as_ref().and_then(|to| to.tag()).map(str::to_owned);
+        fork.remote_target = message::contact_uri(&response.headers)
+            .ok()
+            .map(|uri| uri.to_string());
+        fork.route_set = message::route_entries(&response.headers, "Record-Route");
+        fork.route_set.reverse();
+        fork.state = DialogState::Established;
+        fork
     }
 
     /// Whether we dialled.
@@ -290,6 +332,8 @@ pub(crate) mod tests {
             transport: SipTransport::Udp,
             sent_by: "127.0.0.1:5060".to_owned(),
             peer: "127.0.0.1:5070".parse().expect("valid"),
+            server_name: None,
+            alternatives: Vec::new(),
             symmetric: false,
             request_uri: "sip:2001@127.0.0.1:5070".to_owned(),
             branch_base: "z9hG4bKx".to_owned(),

@@ -1,5 +1,6 @@
 //! REGISTER from the network.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError};
 
 use rsipstack::sip::Response;
@@ -7,6 +8,7 @@ use rsipstack::transaction::Transaction;
 use switchhook_model::Extension;
 
 use crate::auth::Who;
+use crate::config::SipTransport;
 use crate::core::Core;
 use crate::door::source_of;
 use crate::event::{SipEvent, UnregisterReason};
@@ -135,6 +137,25 @@ impl Core {
                 bindings,
             }
         });
+    }
+
+    /// A connection is gone, and with it every binding that only it could reach.
+    pub(crate) fn connection_closed(&self, transport: SipTransport, source: SocketAddr) {
+        if !transport.is_opened_by_peer() {
+            return;
+        }
+        let ended = self
+            .registrar
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .disconnected(transport, source, now());
+        for (extension, bindings) in ended {
+            self.events.send(SipEvent::Unregistered {
+                extension,
+                bindings,
+                reason: UnregisterReason::Disconnected,
+            });
+        }
     }
 
     /// Called every second.

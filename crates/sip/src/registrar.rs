@@ -135,7 +135,9 @@ impl Registrar {
     pub fn restore(bindings: impl IntoIterator<Item = Binding>, now: Timestamp) -> Self {
         let mut registrar = Self::default();
         for binding in bindings {
-            if binding.expires_at > now && SipUri::parse(&binding.contact).is_ok() {
+            // A connection that only the other side can open did not outlive the process.
+            let reachable = !binding.transport.is_opened_by_peer();
+            if reachable && binding.expires_at > now && SipUri::parse(&binding.contact).is_ok() {
                 registrar
                     .bindings
                     .entry(binding.extension.clone())
@@ -228,6 +230,34 @@ impl Registrar {
             .flatten()
             .filter(|b| b.expires_at > now)
             .cloned()
+            .collect()
+    }
+
+    /// Drops what was registered over a connection that is gone; gives each extension concerned
+    /// with what remains.
+    pub fn disconnected(
+        &mut self,
+        transport: SipTransport,
+        source: SocketAddr,
+        now: Timestamp,
+    ) -> HashMap<Extension, Vec<Binding>> {
+        let gone = |b: &Binding| b.transport == transport && b.source == source;
+        let concerned: Vec<Extension> = self
+            .bindings
+            .iter()
+            .filter(|(_, bindings)| bindings.iter().any(gone))
+            .map(|(extension, _)| extension.clone())
+            .collect();
+        for bindings in self.bindings.values_mut() {
+            bindings.retain(|b| !gone(b));
+        }
+        self.bindings.retain(|_, bindings| !bindings.is_empty());
+        concerned
+            .into_iter()
+            .map(|extension| {
+                let live = self.live(&extension, now);
+                (extension, live)
+            })
             .collect()
     }
 

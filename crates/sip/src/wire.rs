@@ -83,6 +83,8 @@ pub(crate) fn redact(bytes: &[u8]) -> String {
             _ if line.starts_with("a=crypto:") => {
                 out.push_str(&format!("a=crypto:{REDACTED}{end}"));
             }
+            // The key line of old SDP (RFC 4566 §5.12).
+            _ if line.starts_with("k=") => out.push_str(&format!("k={REDACTED}{end}")),
             _ => out.push_str(line),
         }
     }
@@ -259,6 +261,8 @@ mod tests {
         let text = redact(REQUEST.as_bytes());
         assert!(!text.contains("secret"), "{text}");
         assert!(text.contains("Proxy-Authorization: …\r\nX: y\r\n\r\nbody"));
+        let old = redact(b"v=0\r\nk=clear:key\r\n");
+        assert!(!old.contains("clear"), "{old}");
         let sdp = redact(b"v=0\r\na=crypto:1 AES inline:key\r\n");
         assert!(!sdp.contains("key"));
     }

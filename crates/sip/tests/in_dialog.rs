@@ -175,6 +175,39 @@ async fn keys_come_by_info() {
 }
 
 #[tokio::test]
+async fn keys_go_out_by_info_one_after_the_other() {
+    let (mut world, peer, leg, _ok) = talking().await;
+    for key in ['1', '*', '#'] {
+        let digit = switchhook_model::Digit::try_from(key).unwrap();
+        world.endpoint.send_digit(&leg, digit).unwrap();
+    }
+    let first = peer.request("INFO").await;
+    assert_eq!(first.header("Content-Type"), "application/dtmf-relay");
+    assert_eq!(first.body(), "Signal=1\r\nDuration=100\r\n");
+    // The second waits for the answer to the first; a refusal is told and holds nothing up.
+    peer.reply(&first, "200 OK", "").await;
+    let second = peer.request("INFO").await;
+    assert!(
+        second.body().starts_with("Signal=*\r\n"),
+        "{}",
+        second.body()
+    );
+    assert!(second.cseq() > first.cseq());
+    peer.reply(&second, "415 Unsupported Media Type", "").await;
+    let third = peer.request("INFO").await;
+    assert!(third.body().starts_with("Signal=#\r\n"), "{}", third.body());
+    peer.reply(&third, "200 OK", "").await;
+    let refused = loop {
+        match world.leg_event(&leg).await {
+            SipLegEvent::DigitRefused { status } => break status,
+            SipLegEvent::Record(_) => {}
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(refused, Some(415));
+}
+
+#[tokio::test]
 async fn strangers_and_disorder_change_nothing() {
     let (mut world, peer, leg, ok) = talking().await;
     // A BYE with a wrong tag of either side.

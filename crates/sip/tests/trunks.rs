@@ -242,8 +242,8 @@ async fn what_cannot_be_dialled_says_why() {
         DialError::UnknownTrunk(TrunkId::new("other"))
     );
     for uri in [
-        "sips:a@127.0.0.1",
-        "sip:a@127.0.0.1;transport=tls",
+        "sips:a@127.0.0.1;transport=udp",
+        "sip:a@127.0.0.1;transport=ws",
         "http://x",
         "sip:a b@c",
     ] {
@@ -253,8 +253,6 @@ async fn what_cannot_be_dialled_says_why() {
             "{uri}: {error}"
         );
     }
-    let error = dial(DialTarget::Uri("sip:a@no-such-host.invalid".to_owned())).await;
-    assert!(matches!(error, DialError::Unresolvable { .. }), "{error}");
     let error = dial(DialTarget::Uri("sip:a@[::1]".to_owned())).await;
     assert!(matches!(error, DialError::NoTransport { .. }), "{error}");
 }

@@ -71,6 +71,32 @@ export interface Leg {
   ended_at?: string | null;
   cause?: string | null;
   sip_status?: number | null;
+  media?: LegMedia | null;
+}
+
+/** A leg's audio at the call's last step, or at the leg's end. */
+export interface LegMedia {
+  codec?: string | null;
+  srtp?: string | null;
+  alarms?: AudioAlarm[];
+  packets_received?: number;
+  packets_sent?: number;
+  lost?: number;
+  loss_percent?: number;
+  late?: number;
+  concealed_ms?: number;
+  jitter_ms?: number;
+  round_trip_ms?: number | null;
+  mos?: number | null;
+  /** What the party reports about our audio. */
+  far?: { reports: number; lost: number; loss_percent: number; jitter_ms: number; mos: number } | null;
+  unauthentic?: number;
+}
+
+export interface AudioAlarm {
+  kind: 'nothing_heard' | 'not_heard';
+  since: string;
+  reason?: string;
 }
 
 export type Speaker = 'caller' | 'assistant' | 'agent' | 'system';

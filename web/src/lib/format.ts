@@ -31,6 +31,11 @@ export function latency(ms: number | null | undefined, locale: string): string {
   return `${seconds} s`;
 }
 
+/** A measured figure: at most two digits after the point. */
+export function decimal(value: number, locale: string): string {
+  return new Intl.NumberFormat(locale, { maximumFractionDigits: 2 }).format(value);
+}
+
 /** The distance between two rows of a ladder: `+0.042`. */
 export function delta(ms: number, locale: string): string {
   const seconds = new Intl.NumberFormat(locale, {

@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 use switchhook_call::judge::CallFact;
 use switchhook_call::{Action, Event};
+use switchhook_media::SilenceReason;
 use switchhook_model::{CallId, LegId, Timestamp};
 use switchhook_store::NewEvent;
 
@@ -42,10 +43,37 @@ pub(super) fn action(action: &Action) -> Fact {
     }
 }
 
-pub(super) fn one_way_audio(leg: &LegId, silent_ms: u64) -> Fact {
+pub(super) fn one_way_audio(leg: &LegId, silent_ms: u64, reason: SilenceReason) -> Fact {
     Fact {
         kind: SHELL,
-        data: json!({ "one_way_audio": { "leg": leg, "silent_ms": silent_ms } }),
+        data: json!({
+            "one_way_audio": { "leg": leg, "silent_ms": silent_ms, "reason": reason }
+        }),
+    }
+}
+
+/// The party is heard again.
+pub(super) fn audio_resumed(leg: &LegId) -> Fact {
+    Fact {
+        kind: SHELL,
+        data: json!({ "audio_resumed": { "leg": leg } }),
+    }
+}
+
+/// By its reports the party does not hear us, or does again.
+pub(super) fn not_heard(leg: &LegId, is_deaf: bool) -> Fact {
+    let name = if is_deaf { "not_heard" } else { "heard_again" };
+    Fact {
+        kind: SHELL,
+        data: json!({ name: { "leg": leg } }),
+    }
+}
+
+/// A key we sent by INFO was not taken. Which one is nobody's business.
+pub(super) fn key_refused(leg: &LegId, status: Option<u16>) -> Fact {
+    Fact {
+        kind: SHELL,
+        data: json!({ "key_refused": { "leg": leg, "status": status } }),
     }
 }
 

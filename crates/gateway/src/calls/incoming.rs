@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use switchhook_call::{Call, Event, Route};
 use switchhook_model::{CallId, Extension, LegId, Target};
-use switchhook_sip::{InboundHandle, IncomingCall, Source};
+use switchhook_sip::{InboundHandle, IncomingCall};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use super::codecs;
+use super::audio;
 use super::inbox::{CallInput, Inbox};
 use super::legs::{LegMedia, LegParts, Legs, Signalling};
 use super::registry::{Registry, call_of};
@@ -67,13 +67,9 @@ async fn admit(
             return Err((incoming.handle, 503, None));
         }
     };
-    let trunk = match &incoming.source {
-        Source::Trunk(trunk) => Some(trunk.to_string()),
-        Source::Extension(_) | Source::Guest => None,
-    };
-    let codecs = codecs::of_trunk(&shared.config, trunk.as_deref()).to_vec();
+    let audio = audio::of_source(&shared.config, &incoming.source);
     let media = match &incoming.sdp_offer {
-        Some(offer) => match LegMedia::answering(media, codecs, offer) {
+        Some(offer) => match LegMedia::answering(media, audio, offer) {
             Ok(media) => media,
             Err(error) => {
                 tracing::info!(leg.id = %leg, %error, "the SDP offer cannot be used");
@@ -82,7 +78,7 @@ async fn admit(
             }
         },
         // The caller wants our offer; its answer comes with the ACK.
-        None => LegMedia::offering(media, codecs),
+        None => LegMedia::offering(media, audio),
     };
     let first = Event::CallerArrived {
         leg: leg.clone(),
@@ -194,7 +190,8 @@ impl Opened {
     }
 }
 
-/// Where a dialled number leads, for this caller.
+/// Where a dialled number leads: to the assistant, or to an extension. Whoever got this far was
+/// vouched for; a trunk may reach both.
 fn route(shared: &Shared, incoming: &IncomingCall) -> Option<Route> {
     let config = &shared.config;
     let dialled = incoming.to_user.as_str();
@@ -209,13 +206,8 @@ fn route(shared: &Shared, incoming: &IncomingCall) -> Option<Route> {
         });
     }
     let extension: Extension = dialled.parse().ok()?;
-    // A trunk reaches the assistant's numbers only: extensions are for those who belong here.
-    let is_internal = match incoming.source {
-        Source::Extension(_) | Source::Guest => true,
-        Source::Trunk(_) => false,
-    };
     let is_known = config.extensions.contains_key(&extension);
-    (is_internal && is_known).then_some(Route::Extension(Target::Extension(extension)))
+    is_known.then_some(Route::Extension(Target::Extension(extension)))
 }
 
 /// The id of the first leg of a new call: number 0, call control counts its own from 1.

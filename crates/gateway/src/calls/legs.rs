@@ -2,10 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use switchhook_media::Codec;
+use switchhook_media::MediaLeg;
 use switchhook_media::sdp::{self, LocalMedia, Offer, SdpError};
-use switchhook_media::{Codec, MediaLeg};
+use switchhook_media::srtp::sdes::LocalSrtp;
 use switchhook_model::LegId;
 use switchhook_sip::{DialogRecord, InboundHandle, PreparedDial};
+
+use super::audio::AudioPolicy;
+use super::figures::LegFigures;
+use crate::config::DtmfMode;
 
 /// How a leg's signalling stands.
 #[derive(Debug)]
@@ -38,13 +44,17 @@ pub(super) struct LegMedia {
     holds: bool,
     /// What we said last; repeated when a re-INVITE has no offer.
     pub description: String,
+    figures: LegFigures,
+    /// How keys go to the party.
+    dtmf: DtmfMode,
 }
 
 impl LegMedia {
-    /// Our offer for a new leg, with these codecs in order of preference.
-    pub(super) fn offering(leg: MediaLeg, codecs: Vec<Codec>) -> Self {
+    /// Our offer for a new leg.
+    pub(super) fn offering(leg: MediaLeg, audio: AudioPolicy) -> Self {
         let mut local = LocalMedia::new(leg.local_addr(), session_id(leg.id()));
-        local.codecs = codecs;
+        local.codecs = audio.codecs;
+        local.srtp = LocalSrtp::new(audio.srtp);
         let description = sdp::offer(&local);
         Self {
             leg,
@@ -53,16 +63,18 @@ impl LegMedia {
             agreed: None,
             holds: false,
             description,
+            figures: LegFigures::default(),
+            dtmf: audio.dtmf,
         }
     }
 
     /// Answers the first offer and starts the media.
     pub(super) fn answering(
         leg: MediaLeg,
-        codecs: Vec<Codec>,
+        audio: AudioPolicy,
         offer: &str,
     ) -> Result<Self, SdpError> {
-        let mut media = Self::offering(leg, codecs);
+        let mut media = Self::offering(leg, audio);
         media.answer(offer)?;
         Ok(media)
     }
@@ -78,8 +90,15 @@ impl LegMedia {
         self.has_answered = true;
         self.agreed = Some(params.codec);
         self.holds = offer.is_hold();
+        self.figures.agreed(&params);
         self.leg.start(params);
         Ok(())
+    }
+
+    fn measured(&self) -> LegFigures {
+        let mut figures = self.figures.clone();
+        figures.measured(self.leg.stats().quality());
+        figures
     }
 
     /// Whether the first description was ours, so that the party answers it.
@@ -92,6 +111,7 @@ impl LegMedia {
         let answer = answer.ok_or("the answer has no SDP")?;
         let params = sdp::apply_answer(&self.local, answer).map_err(|error| error.to_string())?;
         self.agreed = Some(params.codec);
+        self.figures.agreed(&params);
         self.leg.start(params);
         Ok(())
     }
@@ -111,6 +131,8 @@ fn session_id(leg: &LegId) -> u64 {
 #[derive(Debug, Default)]
 pub(super) struct Legs {
     parts: BTreeMap<LegId, LegParts>,
+    /// Of legs whose media is over.
+    figures: BTreeMap<LegId, LegFigures>,
 }
 
 impl Legs {
@@ -141,6 +163,25 @@ impl Legs {
             .is_some_and(|media| media.holds)
     }
 
+    /// How keys go to a party whose media runs.
+    pub(super) fn dtmf(&self, leg: &LegId) -> Option<DtmfMode> {
+        Some(self.parts.get(leg)?.media.as_ref()?.dtmf)
+    }
+
+    /// What the leg's audio is like now, or was like at its end.
+    pub(super) fn figures(&self, leg: &LegId) -> Option<LegFigures> {
+        match self.parts.get(leg).and_then(|parts| parts.media.as_ref()) {
+            Some(media) => Some(media.measured()),
+            None => self.figures.get(leg).cloned(),
+        }
+    }
+
+    /// To note an alarm; nothing once the media is over.
+    pub(super) fn figures_mut(&mut self, leg: &LegId) -> Option<&mut LegFigures> {
+        let media = self.parts.get_mut(leg)?.media.as_mut()?;
+        Some(&mut media.figures)
+    }
+
     pub(super) fn dialog(&self, leg: &LegId) -> Option<&DialogRecord> {
         self.parts.get(leg)?.record.as_ref()
     }
@@ -153,8 +194,11 @@ impl Legs {
 
     /// Silence in both directions; signalling goes on.
     pub(super) fn close_media(&mut self, leg: &LegId) {
-        if let Some(parts) = self.parts.get_mut(leg) {
-            parts.media = None;
+        let media = self.parts.get_mut(leg).and_then(|parts| parts.media.take());
+        if let Some(media) = media {
+            let figures = media.measured();
+            figures.ended();
+            self.figures.insert(leg.clone(), figures);
         }
     }
 
@@ -162,7 +206,7 @@ impl Legs {
     pub(super) fn close(&mut self, leg: &LegId) {
         if let Some(parts) = self.parts.get_mut(leg) {
             parts.signalling = Signalling::Over;
-            parts.media = None;
         }
+        self.close_media(leg);
     }
 }

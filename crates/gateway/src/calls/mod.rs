@@ -4,12 +4,13 @@
 //! Start reading at [`task`], then [`perform`] for how actions are carried out and [`talk`] for the
 //! assistant.
 
+mod audio;
 mod booking;
 mod brain;
-mod codecs;
 mod ears;
 mod ending;
 mod facts;
+mod figures;
 mod hold;
 mod inbox;
 mod incoming;

@@ -5,7 +5,7 @@ use switchhook_conversation::{Input, SayId};
 use switchhook_model::{HangupCause, LegId, Target, Timestamp};
 use switchhook_sip::{DialFrom, DialRequest, DialTarget, ReInviteResponder, TrunkId};
 
-use super::codecs;
+use super::audio;
 use super::facts;
 use super::legs::{LegMedia, LegParts, Signalling};
 use super::talk::Talk;
@@ -57,15 +57,9 @@ impl CallTask {
             .shared
             .open_media(leg, &self.inbox)
             .map_err(|error| (HangupCause::Failed, error.to_string()))?;
-        let trunk = match &target {
-            DialTarget::Trunk { trunk, .. } => Some(trunk.to_string()),
-            DialTarget::Extension(_) | DialTarget::Uri(_) => None,
-        };
-        let codecs = codecs::beginning_with(
-            self.legs.codec_in_use(),
-            codecs::of_trunk(&self.shared.config, trunk.as_deref()),
-        );
-        let media = LegMedia::offering(media, codecs);
+        let audio =
+            audio::of_target(&self.shared.config, &target).beginning_with(self.legs.codec_in_use());
+        let media = LegMedia::offering(media, audio);
         let caller = self.call.view().caller;
         // A trunk shows a number of ours only; an extension sees who calls.
         let user = if is_trunk {
@@ -323,9 +317,12 @@ impl CallTask {
             return;
         };
         match start(media) {
-            Ok(()) => self
-                .queue
-                .push_back(Event::LegAnswered { leg: leg.clone() }),
+            Ok(()) => {
+                // From now on silence is a fault.
+                media.leg.watch();
+                self.queue
+                    .push_back(Event::LegAnswered { leg: leg.clone() });
+            }
             Err(reason) => {
                 tracing::warn!(leg.id = %leg, reason, "the party's SDP cannot be used");
                 // The party is connected: only a BYE ends it.

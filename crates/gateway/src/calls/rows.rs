@@ -65,7 +65,7 @@ pub(super) fn fill(
 ) {
     let id = call.id();
     let view = call.view();
-    step.call = Some(row(call, &view, position));
+    step.call = Some(row(call, &view, legs, position));
     step.legs = view.legs.iter().map(|view| leg(id, view, legs)).collect();
     for view in &view.transfers {
         let (transfer, attempts) = transfer(id, view);
@@ -88,8 +88,16 @@ pub(super) fn fill(
 }
 
 /// The call's row with its machine.
-fn row(call: &Call, view: &CallView, position: Position) -> CallRow {
+fn row(call: &Call, view: &CallView, legs: &Legs, position: Position) -> CallRow {
     let mut shown = serde_json::to_value(view).unwrap_or(Value::Null);
+    for (leg, place) in view.legs.iter().zip(shown_legs(&mut shown)) {
+        if let (Value::Object(fields), Some(figures)) = (place, legs.figures(&leg.id)) {
+            fields.insert(
+                "media".to_owned(),
+                serde_json::to_value(figures).unwrap_or(Value::Null),
+            );
+        }
+    }
     if let Value::Object(fields) = &mut shown {
         fields.insert(
             "headline".to_owned(),
@@ -103,6 +111,14 @@ fn row(call: &Call, view: &CallView, position: Position) -> CallRow {
         snapshot: serde_json::to_value(call).unwrap_or(Value::Null),
         view: shown,
     }
+}
+
+fn shown_legs(shown: &mut Value) -> impl Iterator<Item = &mut Value> {
+    shown
+        .get_mut("legs")
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
 }
 
 fn leg(call: &CallId, view: &LegView, legs: &Legs) -> LegRow {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use switchhook_call::{Action, ActionKind, Call, Event};
 use switchhook_conversation::{Input, Speaker, Turn};
 use switchhook_media::MediaEvent;
-use switchhook_model::{CallId, CallerIdentity, Direction, HangupCause, LegId, Timestamp};
+use switchhook_model::{CallId, CallerIdentity, Digit, Direction, HangupCause, LegId, Timestamp};
 use switchhook_sip::SipLegEvent;
 use switchhook_store::Step;
 use tokio::sync::mpsc;
@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::booking::{self, BookingRequest};
+use super::figures::Alarm;
 use super::inbox::{CallInput, Inbox};
 use super::legs::Legs;
 use super::recording::Recording;
@@ -23,6 +24,7 @@ use super::talk::{Talk, TalkResult};
 use super::{Shared, facts, policy, rows};
 use crate::bus::LiveEvent;
 use crate::clock;
+use crate::config::DtmfMode;
 
 /// Longest sleep of an idle call: a forgotten deadline shows as a warning instead of a stuck call.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
@@ -221,15 +223,42 @@ impl CallTask {
 
     fn media(&mut self, now: Timestamp, leg: &LegId, event: MediaEvent) {
         match &event {
-            MediaEvent::NoRtp { silent_ms } => {
-                tracing::warn!(leg.id = %leg, silent_ms, "one-way audio: no RTP arrives");
-                metrics::counter!("switchhook_one_way_audio_total").increment(1);
-                self.fact(now, facts::one_way_audio(leg, *silent_ms));
+            MediaEvent::NoRtp { silent_ms, reason } => {
+                tracing::warn!(leg.id = %leg, silent_ms, ?reason, "one-way audio: no RTP arrives");
+                self.fact(now, facts::one_way_audio(leg, *silent_ms, *reason));
+                if let Some(figures) = self.legs.figures_mut(leg) {
+                    figures.raise(Alarm::nothing_heard(now, *reason));
+                }
+            }
+            MediaEvent::RtpResumed => {
+                tracing::info!(leg.id = %leg, "RTP arrives again");
+                self.fact(now, facts::audio_resumed(leg));
+                if let Some(figures) = self.legs.figures_mut(leg) {
+                    figures.heard();
+                }
+            }
+            MediaEvent::NotHeard => {
+                tracing::warn!(leg.id = %leg, "one-way audio: the party reports that it hears nothing");
+                self.fact(now, facts::not_heard(leg, true));
+                if let Some(figures) = self.legs.figures_mut(leg) {
+                    figures.raise(Alarm::not_heard(now));
+                }
+            }
+            MediaEvent::HeardAgain => {
+                tracing::info!(leg.id = %leg, "the party hears us again");
+                self.fact(now, facts::not_heard(leg, false));
+                if let Some(figures) = self.legs.figures_mut(leg) {
+                    figures.hears();
+                }
+            }
+            MediaEvent::RtpTimedOut { silent_ms } => {
+                tracing::warn!(leg.id = %leg, silent_ms, "no RTP for too long: the leg is given up");
+                self.media_lost(leg);
             }
             // Audio crosses a bridge as samples; a key press is an event of its own (RFC 4733).
             MediaEvent::Digit { digit, .. } => {
-                if let Some(other) = self.bridged_with(leg).and_then(|leg| self.legs.media(leg)) {
-                    other.send_digit(*digit);
+                if let Some(other) = self.bridged_with(leg).cloned() {
+                    self.send_digit(&other, *digit);
                 }
             }
             MediaEvent::RecordingFailed { error } => {
@@ -247,6 +276,23 @@ impl CallTask {
         {
             let result = talk.media(now, &event);
             self.talked(result);
+        }
+    }
+
+    /// A key to a party, in the way its configuration asks for.
+    fn send_digit(&self, leg: &LegId, digit: Digit) {
+        match self.legs.dtmf(leg) {
+            Some(DtmfMode::Auto) => {
+                if let Some(media) = self.legs.media(leg) {
+                    media.send_digit(digit);
+                }
+            }
+            Some(DtmfMode::Info) => {
+                if self.shared.sip.send_digit(leg, digit).is_err() {
+                    tracing::debug!(leg.id = %leg, "the leg was over before the key");
+                }
+            }
+            None => {}
         }
     }
 
@@ -373,6 +419,10 @@ impl CallTask {
                 self.re_invited(leg, sdp.as_deref(), responder);
             }
             SipLegEvent::ReInviteAnswered { .. } | SipLegEvent::ReInviteFailed { .. } => {}
+            SipLegEvent::DigitRefused { status } => {
+                tracing::warn!(leg.id = %leg, status, "a key sent by INFO was not taken");
+                self.fact(clock::now(), facts::key_refused(leg, status));
+            }
             SipLegEvent::Digit(digit) => {
                 let event = MediaEvent::Digit { digit, at_ms: 0 };
                 self.media(clock::now(), leg, event);

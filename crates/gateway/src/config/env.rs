@@ -202,6 +202,17 @@ pub(super) const TABLE: &[Variable] = &[
     key("SWITCHHOOK_RECORDING", "recording.enabled", Kind::Bool),
     key("SWITCHHOOK_MEDIA_WORKERS", "media.workers", Kind::Number),
     key("SWITCHHOOK_MAX_LEGS", "media.max_legs", Kind::Number),
+    key(
+        "SWITCHHOOK_RTP_TIMEOUT_S",
+        "media.rtp_timeout_s",
+        Kind::Number,
+    ),
+    key(
+        "SWITCHHOOK_ONE_WAY_AUDIO_S",
+        "media.one_way_audio_s",
+        Kind::Number,
+    ),
+    key("SWITCHHOOK_SRTP", "media.srtp", Kind::Text),
     key_in(
         &["custom"],
         "SWITCHHOOK_DEMO_PASSWORD",

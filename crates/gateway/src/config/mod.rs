@@ -10,6 +10,7 @@ mod env;
 mod raw;
 mod resolve;
 mod secret;
+mod sip_network;
 mod types;
 
 use std::path::{Path, PathBuf};
@@ -20,10 +21,11 @@ use figment::providers::{Format, Toml};
 pub use check::{CheckReport, CheckRow, RowState};
 pub use env::Environment;
 pub use secret::Secret;
+pub use sip_network::SipNetwork;
 pub use types::{
-    AssistantConfig, BrainConfig, Config, DataConfig, ExtensionConfig, HttpConfig, LimitsConfig,
-    LlmConfig, MediaSection, Mode, NoticeConfig, OutboundConfig, RecordingConfig, SipSection,
-    SpeechConfig, TransferConfig, TrunkSection, UserSeed,
+    AssistantConfig, BrainConfig, Config, DataConfig, DtmfMode, ExtensionConfig, HttpConfig,
+    LimitsConfig, LlmConfig, MediaSection, Mode, NoticeConfig, OutboundConfig, RecordingConfig,
+    SipSection, SpeechConfig, TransferConfig, TrunkSection, UserSeed,
 };
 
 /// Profiles that are part of the binary: name and text.

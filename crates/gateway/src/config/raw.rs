@@ -91,6 +91,22 @@ pub struct RawSip {
     /// Of `opus`, `g722`, `pcmu`, `pcma`, in the order in which we offer them; default
     /// `["g722", "pcmu", "pcma", "opus"]`.
     pub codecs: Option<Vec<String>>,
+    /// TLS addresses, usually port 5061; default none.
+    #[serde(default)]
+    pub tls: Vec<String>,
+    /// Our certificate chain (PEM, our own first) and its key (PEM: PKCS#8, PKCS#1 or SEC1).
+    pub tls_certificate_file: Option<PathBuf>,
+    pub tls_key_file: Option<PathBuf>,
+    /// Certificates (PEM) that may sign those of the servers we connect to.
+    pub tls_ca_file: Option<PathBuf>,
+    /// Trust the system's roots as well. Default true.
+    pub tls_system_roots: Option<bool>,
+    /// What we show to servers that ask for a certificate.
+    pub tls_client_certificate_file: Option<PathBuf>,
+    pub tls_client_key_file: Option<PathBuf>,
+    /// Name servers, address and port; default: the system's.
+    #[serde(default)]
+    pub dns_servers: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -99,6 +115,10 @@ pub struct RawExtension {
     pub name: Option<String>,
     pub password: Option<Secret>,
     pub password_file: Option<PathBuf>,
+    /// `off`, `optional` or `required`; default: `media.srtp`.
+    pub srtp: Option<String>,
+    /// `auto` or `info`; default: `media.dtmf`.
+    pub dtmf: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -106,20 +126,29 @@ pub struct RawExtension {
 pub struct RawTrunk {
     /// Host or host:port where calls out are sent.
     pub termination: Option<String>,
-    /// `udp` (default) or `tcp`.
+    /// `udp` (default), `tcp` or `tls`.
     pub transport: Option<String>,
-    /// Source addresses from which calls in are accepted.
+    /// Source addresses from which calls in are accepted: `203.0.113.7`, `203.0.113.0/24`,
+    /// `203.0.113.7:5060`.
     #[serde(default)]
     pub addresses: Vec<String>,
     pub username: Option<String>,
     pub password: Option<Secret>,
     pub password_file: Option<PathBuf>,
+    /// Credentials the other side must prove for calls in.
+    pub inbound_username: Option<String>,
+    pub inbound_password: Option<Secret>,
+    pub inbound_password_file: Option<PathBuf>,
     pub from_user: Option<String>,
     pub from_domain: Option<String>,
     /// Number shown to the called party.
     pub caller_id: Option<String>,
     /// In place of `sip.codecs`.
     pub codecs: Option<Vec<String>>,
+    /// `off`, `optional` or `required`; default: `media.srtp`.
+    pub srtp: Option<String>,
+    /// `auto` or `info`; default: `media.dtmf`.
+    pub dtmf: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -137,6 +166,16 @@ pub struct RawMedia {
     pub max_legs: Option<usize>,
     /// WAV file that a party hears while the other one holds; default: a quiet chime.
     pub hold_music: Option<PathBuf>,
+    /// Seconds without RTP after which a leg is given up; default 60, 0 never.
+    pub rtp_timeout_s: Option<u64>,
+    /// Silence of a party that should be heard until the one-way-audio alarm, in seconds. Default 3.
+    pub one_way_audio_s: Option<u32>,
+    /// Protected media: `off` (default), `optional` or `required`. For whoever has no key of its
+    /// own: guests, SIP URIs, and extensions and trunks without `srtp`.
+    pub srtp: Option<String>,
+    /// How keys are sent: `auto` (default: telephone-event, else as tones) or `info` (SIP INFO).
+    /// Keys are taken in every way at all times.
+    pub dtmf: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

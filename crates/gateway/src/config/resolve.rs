@@ -11,23 +11,25 @@ use std::time::Duration;
 use switchhook_call::hours::RawOpenHours;
 use switchhook_call::{FallbackStep, OpenHours};
 use switchhook_media::Codec;
+use switchhook_media::srtp::sdes::SrtpPolicy;
 use switchhook_model::{Extension, Language, Target};
 
 use super::ConfigError;
 use super::env::Environment;
 use super::raw::{RawConfig, RawHours};
 use super::secret::Secret;
+use super::sip_network;
 use super::types::*;
 
 /// Collects problems; each method returns something usable so that the rest is checked too.
-struct Problems(Vec<String>);
+pub(super) struct Problems(Vec<String>);
 
 impl Problems {
-    fn add(&mut self, problem: impl Into<String>) {
+    pub(super) fn add(&mut self, problem: impl Into<String>) {
         self.0.push(problem.into());
     }
 
-    fn parse<T: FromStr>(&mut self, key: &str, text: &str) -> Option<T>
+    pub(super) fn parse<T: FromStr>(&mut self, key: &str, text: &str) -> Option<T>
     where
         T::Err: Display,
     {
@@ -70,12 +72,32 @@ impl Problems {
         codecs
     }
 
-    fn in_range(&mut self, key: &str, value: u32, least: u32, most: u32) -> u32 {
+    pub(super) fn in_range(&mut self, key: &str, value: u32, least: u32, most: u32) -> u32 {
         if (least..=most).contains(&value) {
             return value;
         }
         self.add(format!("{key}: {value} is outside {least} to {most}"));
         value.clamp(least, most)
+    }
+
+    fn srtp(&mut self, key: &str, text: Option<&str>, default: SrtpPolicy) -> SrtpPolicy {
+        text.map_or(default, |text| {
+            text.parse()
+                .map_err(|error| self.add(format!("{key}: {error}")))
+                .unwrap_or(default)
+        })
+    }
+
+    fn dtmf(&mut self, key: &str, text: Option<&str>, default: DtmfMode) -> DtmfMode {
+        match text {
+            None => default,
+            Some("auto") => DtmfMode::Auto,
+            Some("info") => DtmfMode::Info,
+            Some(other) => {
+                self.add(format!("{key}: expected auto or info, got {other:?}"));
+                default
+            }
+        }
     }
 
     /// The text of a secret, given directly or in a file.
@@ -170,19 +192,27 @@ pub(super) fn resolve(
         .as_deref()
         .and_then(|text| problems.parse("sip.bind", text))
         .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 5060)));
-    let codecs = raw.sip.codecs.map_or_else(
+    let mut raw_sip = raw.sip;
+    let codecs = raw_sip.codecs.take().map_or_else(
         || DEFAULT_CODECS.to_vec(),
         |names| problems.codecs("sip.codecs", &names),
     );
-    let loopback_guests = raw.sip.loopback_guests.unwrap_or(false);
+    let network = sip_network::resolve(&mut raw_sip, &mut problems);
+    let loopback_guests = raw_sip.loopback_guests.unwrap_or(false);
     if loopback_guests && mode == Mode::Production {
         problems.add("sip.loopback_guests is for demo and development: remove it, or set mode");
     }
 
+    let media_srtp = problems.srtp("media.srtp", raw.media.srtp.as_deref(), SrtpPolicy::Off);
+    let media_dtmf = problems.dtmf("media.dtmf", raw.media.dtmf.as_deref(), DtmfMode::Auto);
     let extensions = raw
         .extensions
         .into_iter()
         .filter_map(|(digits, extension)| {
+            let srtp_key = format!("extensions.{digits}.srtp");
+            let srtp = problems.srtp(&srtp_key, extension.srtp.as_deref(), media_srtp);
+            let dtmf_key = format!("extensions.{digits}.dtmf");
+            let dtmf = problems.dtmf(&dtmf_key, extension.dtmf.as_deref(), media_dtmf);
             let key = format!("extensions.{digits}.password");
             let number: Option<Extension> = problems.parse("extensions", &digits);
             let Some(password) = problems.secret(&key, extension.password, extension.password_file)
@@ -198,6 +228,8 @@ pub(super) fn resolve(
                 ExtensionConfig {
                     name: extension.name,
                     password,
+                    srtp,
+                    dtmf,
                 },
             ))
         })
@@ -211,16 +243,23 @@ pub(super) fn resolve(
             trunk.password,
             trunk.password_file,
         );
-        let tcp = match trunk.transport.as_deref() {
-            None | Some("udp") => false,
-            Some("tcp") => true,
-            Some(other) => {
+        let inbound_password = problems.secret(
+            &format!("{key}.inbound_password"),
+            trunk.inbound_password,
+            trunk.inbound_password_file,
+        );
+        let inbound = match (trunk.inbound_username, inbound_password) {
+            (Some(user), Some(password)) => Some((user, password)),
+            (None, None) => None,
+            (Some(_), None) | (None, Some(_)) => {
                 problems.add(format!(
-                    "{key}.transport: expected udp or tcp, got {other:?}"
+                    "{key}: inbound_username and inbound_password belong together: set both"
                 ));
-                false
+                None
             }
         };
+        let transport =
+            sip_network::trunk_transport(&key, trunk.transport.as_deref(), &mut problems);
         let addresses = trunk
             .addresses
             .iter()
@@ -237,14 +276,17 @@ pub(super) fn resolve(
             name,
             TrunkSection {
                 termination: trunk.termination,
-                tcp,
+                transport,
                 addresses,
                 username: trunk.username,
                 password,
+                inbound,
                 from_user: trunk.from_user,
                 from_domain: trunk.from_domain,
                 caller_id,
                 codecs,
+                srtp: problems.srtp(&format!("{key}.srtp"), trunk.srtp.as_deref(), media_srtp),
+                dtmf: problems.dtmf(&format!("{key}.dtmf"), trunk.dtmf.as_deref(), media_dtmf),
             },
         );
     }
@@ -442,13 +484,13 @@ pub(super) fn resolve(
         },
         sip: SipSection {
             bind: sip_bind,
-            realm: raw.sip.realm.unwrap_or_else(|| "switchhook".to_owned()),
+            realm: raw_sip.realm.unwrap_or_else(|| "switchhook".to_owned()),
             loopback_guests,
-            assistant_numbers: raw
-                .sip
+            assistant_numbers: raw_sip
                 .assistant_numbers
                 .unwrap_or_else(|| vec!["assistant".to_owned()]),
             codecs,
+            network,
         },
         extensions,
         trunks,
@@ -460,6 +502,18 @@ pub(super) fn resolve(
             workers,
             max_legs: raw.media.max_legs.unwrap_or(2000),
             hold_music: raw.media.hold_music,
+            rtp_timeout: match raw.media.rtp_timeout_s.unwrap_or(60) {
+                0 => None,
+                seconds => Some(Duration::from_secs(seconds)),
+            },
+            one_way_audio: seconds(problems.in_range(
+                "media.one_way_audio_s",
+                raw.media.one_way_audio_s.unwrap_or(3),
+                1,
+                60,
+            )),
+            srtp: media_srtp,
+            dtmf: media_dtmf,
         },
         assistant: AssistantConfig {
             name: raw.assistant.name.unwrap_or_else(|| "Clara".to_owned()),

@@ -173,3 +173,50 @@ fn wrong_codecs_are_named() {
         "{found}"
     );
 }
+
+#[test]
+fn a_trunk_names_networks_and_what_calls_in_must_prove() {
+    let (_dir, source) = file(
+        "mode = \"demo\"\n[trunks.pbx]\naddresses = [\"203.0.113.0/24\", \"127.0.0.1:5090\"]\n\
+         inbound_username = \"pbx\"\ninbound_password = \"password-of-the-pbx\"",
+    );
+    let config = load(&source, &Environment::default()).unwrap();
+    let trunk = &config.trunks["pbx"];
+    assert!(trunk.addresses[0].matches("203.0.113.9:4711".parse().unwrap()));
+    assert!(!trunk.addresses[1].matches("127.0.0.1:5091".parse().unwrap()));
+    assert_eq!(
+        trunk.inbound.as_ref().map(|(user, _)| user.as_str()),
+        Some("pbx")
+    );
+
+    let found = problems(
+        "mode = \"demo\"\n[trunks.pbx]\naddresses = [\"203.0.113.0/40\"]\ninbound_username = \"pbx\"",
+        &[],
+    )
+    .join("\n");
+    assert!(found.contains("trunks.pbx.addresses"), "{found}");
+    assert!(found.contains("inbound_password"), "{found}");
+}
+
+#[test]
+fn tls_needs_files_that_can_be_used() {
+    let found = problems(
+        "mode = \"demo\"\n[sip]\ntls = [\"127.0.0.1:0\", \"somewhere\"]\n\
+         tls_certificate_file = \"/nowhere/cert.pem\"\ntls_key_file = \"/nowhere/key.pem\"\n\
+         tls_client_key_file = \"/nowhere/client.key\"\ntls_ca_file = \"/nowhere/ca.pem\"\n\
+         [trunks.carrier]\ntransport = \"sctp\"",
+        &[],
+    )
+    .join("\n");
+    for expected in [
+        "sip.tls: \"somewhere\"",
+        "/nowhere/cert.pem cannot be read",
+        "sip.tls_client_certificate_file is missing",
+        "/nowhere/ca.pem cannot be read",
+        "trunks.carrier.transport: expected udp, tcp or tls, got \"sctp\"",
+    ] {
+        assert!(found.contains(expected), "{expected} not in {found}");
+    }
+    let found = problems("mode = \"demo\"\n[sip]\ntls = [\"127.0.0.1:0\"]", &[]);
+    assert!(found[0].contains("tls_certificate_file"), "{found:?}");
+}

@@ -7,9 +7,12 @@ use std::time::Duration;
 
 use switchhook_call::{FallbackStep, OpenHours};
 use switchhook_media::Codec;
+use switchhook_media::srtp::sdes::SrtpPolicy;
 use switchhook_model::{E164, Extension, Language, Target};
+use switchhook_sip::{SipTransport, TrunkAddress};
 
 use super::secret::Secret;
+use super::sip_network::SipNetwork;
 
 /// How strict the program is about its surroundings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,26 +69,43 @@ pub struct SipSection {
     pub assistant_numbers: Vec<String>,
     /// In order of preference, none twice, at least one.
     pub codecs: Vec<Codec>,
+    pub network: SipNetwork,
+}
+
+/// How keys are sent to a party.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DtmfMode {
+    /// Telephone-event (RFC 4733), else as tones.
+    #[default]
+    Auto,
+    /// SIP INFO, `application/dtmf-relay`.
+    Info,
 }
 
 #[derive(Debug, Clone)]
 pub struct ExtensionConfig {
     pub name: Option<String>,
     pub password: Secret,
+    pub srtp: SrtpPolicy,
+    pub dtmf: DtmfMode,
 }
 
 #[derive(Debug, Clone)]
 pub struct TrunkSection {
     pub termination: Option<String>,
-    pub tcp: bool,
-    pub addresses: Vec<IpAddr>,
+    pub transport: SipTransport,
+    pub addresses: Vec<TrunkAddress>,
     pub username: Option<String>,
     pub password: Option<Secret>,
+    /// User and password the other side must prove for calls in.
+    pub inbound: Option<(String, Secret)>,
     pub from_user: Option<String>,
     pub from_domain: Option<String>,
     pub caller_id: Option<E164>,
     /// In place of those of `sip`.
     pub codecs: Option<Vec<Codec>>,
+    pub srtp: SrtpPolicy,
+    pub dtmf: DtmfMode,
 }
 
 #[derive(Debug, Clone)]
@@ -97,6 +117,11 @@ pub struct MediaSection {
     pub workers: usize,
     pub max_legs: usize,
     pub hold_music: Option<PathBuf>,
+    /// Silence of a party that should send until its leg is given up; `None`: never.
+    pub rtp_timeout: Option<Duration>,
+    pub one_way_audio: Duration,
+    pub srtp: SrtpPolicy,
+    pub dtmf: DtmfMode,
 }
 
 #[derive(Debug, Clone)]

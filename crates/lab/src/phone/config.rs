@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use super::srtp::Srtp;
 use super::transport::Transport;
 use crate::audio::codec::PhoneCodec;
 use crate::audio::g711::Law;
@@ -79,6 +80,8 @@ pub struct PhoneConfig {
     pub codecs: Vec<PhoneCodec>,
     /// Payload type offered for keypad digits.
     pub telephone_event: Option<u8>,
+    /// Whether its media is protected.
+    pub srtp: Srtp,
     /// What it does when called.
     pub on_call: OnCall,
     /// How it misbehaves.
@@ -97,6 +100,7 @@ impl PhoneConfig {
             bind: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
             codecs: vec![Law::Mu.into(), Law::A.into()],
             telephone_event: Some(101),
+            srtp: Srtp::Off,
             on_call: OnCall::AnswerAfter(Duration::from_millis(100)),
             faults: Faults::default(),
         }
@@ -137,6 +141,13 @@ impl PhoneConfig {
     #[must_use]
     pub fn faults(mut self, faults: Faults) -> Self {
         self.faults = faults;
+        self
+    }
+
+    /// Whether its media is protected.
+    #[must_use]
+    pub fn srtp(mut self, srtp: Srtp) -> Self {
+        self.srtp = srtp;
         self
     }
 

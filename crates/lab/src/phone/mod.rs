@@ -28,6 +28,7 @@ mod log;
 pub mod message;
 mod rtp;
 pub mod sdp;
+mod srtp;
 mod transport;
 mod uac;
 mod uas;
@@ -47,6 +48,7 @@ pub use ladder::LadderLine;
 pub use log::InviteSeen;
 pub use rtp::{Heard, Playable};
 pub use sdp::MediaDirection;
+pub use srtp::{Crypto, Srtp, Suite};
 pub use transport::{Peer, Transport};
 
 /// Why something asked of a phone did not happen.

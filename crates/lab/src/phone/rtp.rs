@@ -15,6 +15,7 @@ use tokio::net::UdpSocket;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::event::{EventLog, PhoneEvent};
+use super::srtp::{Crypto, SecureMedia, Suite};
 use crate::audio::codec::{PhoneCodec, PhoneDecoder, PhoneEncoder};
 use crate::audio::g711::Law;
 use crate::audio::tone::sine_sample;
@@ -62,6 +63,10 @@ pub struct Heard {
     pub digits: Vec<(char, Duration)>,
     /// Packets sent by us.
     pub sent: u64,
+    /// Packets that could not be opened with the agreed key.
+    pub refused: u64,
+    /// Whether the media is protected now.
+    pub is_protected: bool,
 }
 
 impl Heard {
@@ -97,6 +102,7 @@ struct Ears {
     sent: u64,
     /// Of the stream that is coming in.
     decoder: Option<PhoneDecoder>,
+    refused: u64,
 }
 
 /// One call's audio socket.
@@ -107,6 +113,9 @@ pub struct Media {
     started_at: SystemTime,
     control: Mutex<Control>,
     ears: Mutex<Ears>,
+    /// Our key for this call, the same in every description.
+    key: [u8; 30],
+    secure: Mutex<Option<SecureMedia>>,
 }
 
 impl Media {
@@ -138,7 +147,10 @@ impl Media {
                 last_digit_ts: None,
                 sent: 0,
                 decoder: None,
+                refused: 0,
             }),
+            key: rand::random(),
+            secure: Mutex::new(None),
         });
         // The task holds no strong reference: it ends with the call's last handle.
         tokio::spawn(run(Arc::downgrade(&media), socket, call, log));
@@ -168,6 +180,24 @@ impl Media {
         control.codec = codec;
         control.telephone_event = telephone_event;
         control.sending = sending;
+    }
+
+    /// Our `a=crypto` for this call.
+    pub(super) fn crypto(&self, tag: u32, suite: Suite) -> Crypto {
+        Crypto::new(tag, suite, self.key)
+    }
+
+    /// Protects the media from now on, or no longer. The same keys again keep their counters.
+    pub(super) fn protect(&self, theirs: Option<&Crypto>) {
+        let mut secure = self.secure.lock().expect("no holder of this lock panics");
+        let Some(theirs) = theirs else {
+            *secure = None;
+            return;
+        };
+        let ours = self.crypto(theirs.tag, theirs.suite);
+        if !secure.as_ref().is_some_and(|now| now.is(&ours, theirs)) {
+            *secure = SecureMedia::new(ours, theirs.clone());
+        }
     }
 
     /// Stops sending; keeps listening, so that audio after the end of a call is noticed.
@@ -218,6 +248,27 @@ impl Media {
             payload_types: ears.payload_types.clone(),
             digits: ears.digits.clone(),
             sent: ears.sent,
+            refused: ears.refused,
+            is_protected: self
+                .secure
+                .lock()
+                .expect("no holder of this lock panics")
+                .is_some(),
+        }
+    }
+
+    /// The plain packet; nothing when it is not protected as agreed.
+    fn opened(&self, packet: &[u8]) -> Option<Vec<u8>> {
+        match &mut *self.secure.lock().expect("no holder of this lock panics") {
+            None => Some(packet.to_vec()),
+            Some(secure) => secure.open(packet),
+        }
+    }
+
+    fn protected(&self, packet: Vec<u8>) -> Vec<u8> {
+        match &mut *self.secure.lock().expect("no holder of this lock panics") {
+            None => packet,
+            Some(secure) => secure.protect(&packet).unwrap_or(packet),
         }
     }
 
@@ -227,7 +278,12 @@ impl Media {
 
     fn hear(&self, packet: &[u8], from: SocketAddr, call: usize, log: &EventLog) {
         let arrival = self.started.elapsed();
-        let Some(rtp) = RtpHeader::parse(packet) else {
+        let Some(packet) = self.opened(packet) else {
+            let mut ears = self.ears.lock().expect("no holder of this lock panics");
+            ears.refused += 1;
+            return;
+        };
+        let Some(rtp) = RtpHeader::parse(&packet) else {
             return;
         };
         let payload = &packet[rtp.payload_at..];
@@ -352,6 +408,7 @@ async fn run(media: std::sync::Weak<Media>, socket: UdpSocket, call: usize, log:
                 let (packets, remote, finished) = next_packets(&media, &mut mouth);
                 if let Some(remote) = remote {
                     for packet in packets {
+                        let packet = media.protected(packet);
                         // The other side may have closed its port already; that is its business.
                         let _ = socket.send_to(&packet, remote).await;
                         media.ears.lock().expect("no holder of this lock panics").sent += 1;

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::srtp::Crypto;
 use crate::audio::codec::PhoneCodec;
 
 /// `a=sendrecv` and its relatives, as the describing side sees it.
@@ -60,6 +61,10 @@ pub struct MediaDescription {
     pub telephone_event_48: Option<u8>,
     /// Direction as the describing side sees it.
     pub direction: MediaDirection,
+    /// `RTP/AVP` or `RTP/SAVP`.
+    pub profile: String,
+    /// The first key the phone can use.
+    pub crypto: Option<Crypto>,
 }
 
 impl MediaDescription {
@@ -73,13 +78,16 @@ impl MediaDescription {
         let mut maps: Vec<(u8, &str)> = Vec::new();
         let mut direction = MediaDirection::default();
         let mut in_audio = false;
+        let mut profile = String::new();
+        let mut crypto = None;
         for line in sdp.lines().map(str::trim) {
             if let Some(rest) = line.strip_prefix("m=") {
                 in_audio = rest.starts_with("audio") && port.is_none();
                 if in_audio {
                     let mut words = rest.split_whitespace().skip(1);
                     port = words.next().and_then(|p| p.parse::<u16>().ok());
-                    payload_types = words.skip(1).filter_map(|p| p.parse().ok()).collect();
+                    profile = words.next().unwrap_or("").to_owned();
+                    payload_types = words.filter_map(|p| p.parse().ok()).collect();
                 }
             } else if let Some(rest) = line.strip_prefix("c=IN IP4 ") {
                 if in_audio || port.is_none() {
@@ -95,6 +103,9 @@ impl MediaDescription {
                     "recvonly" => direction = MediaDirection::RecvOnly,
                     "inactive" => direction = MediaDirection::Inactive,
                     _ => {}
+                }
+                if let Some(line) = rest.strip_prefix("crypto:") {
+                    crypto = crypto.or_else(|| Crypto::parse(line));
                 }
                 if let Some(map) = rest.strip_prefix("rtpmap:")
                     && let Some((pt, name)) = map.split_once(' ')
@@ -123,7 +134,14 @@ impl MediaDescription {
             telephone_event,
             telephone_event_48,
             direction,
+            profile,
+            crypto,
         })
+    }
+
+    /// Whether plain RTP is out of the question.
+    pub fn is_secure(&self) -> bool {
+        self.profile == "RTP/SAVP"
     }
 
     /// The first of our codecs that is offered, in the offer's order, with its payload type.

@@ -8,6 +8,7 @@ use super::event::{CallNumber, PhoneEvent};
 use super::message::{SipMessage, StartLine, uri_of};
 use super::rtp::Media;
 use super::sdp::{self, MediaDescription, MediaDirection};
+use super::srtp::{self, Srtp};
 use super::transport::Peer;
 use crate::audio::g711::Law;
 
@@ -30,13 +31,14 @@ impl Engine {
             }
         };
         let body = dial.sdp.clone().unwrap_or_else(|| {
-            sdp::write(
+            let body = sdp::write(
                 media.local(),
                 &sdp::offered(&self.config.codecs),
                 self.config.telephone_event,
                 MediaDirection::SendRecv,
                 1,
-            )
+            );
+            srtp::offer_keys(self.config.srtp, body, &media)
         });
         let mut invite = SipMessage::request("INVITE", &dial.uri)
             .with("Via", self.via(peer))
@@ -256,6 +258,10 @@ impl Engine {
         let wants_events = self.config.telephone_event;
         let events = wants_events.and(remote.events_for(codec));
         let sends = entry.direction.sends() && remote.direction.answered().sends();
+        match self.config.srtp {
+            Srtp::Off => {}
+            Srtp::On(_) => entry.media.protect(remote.crypto.as_ref()),
+        }
         entry.media.send_to(
             remote.addr,
             (payload_type, codec),
@@ -333,6 +339,7 @@ impl Engine {
             direction,
             entry.sdp_version,
         );
+        let body = srtp::offer_keys(self.config.srtp, body, &entry.media);
         entry
             .media
             .set_sending(direction.sends() && !self.faults.silent_rtp);

@@ -11,6 +11,7 @@ use super::event::{CallNumber, PhoneEvent};
 use super::message::{SipMessage, uri_of};
 use super::rtp::Media;
 use super::sdp::{self, MediaDescription, MediaDirection};
+use super::srtp::{self, Srtp};
 use super::transport::Peer;
 use crate::audio::g711::Law;
 
@@ -99,6 +100,11 @@ impl Engine {
         self.log
             .events
             .push(PhoneEvent::Incoming { call: number, from });
+        let is_secure = MediaDescription::parse(&request.body_text()).is_ok_and(|o| o.is_secure());
+        if is_secure && self.config.srtp == Srtp::Off {
+            self.reject(number, 488).await;
+            return;
+        }
         let now = Instant::now();
         match on_call {
             OnCall::AnswerAfter(after) => {
@@ -164,25 +170,33 @@ impl Engine {
         let Ok(offer) = MediaDescription::parse(&request.body_text()) else {
             // No offer in the INVITE: ours is the offer then.
             let events = self.config.telephone_event;
-            return sdp::write(
+            let ours = sdp::write(
                 addr,
                 &sdp::offered(&self.config.codecs),
                 events,
                 entry.direction,
                 entry.sdp_version,
             );
+            return srtp::offer_keys(self.config.srtp, ours, &entry.media);
         };
         let codec = offer
             .first_codec(&self.config.codecs)
             .unwrap_or((0, Law::Mu.into()));
         let events = self.config.telephone_event.and(offer.events_for(codec.1));
-        sdp::write(
+        let answer = sdp::write(
             addr,
             &[codec],
             events,
             offer.direction.answered(),
             entry.sdp_version,
-        )
+        );
+        match (self.config.srtp, &offer.crypto) {
+            (Srtp::On(_), Some(theirs)) => {
+                let ours = entry.media.crypto(theirs.tag, theirs.suite);
+                srtp::protect_sdp(&answer, &offer.profile, &ours)
+            }
+            (Srtp::On(_), None) | (Srtp::Off, _) => answer,
+        }
     }
 
     pub(super) async fn answer(&mut self, call: CallNumber) {

@@ -19,7 +19,6 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 
 use crate::conference::{CONFERENCES_MAX, Conference, ConferenceError};
-use crate::frame::FRAME_MS;
 use crate::jitter::JitterMode;
 use crate::leg::MediaLeg;
 use crate::music::Music;
@@ -30,7 +29,9 @@ use crate::recording::{RecordError, Writer, WriterHandle};
 use crate::stats::EngineStats;
 use crate::sys;
 use crate::tone::ToneCountry;
-use crate::worker::{Command, LINK_FRAMES, LegShared, LegState, Link, Slot, Worker, WorkerShared};
+use crate::worker::{
+    Command, LINK_FRAMES, LegShared, LegState, Link, SilenceLimits, Slot, Worker, WorkerShared,
+};
 
 /// Events of one leg that may wait to be read.
 const LEG_EVENTS: usize = 256;
@@ -44,7 +45,7 @@ pub struct MediaConfig {
     pub bind_ip: IpAddr,
     /// Address announced in SDP; differs from `bind_ip` behind a NAT.
     pub advertised_ip: IpAddr,
-    /// Ports for RTP. Even ones carry RTP, the one above is kept for RTCP.
+    /// Ports for RTP: even ones carry RTP, the one above RTCP.
     pub port_range: RangeInclusive<u16>,
     /// Relative recording paths begin here.
     pub recording_dir: PathBuf,
@@ -56,8 +57,11 @@ pub struct MediaConfig {
     pub jitter: JitterMode,
     /// How long a released port is left alone.
     pub port_rest: Duration,
-    /// Silence after which [`crate::MediaEvent::NoRtp`] is sent.
+    /// Silence after which [`crate::MediaEvent::NoRtp`] is sent, once a leg is watched.
     pub no_rtp_after: Duration,
+    /// Silence after which [`crate::MediaEvent::RtpTimedOut`] is sent: the party is gone. `None`:
+    /// never.
+    pub rtp_timeout: Option<Duration>,
     /// Ringback as callers of this country know it.
     pub tones: ToneCountry,
     /// What a party hears while the other one holds.
@@ -78,6 +82,7 @@ impl Default for MediaConfig {
             jitter: JitterMode::default(),
             port_rest: Duration::from_secs(5),
             no_rtp_after: Duration::from_secs(3),
+            rtp_timeout: Some(Duration::from_secs(60)),
             tones: ToneCountry::De,
             music: Music::chime(),
         }
@@ -185,9 +190,9 @@ impl MediaEngine {
             ip: config.bind_ip,
             source,
         })?;
-        // A leg needs a file descriptor; what is left must do for files and other sockets.
+        // A leg needs two file descriptors; what is left must do for files and other sockets.
         match sys::raise_file_limit() {
-            Ok(limit) if limit < config.max_legs as u64 + 256 => tracing::warn!(
+            Ok(limit) if limit < 2 * config.max_legs as u64 + 256 => tracing::warn!(
                 limit,
                 max_legs = config.max_legs,
                 "media.file_limit: too few open files for media.max_legs; raise LimitNOFILE"
@@ -271,7 +276,7 @@ impl MediaEngine {
             .ok_or(OpenLegError::Full(inner.config.max_legs))?;
         let bind_ip = inner.config.bind_ip;
         let bound = lock(&inner.state.ports).take(bind_ip, Instant::now());
-        let (port, socket) = match bound {
+        let (port, socket, rtcp_socket) = match bound {
             Ok(bound) => bound,
             Err(no_port) => {
                 lock(&inner.state.placement).give_back(place, &call);
@@ -288,16 +293,17 @@ impl MediaEngine {
         };
         // Without kernel times jitter is not measured, everything else works.
         let _ = sys::enable_arrival_times(&socket);
+        let _ = sys::enable_arrival_times(&rtcp_socket);
         let shared = Arc::new(LegShared::default());
         let (events, receiver) = mpsc::channel(LEG_EVENTS);
-        let no_rtp_ticks = inner.config.no_rtp_after.as_millis() / u128::from(FRAME_MS);
+        let silence = SilenceLimits::new(inner.config.no_rtp_after, inner.config.rtp_timeout);
         let leg = Box::new(LegState::new(
-            socket,
+            [socket, rtcp_socket],
             Arc::clone(&shared),
             events.clone(),
             inner.config.jitter,
-            u32::try_from(no_rtp_ticks).unwrap_or(u32::MAX).max(1),
-            [inner.random_number(), inner.random_number()],
+            silence,
+            std::array::from_fn(|_| inner.random_number()),
             Belongings {
                 port,
                 call,

@@ -1,10 +1,12 @@
-//! SDP for plain RTP audio: offer and answer (RFC 3264, RFC 8866, RFC 4566), PCMU, PCMA and G.722
-//! (RFC 3551), Opus (RFC 7587), telephone-event (RFC 4733). Pure text handling, no I/O.
+//! SDP for RTP and SRTP audio: offer and answer (RFC 3264, RFC 8866, RFC 4566), PCMU, PCMA and
+//! G.722 (RFC 3551), Opus (RFC 7587), telephone-event (RFC 4733), keys by SDES (RFC 4568). Pure text
+//! handling, no I/O.
 //!
-//! Left out on purpose: names instead of addresses in `c=`, multicast, SAVP and AVPF profiles,
+//! Left out on purpose: names instead of addresses in `c=`, multicast, AVPF and SAVPF profiles,
 //! ICE, bundling. A stream we cannot carry is refused with port 0, the rest of the call goes on.
 
 mod parse;
+mod secure;
 #[cfg(test)]
 mod tests;
 
@@ -16,7 +18,8 @@ use thiserror::Error;
 use crate::codec::Codec;
 use crate::codec::opus::OpusParams;
 use crate::dtmf;
-use crate::params::{MediaDirection, PayloadFormat, RtpParams};
+use crate::params::{MediaDirection, PayloadFormat, RtcpParams, RtpParams};
+use crate::srtp::sdes::{self, CryptoLine, LocalSrtp};
 pub use parse::SDP_MAX;
 use parse::{Description, Media, quote};
 
@@ -36,8 +39,16 @@ pub enum SdpError {
     Missing(&'static str),
     #[error("SDP line {line}, m=: no connection address (c=) for this stream or the session")]
     NoConnection { line: usize },
-    #[error("SDP offers no plain RTP audio (audio over RTP/AVP); it offers {offered}")]
+    #[error("SDP offers no audio over RTP/AVP or RTP/SAVP; it offers {offered}")]
     NoAudio { offered: String },
+    #[error("the party's media is protected (RTP/SAVP), and srtp is \"off\" for it")]
+    SrtpOff,
+    #[error("the party's media is plain RTP, and srtp is \"required\" for it")]
+    SrtpRequired,
+    #[error("no common crypto suite: the party has {offered}")]
+    NoCommonSuite { offered: String },
+    #[error("the answer's a=crypto is none of those we offered")]
+    CryptoNotOffered,
     #[error("no common codec: the party has {offered}, we have {ours}")]
     NoCommonCodec { offered: String, ours: String },
     #[error("the party refused our audio stream (port 0 in its answer)")]
@@ -55,8 +66,14 @@ impl SdpError {
             | Self::Syntax { .. }
             | Self::Missing(_)
             | Self::NoConnection { .. }
+            | Self::CryptoNotOffered
             | Self::StreamCount { .. } => true,
-            Self::NoAudio { .. } | Self::NoCommonCodec { .. } | Self::Refused => false,
+            Self::NoAudio { .. }
+            | Self::SrtpOff
+            | Self::SrtpRequired
+            | Self::NoCommonSuite { .. }
+            | Self::NoCommonCodec { .. }
+            | Self::Refused => false,
         }
     }
 }
@@ -74,6 +91,8 @@ pub struct LocalMedia {
     pub dtmf_pt: Option<u8>,
     /// What we want: `SendOnly` puts the party on hold.
     pub direction: MediaDirection,
+    /// Whether media is protected, and our keys.
+    pub srtp: LocalSrtp,
     /// Unchanged for all descriptions of one dialog.
     pub session_id: u64,
     /// One more with each changed description of the dialog (RFC 3264 §8).
@@ -88,6 +107,7 @@ impl LocalMedia {
             codecs: vec![Codec::Pcmu, Codec::Pcma],
             dtmf_pt: Some(dtmf::DEFAULT_PAYLOAD_TYPE),
             direction: MediaDirection::SendRecv,
+            srtp: LocalSrtp::default(),
             session_id,
             session_version: 1,
         }
@@ -123,13 +143,18 @@ impl Offer {
         !self.direction().receives()
     }
 
-    /// The first stream that plain RTP can carry, with its index.
+    /// The first stream that RTP can carry, with its index.
     fn audio(&self) -> Option<(usize, &Media)> {
+        self.audio_streams().next()
+    }
+
+    /// All of them: some offer one stream protected and the same again plain.
+    fn audio_streams(&self) -> impl Iterator<Item = (usize, &Media)> {
         self.description
             .media
             .iter()
             .enumerate()
-            .find(|(_, media)| media.is_rtp_audio() && media.port != 0)
+            .filter(|(_, media)| media.is_rtp_audio() && media.port != 0)
     }
 
     fn no_audio(&self) -> SdpError {
@@ -152,6 +177,16 @@ fn party_direction(media: &Media) -> MediaDirection {
     } else {
         media.direction
     }
+}
+
+/// Where the party receives RTCP.
+fn party_rtcp(media: &Media, ip: IpAddr, mux: bool) -> RtcpParams {
+    let rtp = SocketAddr::new(ip, media.port);
+    let remote = match media.rtcp {
+        Some((port, address)) => SocketAddr::new(address.unwrap_or(ip), port),
+        None => RtcpParams::beside(rtp).remote,
+    };
+    RtcpParams { remote, mux }
 }
 
 /// A stream's formats that we know, in its order.
@@ -238,10 +273,10 @@ fn no_common_codec(media: &Media, local: &LocalMedia) -> SdpError {
     }
 }
 
-/// Answers an offer: the text to send and what was agreed. Streams other than the first plain RTP
-/// audio are refused (RFC 3264 §6).
+/// Answers an offer: the text to send and what was agreed. Streams other than the first audio that
+/// our policy on SRTP allows are refused (RFC 3264 §6).
 pub fn answer(offer: &Offer, local: &LocalMedia) -> Result<(String, RtpParams), SdpError> {
-    let (chosen, media) = offer.audio().ok_or_else(|| offer.no_audio())?;
+    let (chosen, media, agreed) = secure::choose(offer, local)?;
     let remote_ip = media
         .connection
         .ok_or(SdpError::NoConnection { line: media.line })?;
@@ -256,13 +291,19 @@ pub fn answer(offer: &Offer, local: &LocalMedia) -> Result<(String, RtpParams), 
     let mut text = session_lines(local);
     for (index, section) in offer.description.media.iter().enumerate() {
         if index == chosen {
+            let crypto = agreed.map(|agreed| agreed.ours());
             write_audio(
                 &mut text,
-                local.address.port(),
+                (local.address.port(), &section.protocol),
                 &[format],
                 dtmf.as_slice(),
                 direction,
+                crypto.as_slice(),
             );
+            // RFC 5761 §5.1.1: only if it was offered.
+            if section.rtcp_mux {
+                write_line(&mut text, format_args!("a=rtcp-mux"));
+            }
         } else {
             let formats = section.formats.join(" ");
             write_line(
@@ -280,6 +321,8 @@ pub fn answer(offer: &Offer, local: &LocalMedia) -> Result<(String, RtpParams), 
         dtmf_clock_hz: dtmf.map_or(8_000, |dtmf| dtmf.clock_hz),
         opus: opus_params(media, format.payload_type),
         direction,
+        rtcp: party_rtcp(media, remote_ip, media.rtcp_mux),
+        srtp: agreed.map(|agreed| agreed.params),
     };
     Ok((text, params))
 }
@@ -306,12 +349,14 @@ pub fn offer(local: &LocalMedia) -> String {
         })
         .collect();
     let mut text = session_lines(local);
+    let crypto: Vec<CryptoLine> = local.srtp.offered().collect();
     write_audio(
         &mut text,
-        local.address.port(),
+        (local.address.port(), secure::offered_profile(local)),
         &formats,
         &dtmf,
         local.direction,
+        &crypto,
     );
     text
 }
@@ -330,6 +375,7 @@ pub fn apply_answer(local: &LocalMedia, answer: &str) -> Result<RtpParams, SdpEr
     if !media.is_rtp_audio() {
         return Err(answer.no_audio());
     }
+    let srtp = secure::answered(media, local)?;
     let remote_ip = media
         .connection
         .ok_or(SdpError::NoConnection { line: media.line })?;
@@ -353,6 +399,9 @@ pub fn apply_answer(local: &LocalMedia, answer: &str) -> Result<RtpParams, SdpEr
         dtmf_clock_hz: dtmf.map_or(8_000, |dtmf| dtmf.clock_hz),
         opus: opus_params(media, format.payload_type),
         direction: party_direction(media).reversed().and(local.direction),
+        // We do not offer to share the port.
+        rtcp: party_rtcp(media, remote_ip, false),
+        srtp,
     })
 }
 
@@ -377,10 +426,11 @@ fn session_lines(local: &LocalMedia) -> String {
 
 fn write_audio(
     text: &mut String,
-    port: u16,
+    (port, profile): (u16, &str),
     formats: &[PayloadFormat],
     dtmf: &[DtmfFormat],
     direction: MediaDirection,
+    crypto: &[CryptoLine],
 ) {
     let payload_types: Vec<String> = formats
         .iter()
@@ -390,8 +440,11 @@ fn write_audio(
         .collect();
     write_line(
         text,
-        format_args!("m=audio {port} RTP/AVP {}", payload_types.join(" ")),
+        format_args!("m=audio {port} {profile} {}", payload_types.join(" ")),
     );
+    for line in crypto {
+        write_line(text, format_args!("a={}", sdes::write(line)));
+    }
     for format in formats {
         let (payload_type, name) = (format.payload_type, format.codec.name());
         let clock_hz = format.codec.clock_hz();

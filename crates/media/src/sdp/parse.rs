@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use super::SdpError;
 use crate::params::MediaDirection;
+use crate::srtp::sdes::{CRYPTO_LINES_MAX, Crypto};
 
 /// Longest description read, in octets. Browsers' are some 6 KB, phones' below 1 KB.
 pub const SDP_MAX: usize = 16 * 1024;
@@ -34,6 +35,11 @@ pub(super) struct Media {
     /// `a=fmtp` by payload type, as written.
     pub parameters: Vec<(u8, String)>,
     pub ptime_ms: Option<u32>,
+    /// `a=crypto`, in order.
+    pub crypto: Vec<Crypto>,
+    /// Port and perhaps address of `a=rtcp`.
+    pub rtcp: Option<(u16, Option<IpAddr>)>,
+    pub rtcp_mux: bool,
 }
 
 /// One `a=rtpmap`.
@@ -46,9 +52,15 @@ pub(super) struct FormatMap {
 }
 
 impl Media {
-    /// Audio that plain RTP can carry.
+    /// Audio that RTP or SRTP can carry.
     pub fn is_rtp_audio(&self) -> bool {
-        self.kind == "audio" && self.protocol.eq_ignore_ascii_case("RTP/AVP")
+        let is_plain = self.protocol.eq_ignore_ascii_case("RTP/AVP");
+        self.kind == "audio" && (is_plain || self.is_secure())
+    }
+
+    /// Over a profile that knows no plain RTP.
+    pub fn is_secure(&self) -> bool {
+        self.protocol.eq_ignore_ascii_case("RTP/SAVP")
     }
 
     /// The payload types in order of preference; what is none is skipped.
@@ -269,6 +281,9 @@ fn parse_media(line: &Line<'_>) -> Result<Media, SdpError> {
         maps: Vec::new(),
         parameters: Vec::new(),
         ptime_ms: None,
+        crypto: Vec::new(),
+        rtcp: None,
+        rtcp_mux: false,
     };
     if section.is_rtp_audio()
         && let Some(format) = section.formats.iter().find(|format| {
@@ -300,6 +315,10 @@ fn parse_attribute(line: &Line<'_>, section: &mut Media) -> Result<(), SdpError>
         section.direction = direction;
         return Ok(());
     }
+    if line.value.trim() == "rtcp-mux" {
+        section.rtcp_mux = true;
+        return Ok(());
+    }
     let Some((name, value)) = line.value.split_once(':') else {
         return Ok(());
     };
@@ -325,9 +344,45 @@ fn parse_attribute(line: &Line<'_>, section: &mut Media) -> Result<(), SdpError>
         }
         // Some phones write "20.0" or nothing; it is a wish (RFC 8866 §6.4), so nonsense is skipped.
         "ptime" => section.ptime_ms = value.trim().parse().ok(),
+        "rtcp" => section.rtcp = Some(parse_rtcp(line, value)?),
+        "crypto" => {
+            let wrong = |problem: String| line.field_error("a=crypto", problem);
+            if section.crypto.len() == CRYPTO_LINES_MAX {
+                return Err(wrong(format!("more than {CRYPTO_LINES_MAX}")));
+            }
+            let crypto = Crypto::parse(value).map_err(wrong)?;
+            if section.crypto.iter().any(|c| c.tag() == crypto.tag()) {
+                return Err(wrong(format!("tag {} stands twice", crypto.tag())));
+            }
+            section.crypto.push(crypto);
+        }
         _ => {}
     }
     Ok(())
+}
+
+/// RFC 3605 §2.1: `<port> [IN IP4|IP6 <address>]`.
+fn parse_rtcp(line: &Line<'_>, value: &str) -> Result<(u16, Option<IpAddr>), SdpError> {
+    let wrong = |problem: String| line.field_error("a=rtcp", problem);
+    let mut fields = value.split_ascii_whitespace();
+    let port = fields.next().unwrap_or("");
+    let port = port
+        .parse()
+        .map_err(|_| wrong(format!("port {} is not a number", quote(port))))?;
+    let address = match (fields.next(), fields.next(), fields.next()) {
+        (None, _, _) => None,
+        (Some("IN"), Some("IP4" | "IP6"), Some(address)) => {
+            let ip: IpAddr = address
+                .parse()
+                .map_err(|_| wrong(format!("{} is not an IP address", quote(address))))?;
+            if ip.is_multicast() {
+                return Err(wrong("multicast is not supported".to_owned()));
+            }
+            Some(ip)
+        }
+        _ => return Err(wrong(format!("{} is no address", quote(value)))),
+    };
+    Ok((port, address))
 }
 
 /// RFC 8866 §6.6: `<payload type> <name>/<clock>[/<channels>]`.

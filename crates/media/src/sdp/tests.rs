@@ -63,6 +63,8 @@ fn an_offer_is_answered_in_the_partys_order() {
             dtmf_clock_hz: 8_000,
             opus: OpusParams::default(),
             direction: MediaDirection::SendRecv,
+            rtcp: RtcpParams::beside("192.0.2.10:10042".parse().unwrap()),
+            srtp: None,
         }
     );
 }
@@ -280,9 +282,9 @@ fn no_agreement_says_what_was_there() {
         "no common codec: the party has 18, \"iLBC\" (97), we have PCMU, PCMA"
     );
     assert_eq!(
-        error("v=0\nc=IN IP4 192.0.2.1\nm=audio 4000 RTP/SAVP 0\nm=video 0 RTP/AVP 96\n"),
-        "SDP offers no plain RTP audio (audio over RTP/AVP); \
-         it offers \"audio\" over \"RTP/SAVP\", \"video\" over \"RTP/AVP\""
+        error("v=0\nc=IN IP4 192.0.2.1\nm=audio 4000 RTP/SAVPF 0\nm=video 0 RTP/AVP 96\n"),
+        "SDP offers no audio over RTP/AVP or RTP/SAVP; \
+         it offers \"audio\" over \"RTP/SAVPF\", \"video\" over \"RTP/AVP\""
     );
     let refused = apply_answer(&local(), &with("audio 10042", "audio 0")).unwrap_err();
     assert_eq!(refused, SdpError::Refused);
@@ -418,5 +420,29 @@ proptest! {
             prop_assert!(params.payload_type < 128);
         }
         let _ = apply_answer(&local(), &text);
+    }
+}
+
+#[test]
+fn the_partys_rtcp_is_found() {
+    let rtcp = |lines: &str| answer_to(&format!("{BARESIP}{lines}"));
+    let (text, params) = rtcp("a=rtcp:20000\r\n");
+    assert_eq!(params.rtcp.remote, "192.0.2.10:20000".parse().unwrap());
+    assert!(!params.rtcp.mux && !text.contains("rtcp-mux"), "{text}");
+    let (_, params) = rtcp("a=rtcp:20000 IN IP6 2001:db8::1\r\n");
+    assert_eq!(params.rtcp.remote, "[2001:db8::1]:20000".parse().unwrap());
+    let (text, params) = rtcp("a=rtcp-mux\r\n");
+    assert!(
+        params.rtcp.mux && text.ends_with("a=rtcp-mux\r\n"),
+        "{text}"
+    );
+    let ours = offer(&local());
+    assert!(
+        !ours.contains("rtcp-mux"),
+        "what we do not offer nobody answers"
+    );
+    for wrong in ["x", "70000", "1 IN IP4 x", "1 IN IP4 224.0.0.1", "1 IN"] {
+        let error = error(&format!("{BARESIP}a=rtcp:{wrong}\r\n"));
+        assert!(error.contains("a=rtcp"), "{wrong}: {error}");
     }
 }

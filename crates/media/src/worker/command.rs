@@ -10,6 +10,7 @@ use crate::frame::{FRAME_SAMPLES, Frame};
 use crate::music::MusicPlayer;
 use crate::params::RtpParams;
 use crate::recording::RecordingTap;
+use crate::srtp::SrtpSession;
 use crate::tone::Tone;
 
 use super::leg::LegState;
@@ -34,6 +35,12 @@ pub(crate) enum Command {
         slot: Slot,
         params: RtpParams,
         coders: Coders,
+        /// Made of the keys in `params`, which have none here.
+        srtp: Option<Box<SrtpSession>>,
+    },
+    /// Alarms may sound from now on.
+    Watch {
+        slot: Slot,
     },
     Assistant {
         slot: Slot,
@@ -124,4 +131,5 @@ pub(crate) enum Grave {
     Coders(Coders),
     Music(Box<MusicPlayer>),
     Mixer(Box<Mixer>),
+    Srtp(Box<SrtpSession>),
 }

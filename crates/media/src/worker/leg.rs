@@ -3,6 +3,7 @@
 use std::net::UdpSocket;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use switchhook_model::Digit;
 use tokio::sync::mpsc;
@@ -14,17 +15,20 @@ use crate::assistant::AssistantTap;
 use crate::codec::coders::Coders;
 use crate::codec::opus::OpusHeard;
 use crate::codec::{Codec, Law};
+use crate::comfort::{self, ComfortNoise};
 use crate::conceal::{Concealer, HISTORY};
 use crate::dtmf::{DtmfReceiver, DtmfSender};
-use crate::event::MediaEvent;
+use crate::event::{MediaEvent, SilenceReason};
 use crate::frame::FRAME_MS;
 use crate::jitter::{Inserted, JitterBuffer, JitterMode, Pulled};
 use crate::music::MusicPlayer;
-use crate::params::RtpParams;
+use crate::params::{MediaDirection, RtpParams};
 use crate::reaper::Belongings;
 use crate::receiver::{Order, SequenceStats, SourceGuard, Verdict};
 use crate::recording::RecordingTap;
+use crate::rtcp::RtcpSession;
 use crate::rtp::RtpPacket;
+use crate::srtp::{SrtpError, SrtpSession};
 use crate::stats::LegCounters;
 use crate::sys::{BATCH, RecvBatch, prefetch};
 use crate::tone::{Tone, TonePlayer};
@@ -32,6 +36,29 @@ use crate::tone::{Tone, TonePlayer};
 /// Datagrams a leg takes per tick. A party sends one or two; what floods a port stays in the
 /// kernel's buffer and is dropped there.
 const DATAGRAMS_PER_TICK: usize = 8 * BATCH;
+
+/// Ticks without RTP from a party that should send.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SilenceLimits {
+    /// Until it is reported.
+    report: u32,
+    /// Until the party is gone.
+    give_up: u32,
+}
+
+impl SilenceLimits {
+    pub fn new(report: Duration, give_up: Option<Duration>) -> Self {
+        let ticks = |time: Duration| {
+            u32::try_from(time.as_millis() / u128::from(FRAME_MS))
+                .unwrap_or(u32::MAX)
+                .max(1)
+        };
+        Self {
+            report: ticks(report),
+            give_up: give_up.map_or(u32::MAX, ticks),
+        }
+    }
+}
 
 /// Shared with the leg's handle.
 #[derive(Debug, Default)]
@@ -54,8 +81,8 @@ pub(crate) struct LegState {
     pub shared: Arc<LegShared>,
     events: mpsc::Sender<MediaEvent>,
     pub(super) socket: UdpSocket,
-    /// Ticks without RTP until it is reported.
-    no_rtp_ticks: u32,
+    pub(super) rtcp_socket: UdpSocket,
+    silence: SilenceLimits,
     belongings: Belongings,
     pub slot: Slot,
     /// Slice of the tick it is served in; a bridge may change it.
@@ -70,23 +97,67 @@ pub(crate) struct LegState {
     pub(super) tone: Option<TonePlayer>,
     pub(super) music: Option<Box<MusicPlayer>>,
     pub(super) active: Option<Active>,
+    /// If the media is protected.
+    pub(super) srtp: Option<Box<SrtpSession>>,
     /// What the party said in this tick.
     pub heard: Heard,
     jitter: JitterBuffer,
     concealer: Concealer,
-    sequence: SequenceStats,
+    comfort: Comfort,
+    pub(super) sequence: SequenceStats,
+    pub(super) rtcp: RtcpSession,
     dtmf_in: DtmfReceiver,
     pub(super) dtmf_out: DtmfSender,
     pub(super) sender: Sender,
     /// Tick numbers of the worker's clock.
     last_tick: Option<u64>,
     /// Ticks since the leg started.
-    ticks: u64,
+    pub(super) ticks: u64,
+    /// The party was answered: alarms may sound.
+    pub(super) is_watched: bool,
     silent_ticks: u32,
     no_rtp_reported: bool,
+    /// Unusable packets since the last usable one.
+    refused: Refused,
     /// Panic when receiving (false) or sending (true).
     #[cfg(test)]
     pub fault: Option<bool>,
+}
+
+/// The party suppresses its silence and told us what to hear instead.
+struct Comfort {
+    noise: ComfortNoise,
+    is_on: bool,
+    /// Audio came since: it ends the noise when it is played.
+    audio_came: bool,
+}
+
+/// How much longer than elsewhere silence is no alarm while the party suppresses it: descriptions
+/// come when the noise changes, which may be seldom (RFC 3389 §4).
+const COMFORT_PATIENCE: u32 = 10;
+
+/// Packets that came instead of usable ones: they tell why nothing is heard.
+#[derive(Default)]
+struct Refused {
+    unauthentic: u32,
+    foreign: u32,
+    unusable: u32,
+}
+
+impl Refused {
+    fn reason(&self) -> SilenceReason {
+        // A stray packet is no reason; a tenth of what a talker sends in a second is.
+        const ENOUGH: u32 = 5;
+        if self.unauthentic >= ENOUGH {
+            SilenceReason::NotAuthentic
+        } else if self.foreign >= ENOUGH {
+            SilenceReason::ForeignSource
+        } else if self.unusable >= ENOUGH {
+            SilenceReason::NotUsable
+        } else {
+            SilenceReason::NothingArrives
+        }
+    }
 }
 
 /// Present from start to close.
@@ -96,21 +167,23 @@ pub(super) struct Active {
 }
 
 impl LegState {
-    /// `random` chooses SSRC, first sequence number and timestamp (RFC 3550 §5.1, §8).
+    /// The sockets are RTP's and RTCP's. `random` chooses SSRC, first sequence number, timestamp
+    /// (RFC 3550 §5.1, §8) and CNAME.
     pub fn new(
-        socket: UdpSocket,
+        [socket, rtcp_socket]: [UdpSocket; 2],
         shared: Arc<LegShared>,
         events: mpsc::Sender<MediaEvent>,
         jitter: JitterMode,
-        no_rtp_ticks: u32,
-        random: [u64; 2],
+        silence: SilenceLimits,
+        random: [u64; 3],
         belongings: Belongings,
     ) -> Self {
         Self {
             shared,
             events,
             socket,
-            no_rtp_ticks,
+            rtcp_socket,
+            silence,
             belongings,
             slot: Slot {
                 index: 0,
@@ -126,17 +199,26 @@ impl LegState {
             tone: None,
             music: None,
             active: None,
+            srtp: None,
             heard: Heard::default(),
             jitter: JitterBuffer::new(jitter),
             concealer: Concealer::new(),
+            comfort: Comfort {
+                noise: ComfortNoise::new(random[1] as u32),
+                is_on: false,
+                audio_came: false,
+            },
             sequence: SequenceStats::default(),
+            rtcp: RtcpSession::new(random[2]),
             dtmf_in: DtmfReceiver::default(),
             dtmf_out: DtmfSender::default(),
-            sender: Sender::new(random),
+            sender: Sender::new([random[0], random[1]]),
             last_tick: None,
             ticks: 0,
+            is_watched: false,
             silent_ticks: 0,
             no_rtp_reported: false,
+            refused: Refused::default(),
             #[cfg(test)]
             fault: None,
         }
@@ -152,6 +234,7 @@ impl LegState {
         prefetch(&self.received_tick);
         prefetch(&self.socket);
         prefetch(&self.active);
+        prefetch(&self.srtp);
         prefetch(&self.sequence);
         prefetch(&self.jitter);
         prefetch(&self.shared);
@@ -188,6 +271,8 @@ impl LegState {
             self.heard.set_codec(params.codec);
             self.forget_waiting();
         }
+        self.sequence
+            .set_clock_per_sample(params.codec.clock_per_sample());
         self.dtmf_in.set_clock(params.codec.clock_hz());
         self.dtmf_out.set_clock(params.dtmf_clock_hz);
         match &mut self.active {
@@ -200,6 +285,9 @@ impl LegState {
             Some(active) => {
                 // Hold with address 0.0.0.0 says nothing about where the party is.
                 if params.has_target() {
+                    if params.remote != active.params.remote || params.rtcp != active.params.rtcp {
+                        self.rtcp.forget_source();
+                    }
                     active.guard.announce(params.remote);
                 }
                 active.params = params;
@@ -207,8 +295,25 @@ impl LegState {
             }
         }
         self.silent_ticks = 0;
-        self.no_rtp_reported = false;
         Some(Grave::Coders(left))
+    }
+
+    /// The party was answered.
+    pub fn watch(&mut self) {
+        self.is_watched = true;
+        self.silent_ticks = 0;
+    }
+
+    /// Protects the media with these keys from now on, or no longer; returns what is to be freed.
+    pub fn set_srtp(&mut self, session: Option<Box<SrtpSession>>) -> Option<Grave> {
+        let former = match (&mut self.srtp, session) {
+            (Some(running), Some(mut new)) => {
+                running.adopt(&mut new);
+                Some(new)
+            }
+            (running, session) => std::mem::replace(running, session),
+        };
+        former.map(Grave::Srtp)
     }
 
     /// Attaches another assistant, or none; returns the former one.
@@ -261,6 +366,7 @@ impl LegState {
         assert_ne!(self.fault, Some(false), "fault made by a test");
         self.follow_clock(tick);
         self.take_datagrams(batch);
+        self.take_reports(batch);
         if self.active.is_none() {
             return;
         }
@@ -327,17 +433,45 @@ impl LegState {
         }
     }
 
-    fn on_datagram(&mut self, from: std::net::SocketAddr, data: &[u8], arrival_ns: u64) {
+    fn on_datagram(&mut self, from: std::net::SocketAddr, data: &mut [u8], arrival_ns: u64) {
         let counters = &self.shared.counters;
         let Some(active) = &mut self.active else {
             return; // early packets before signalling finished
         };
+        // RFC 5761 §4: what is RTCP is told by its packet type, also when it is encrypted.
+        if active.params.rtcp.mux && data.get(1).is_some_and(|t| (192..=223).contains(t)) {
+            self.on_report(from, data, arrival_ns);
+            return;
+        }
+        // Before the source is judged: what is not authentic must not be latched on to.
+        let data = match &mut self.srtp {
+            None => &*data,
+            Some(session) => match session.inbound.open_rtp(data) {
+                Ok(len) => &data[..len],
+                Err(SrtpError::Malformed) => {
+                    counters.rx_invalid.add(1);
+                    self.refused.unusable = self.refused.unusable.saturating_add(1);
+                    return;
+                }
+                Err(SrtpError::NotAuthentic) => {
+                    counters.rx_unauthentic.add(1);
+                    self.refused.unauthentic = self.refused.unauthentic.saturating_add(1);
+                    return;
+                }
+                Err(SrtpError::Replayed) => {
+                    counters.rx_replayed.add(1);
+                    return;
+                }
+            },
+        };
         let Ok(packet) = RtpPacket::parse(data) else {
             counters.rx_invalid.add(1);
+            self.refused.unusable = self.refused.unusable.saturating_add(1);
             return;
         };
         let params = &active.params;
         let is_event = params.dtmf_pt == Some(packet.payload_type);
+        let is_comfort = packet.payload_type == comfort::PAYLOAD_TYPE;
         let codec = if packet.payload_type == params.payload_type {
             Some(params.codec)
         } else {
@@ -346,8 +480,9 @@ impl LegState {
                 .filter(|format| format.payload_type == packet.payload_type)
                 .map(|format| format.codec)
         };
-        if codec.is_none() && !is_event {
+        if codec.is_none() && !is_event && !is_comfort {
             counters.rx_invalid.add(1);
+            self.refused.unusable = self.refused.unusable.saturating_add(1);
             return;
         }
         let announced = params.remote;
@@ -366,6 +501,7 @@ impl LegState {
             Verdict::Probation => return,
             Verdict::Foreign => {
                 counters.rx_foreign.add(1);
+                self.refused.foreign = self.refused.foreign.saturating_add(1);
                 return;
             }
         }
@@ -380,6 +516,7 @@ impl LegState {
         arrival_ns: u64,
     ) {
         self.silent_ticks = 0;
+        self.refused = Refused::default();
         if std::mem::take(&mut self.no_rtp_reported) {
             self.report(MediaEvent::RtpResumed);
         }
@@ -399,9 +536,14 @@ impl LegState {
         }
         counters.rx_packets.add(1);
         let Some(codec) = codec else {
-            self.on_event(packet);
+            if packet.payload_type == comfort::PAYLOAD_TYPE {
+                self.on_comfort(packet);
+            } else {
+                self.on_event(packet);
+            }
             return;
         };
+        self.comfort.audio_came = true;
         // Where the timestamp wraps, the quotient jumps; that is passed over there as any jump is.
         let timestamp = packet.timestamp / codec.clock_per_sample();
         self.sequence.on_arrival(timestamp, arrival_ns);
@@ -431,6 +573,15 @@ impl LegState {
         if let Some(opus) = &mut self.heard.decoders.opus {
             opus.reset();
         }
+    }
+
+    fn on_comfort(&mut self, packet: &RtpPacket<'_>) {
+        if self.comfort.noise.update(packet.payload).is_err() {
+            self.shared.counters.rx_invalid.add(1);
+            return;
+        }
+        self.comfort.is_on = true;
+        self.comfort.audio_came = false;
     }
 
     fn on_event(&mut self, packet: &RtpPacket<'_>) {
@@ -487,11 +638,18 @@ impl LegState {
         let at = self.jitter.cursor();
         match self.jitter.pull(self.heard.octets_buffer()) {
             Pulled::Audio => {
+                if self.comfort.audio_came {
+                    self.comfort.is_on = false;
+                }
                 self.heard.use_octets();
                 if self.concealer.is_concealing() {
                     self.concealer.blend(self.heard.pcm_mut());
                 }
                 self.concealer.good();
+            }
+            Pulled::Dry | Pulled::Idle if self.comfort.is_on => {
+                self.concealer.forget();
+                self.comfort.noise.fill(self.heard.pcm_mut());
             }
             // A frame with holes is replaced as a whole: the frame before it is the better guess.
             Pulled::Lost | Pulled::Dry => self.conceal(at),
@@ -538,21 +696,41 @@ impl LegState {
 
     /// One-way audio is the commonest fault of telephony over NAT: tell it while the call runs.
     fn watch_for_silence(&mut self) {
-        let expects = self
-            .active
-            .as_ref()
-            .is_some_and(|active| active.params.direction.receives());
-        if !expects {
+        if !self.is_watched || !self.flows_both_ways() {
             self.silent_ticks = 0;
+            // On hold nothing is missing any more.
+            if std::mem::take(&mut self.no_rtp_reported) {
+                self.report(MediaEvent::RtpResumed);
+            }
             return;
         }
         self.silent_ticks = self.silent_ticks.saturating_add(1);
-        if self.silent_ticks >= self.no_rtp_ticks && !self.no_rtp_reported {
+        let silent_ms = u64::from(self.silent_ticks) * u64::from(FRAME_MS);
+        // A party that announced silence may keep it longer.
+        let patience = if self.comfort.is_on {
+            COMFORT_PATIENCE
+        } else {
+            1
+        };
+        if self.silent_ticks >= self.silence.report.saturating_mul(patience)
+            && !self.no_rtp_reported
+        {
             self.no_rtp_reported = true;
             self.report(MediaEvent::NoRtp {
-                silent_ms: u64::from(self.silent_ticks) * u64::from(FRAME_MS),
+                silent_ms,
+                reason: self.refused.reason(),
             });
         }
+        if self.silent_ticks == self.silence.give_up.saturating_mul(patience) {
+            self.report(MediaEvent::RtpTimedOut { silent_ms });
+        }
+    }
+
+    /// Neither side holds: who holds us may send music or nothing at all.
+    pub(super) fn flows_both_ways(&self) -> bool {
+        self.active
+            .as_ref()
+            .is_some_and(|active| active.params.direction == MediaDirection::SendRecv)
     }
 
     fn at_ms(&self) -> u64 {

@@ -15,6 +15,7 @@ mod command;
 mod heard;
 mod leg;
 mod mixer;
+mod reports;
 mod sender;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -27,7 +28,7 @@ use crossbeam_queue::ArrayQueue;
 use rtrb::Producer;
 
 pub(crate) use command::{Command, Grave, LINK_FRAMES, Link, Slot};
-pub(crate) use leg::{LegShared, LegState};
+pub(crate) use leg::{LegShared, LegState, SilenceLimits};
 pub(crate) use mixer::Mixer;
 use sender::Other;
 
@@ -304,12 +305,19 @@ impl Worker {
                 slot,
                 params,
                 coders,
+                srtp,
             } => {
-                let left = match self.leg(slot) {
-                    Some(leg) => leg.start(params, coders),
-                    None => Some(Grave::Coders(coders)),
+                let (left, former) = match self.leg(slot) {
+                    Some(leg) => (leg.start(params, coders), leg.set_srtp(srtp)),
+                    None => (Some(Grave::Coders(coders)), srtp.map(Grave::Srtp)),
                 };
                 self.bury(left);
+                self.bury(former);
+            }
+            Command::Watch { slot } => {
+                if let Some(leg) = self.leg(slot) {
+                    leg.watch();
+                }
             }
             Command::Assistant { slot, tap } => match self.leg(slot) {
                 Some(leg) => {
@@ -490,9 +498,10 @@ impl Worker {
         if self.leg(slot).is_none() {
             return;
         }
-        let Some(leg) = self.legs[slot.index as usize].take() else {
+        let Some(mut leg) = self.legs[slot.index as usize].take() else {
             return;
         };
+        leg.say_goodbye();
         self.phases[leg.phase].retain(|other| *other != slot);
         self.count -= 1;
         self.bury(Some(Grave::Leg { slot, leg }));

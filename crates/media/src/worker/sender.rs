@@ -1,5 +1,7 @@
 //! What a leg sends: composed of bridge, assistant and tones, one packet per tick.
 
+use std::net::SocketAddr;
+
 use super::command::LinkFrame;
 use super::heard::{Heard, Passed};
 use super::leg::LegState;
@@ -10,8 +12,11 @@ use crate::codec::opus::OpusParams;
 use crate::event::MediaEvent;
 use crate::frame::{FRAME_SAMPLES, Frame, SILENCE, mix_into};
 use crate::rtp::{HEADER_LEN, RtpPacket};
+use crate::srtp;
 
 const PACKET_LEN: usize = HEADER_LEN + PAYLOAD_MAX;
+/// A packet with what SRTP adds.
+const PROTECTED_LEN: usize = PACKET_LEN + srtp::OVERHEAD_MAX;
 
 /// Whom the party hears.
 pub(crate) enum Other<'a> {
@@ -40,7 +45,9 @@ impl Sender {
     pub fn new(random: [u64; 2]) -> Self {
         Self {
             ssrc: random[0] as u32,
-            sequence: (random[0] >> 32) as u16,
+            // The lower half: a receiver that misses the first packets then still knows that its
+            // roll-over counter is zero (RFC 3711 §3.3.1).
+            sequence: (random[0] >> 32) as u16 & 0x7FFF,
             timestamp: random[1] as u32,
             marker: true,
             packet: [0; PACKET_LEN],
@@ -53,6 +60,15 @@ impl Sender {
     /// Clock units of a tick.
     fn step(&self) -> u32 {
         FRAME_SAMPLES as u32 * self.encoder.codec().clock_per_sample()
+    }
+
+    pub fn ssrc(&self) -> u32 {
+        self.ssrc
+    }
+
+    /// Of the next packet.
+    pub fn timestamp(&self) -> u32 {
+        self.timestamp
     }
 
     pub fn begin_spurt(&mut self) {
@@ -162,15 +178,34 @@ impl LegState {
             };
             self.sender.sequence = self.sender.sequence.wrapping_add(1);
             if len > HEADER_LEN {
-                match self.socket.send_to(&self.sender.packet[..len], target) {
-                    Ok(_) => self.shared.counters.tx_packets.add(1),
-                    Err(_) => self.shared.counters.tx_errors.add(1),
-                }
+                self.transmit(len, target);
             }
         } else {
             self.sender.marker = true;
         }
         self.record(sends && event.is_none());
+        self.report_if_due(timestamp);
+    }
+
+    /// Sends the first `len` octets of the packet, protected if that was agreed on.
+    fn transmit(&mut self, len: usize, target: SocketAddr) {
+        // In a copy: it is longer.
+        let mut protected = [0; PROTECTED_LEN];
+        let datagram = match &mut self.srtp {
+            None => &self.sender.packet[..len],
+            Some(session) => {
+                protected[..len].copy_from_slice(&self.sender.packet[..len]);
+                let len = session.outbound.protect_rtp(&mut protected, len);
+                &protected[..len]
+            }
+        };
+        match self.socket.send_to(datagram, target) {
+            Ok(_) => {
+                self.shared.counters.tx_packets.add(1);
+                self.rtcp.sent(len - HEADER_LEN);
+            }
+            Err(_) => self.shared.counters.tx_errors.add(1),
+        }
     }
 
     /// Puts this tick's audio into the packet and returns its length, 0 for none. A tone replaces

@@ -11,8 +11,10 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use rtc_srtp::context::Context;
 use switchhook_media::resample::FrameResampler;
 use switchhook_media::rtp::RtpPacket;
+use switchhook_media::srtp::{MasterKey, SrtpParams, Suite};
 use switchhook_media::{
     Codec, Encoder, Law, MediaConfig, MediaEngine, MediaEvent, MediaLeg, OpusParams, PAYLOAD_MAX,
     RtpParams,
@@ -91,6 +93,70 @@ pub struct Phone {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
     socket: UdpSocket,
+    secure: Option<Arc<Mutex<Secure>>>,
+}
+
+/// SRTP by somebody else's hand: both directions as the phone sees them.
+pub struct Secure {
+    protect: Context,
+    open: Context,
+    /// Packets that could not be opened.
+    pub refused: usize,
+    /// The last packet as it was on the wire.
+    pub last_sent: Vec<u8>,
+}
+
+/// A key made of one repeated octet.
+pub fn srtp_key(suite: Suite, octet: u8) -> MasterKey {
+    MasterKey::new(suite, &vec![octet; suite.inline_len()]).unwrap()
+}
+
+/// What the leg is told: it sends with `local` and hears `remote`, see [`srtp_key`].
+pub fn srtp_params(suite: Suite, local: u8, remote: u8) -> SrtpParams {
+    SrtpParams {
+        local: srtp_key(suite, local),
+        remote: srtp_key(suite, remote),
+    }
+}
+
+impl Secure {
+    /// `sends` and `hears` are the octets of the phone's keys, see [`srtp_key`].
+    pub fn new(suite: Suite, sends: u8, hears: u8) -> Self {
+        use rtc_srtp::protection_profile::ProtectionProfile as Profile;
+        let profile = match suite {
+            Suite::AesCm128HmacSha1Tag80 => Profile::Aes128CmHmacSha1_80,
+            Suite::AesCm128HmacSha1Tag32 => Profile::Aes128CmHmacSha1_32,
+            Suite::Aes256CmHmacSha1Tag80 => Profile::Aes256CmHmacSha1_80,
+            Suite::Aes256CmHmacSha1Tag32 => Profile::Aes256CmHmacSha1_32,
+        };
+        let provider = rtc_srtp::crypto::default_provider().unwrap();
+        let context = |octet: u8| {
+            let key = vec![octet; profile.key_len()];
+            let salt = vec![octet; profile.salt_len()];
+            Context::new(&key, &salt, profile, None, None, provider.crypto()).unwrap()
+        };
+        Self {
+            protect: context(sends),
+            open: context(hears),
+            refused: 0,
+            last_sent: Vec::new(),
+        }
+    }
+
+    fn open(&mut self, packet: &[u8]) -> Option<Vec<u8>> {
+        match self.open.decrypt_rtp(packet) {
+            Ok(plain) => Some(plain.to_vec()),
+            Err(_) => {
+                self.refused += 1;
+                None
+            }
+        }
+    }
+
+    fn protect(&mut self, packet: &[u8]) -> Vec<u8> {
+        self.last_sent = self.protect.encrypt_rtp(packet).unwrap().to_vec();
+        self.last_sent.clone()
+    }
 }
 
 /// A packet the phone got.
@@ -113,6 +179,25 @@ impl Phone {
         phone.start_sending(target, codec)
     }
 
+    /// The same over SRTP.
+    pub fn secure(target: SocketAddr, codec: Codec, tone_hz: f32, secure: Secure) -> Self {
+        let mut phone = Self::listening(codec);
+        phone.secure = Some(Arc::new(Mutex::new(secure)));
+        phone.set_tone(tone_hz);
+        phone.start_sending(target, codec)
+    }
+
+    /// Packets that could not be opened.
+    pub fn refused(&self) -> usize {
+        self.secure.as_ref().unwrap().lock().unwrap().refused
+    }
+
+    /// The last protected packet once more.
+    pub fn replay(&self, target: SocketAddr) {
+        let last = self.secure.as_ref().unwrap().lock().unwrap();
+        self.socket.send_to(&last.last_sent, target).unwrap();
+    }
+
     /// Only listens.
     pub fn silent() -> Self {
         let phone = Self::listening(Codec::Pcmu);
@@ -129,6 +214,7 @@ impl Phone {
             stop: Arc::default(),
             thread: None,
             socket,
+            secure: None,
         }
     }
 
@@ -148,19 +234,20 @@ impl Phone {
         );
         self.thread = Some(std::thread::spawn(move || {
             while !stop.load(Ordering::Relaxed) {
-                listen(&socket, &heard, Duration::from_millis(20));
+                listen(&socket, &heard, None, Duration::from_millis(20));
             }
         }));
         self
     }
 
     fn start_sending(mut self, target: SocketAddr, codec: Codec) -> Self {
-        let (socket, heard, stop, tone, volume) = (
+        let (socket, heard, stop, tone, volume, secure) = (
             self.socket.try_clone().unwrap(),
             self.heard.clone(),
             self.stop.clone(),
             self.tone_hz.clone(),
             self.volume.clone(),
+            self.secure.clone(),
         );
         self.thread = Some(std::thread::spawn(move || {
             let start = Instant::now();
@@ -191,10 +278,18 @@ impl Phone {
                     ssrc: 7,
                     payload: &payload[..len],
                 };
-                send(&socket, target, &packet);
+                match &secure {
+                    None => send(&socket, target, &packet),
+                    Some(secure) => {
+                        let mut plain = [0; 1_500];
+                        let len = packet.write(&mut plain);
+                        let protected = secure.lock().unwrap().protect(&plain[..len]);
+                        let _ = socket.send_to(&protected, target);
+                    }
+                }
                 let due = Duration::from_millis(20 * u64::from(n + 1));
                 while let Some(left) = due.checked_sub(start.elapsed()) {
-                    listen(&socket, &heard, left);
+                    listen(&socket, &heard, secure.as_deref(), left);
                 }
             }
         }));
@@ -269,14 +364,28 @@ fn send(socket: &UdpSocket, target: SocketAddr, packet: &RtpPacket<'_>) {
     let _ = socket.send_to(&buffer[..len], target);
 }
 
-fn listen(socket: &UdpSocket, heard: &Mutex<Vec<Heard>>, wait: Duration) {
+fn listen(
+    socket: &UdpSocket,
+    heard: &Mutex<Vec<Heard>>,
+    secure: Option<&Mutex<Secure>>,
+    wait: Duration,
+) {
     socket
         .set_read_timeout(Some(wait.max(Duration::from_millis(1))))
         .unwrap();
     let mut buffer = [0; 1_500];
-    if let Ok((len, from)) = socket.recv_from(&mut buffer)
-        && let Ok(packet) = RtpPacket::parse(&buffer[..len])
-    {
+    let Ok((len, from)) = socket.recv_from(&mut buffer) else {
+        return;
+    };
+    let plain = match secure {
+        None => buffer[..len].to_vec(),
+        Some(secure) => secure
+            .lock()
+            .unwrap()
+            .open(&buffer[..len])
+            .unwrap_or_default(),
+    };
+    if let Ok(packet) = RtpPacket::parse(&plain) {
         heard.lock().unwrap().push(Heard {
             from,
             marker: packet.marker,

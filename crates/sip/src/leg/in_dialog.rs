@@ -274,7 +274,12 @@ impl Leg {
         }
     }
 
-    fn send_in_dialog(&self, kind: ClientKind, request: Request, path: &crate::transport::Path) {
+    pub(super) fn send_in_dialog(
+        &self,
+        kind: ClientKind,
+        request: Request,
+        path: &crate::transport::Path,
+    ) {
         let myself = self.myself.clone();
         run_client(&self.core, path, request, move |outcome| {
             let _ = myself.send(LegInput::Client { kind, outcome });
@@ -293,6 +298,8 @@ impl Leg {
             ClientKind::Cancel => {}
             ClientKind::Bye => self.bye_outcome(response).await,
             ClientKind::ReInvite => self.reinvite_outcome(response).await,
+            // A retry of an INFO comes back here.
+            ClientKind::Info => Box::pin(self.info_outcome(response)).await,
         }
     }
 
@@ -357,7 +364,11 @@ impl Leg {
         }
     }
 
-    fn answer_challenge(&self, response: &Response, method: &str) -> Option<(String, String)> {
+    pub(super) fn answer_challenge(
+        &self,
+        response: &Response,
+        method: &str,
+    ) -> Option<(String, String)> {
         let credentials = self.credentials.as_ref()?;
         let (asked, answer) = challenge_headers(response.status_code.code());
         let uri = self

@@ -88,13 +88,18 @@ impl Core {
             handle: InboundHandle::new(self.clone(), record.leg.clone()),
             record: record.clone(),
         };
+        let caller_connection = record.target();
         let leg = Leg {
             id: record.leg.clone(),
             dialog,
             caller_tag,
             contact_user: incoming.to_user.clone(),
             record,
-            path: None,
+            // Nobody but the caller can open these, so its connection is the way.
+            path: transport
+                .is_opened_by_peer()
+                .then(|| self.hub.open_path(&caller_connection))
+                .flatten(),
             credentials: None,
             remote_cseq: message::cseq(&request.headers).map(|(number, _)| number),
             phase: Phase::Incoming(Incoming {
@@ -104,11 +109,12 @@ impl Core {
             inputs,
             myself,
             offer: None,
-            alternatives: Default::default(),
+            failover: Default::default(),
             last_ack: None,
             authorization: None,
             reinvite: None,
             bye_retried: false,
+            keys: super::info::Keys::default(),
             pending: None,
             next_reinvite_id: 0,
             timer: None,
@@ -218,6 +224,8 @@ impl Core {
             transport,
             sent_by,
             peer,
+            server_name: None,
+            alternatives: Vec::new(),
             symmetric: !matches!(source, Source::Trunk(_)),
             request_uri: crate::uri::SipUri::parse(&request.uri.to_string())
                 .ok()?

@@ -1,26 +1,29 @@
 //! One task per leg owns its dialog. Commands, responses and requests come through one queue, so
 //! that they have one order.
 
+mod failover;
 mod in_dialog;
 mod inbound;
+mod info;
 mod outbound;
 
+use failover::Failover;
 pub(crate) use in_dialog::dtmf_digit;
 pub(crate) use outbound::challenge_headers;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use rsipstack::sip::{Method, Request, Response};
 use rsipstack::transaction::Transaction;
 use rsipstack::transaction::transaction::{TransactionEvent, TransactionEventSender};
-use switchhook_model::{HangupCause, LegId};
+use switchhook_model::{Digit, HangupCause, LegId};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::time::Instant;
 
 use crate::client::Outcome;
 use crate::config::SipTransport;
 use crate::core::{Core, DialogKey};
+use crate::dial::Route;
 use crate::digest::Credentials;
 use crate::event::SipLegEvent;
 use crate::message::{self, header_of};
@@ -42,7 +45,7 @@ pub(crate) enum LegInput {
     Caller(ServerEvent),
     /// A request within the dialog.
     Request(Box<Transaction>),
-    /// A BYE, CANCEL or re-INVITE of ours.
+    /// A BYE, CANCEL, INFO or re-INVITE of ours.
     Client {
         kind: ClientKind,
         outcome: Outcome,
@@ -69,6 +72,7 @@ pub(crate) enum LegCommand {
     Cancel,
     Hangup { cause: HangupCause },
     ReInvite { sdp: String },
+    SendDigit { digit: Digit },
 }
 
 /// What a server INVITE transaction reports.
@@ -85,6 +89,7 @@ pub(crate) enum ClientKind {
     Cancel,
     Bye,
     ReInvite,
+    Info,
 }
 
 /// The answer to a re-INVITE.
@@ -123,6 +128,10 @@ struct Calling {
     giving_up: Option<HangupCause>,
     cancel_sent: bool,
     deadline: Instant,
+    /// The first attempt at this target; those after it carry credentials.
+    first_attempt: u32,
+    /// When the next target is tried unless this one is heard.
+    next_target_at: Option<Instant>,
 }
 
 struct Incoming {
@@ -146,8 +155,8 @@ pub(crate) struct OutboundStart {
     pub headers: Vec<(String, String)>,
     pub credentials: Option<Credentials>,
     pub timeout: std::time::Duration,
-    /// Other addresses to try when no connection can be opened, best first.
-    pub alternatives: Vec<std::net::SocketAddr>,
+    /// Where it may go.
+    pub route: Route,
 }
 
 /// The task's state.
@@ -165,7 +174,8 @@ pub(crate) struct Leg {
     myself: UnboundedSender<LegInput>,
     /// Outbound: what the INVITE carries.
     offer: Option<(String, Vec<(String, String)>)>,
-    alternatives: VecDeque<std::net::SocketAddr>,
+    /// Outbound: where the INVITE may go and went.
+    failover: Failover,
     /// Last ACK of a 2xx, to send again when the 2xx comes again.
     last_ack: Option<Request>,
     /// Credentials that were accepted for the INVITE; its ACK repeats them (RFC 3261 §22.1).
@@ -174,6 +184,7 @@ pub(crate) struct Leg {
     /// Our re-INVITE in flight: its CSeq and offer, and whether credentials were tried.
     reinvite: Option<OwnReInvite>,
     bye_retried: bool,
+    keys: info::Keys,
     pending: Option<PendingReInvite>,
     next_reinvite_id: u64,
     timer: Option<Instant>,
@@ -230,6 +241,7 @@ impl Leg {
             LegCommand::Cancel => self.give_up(HangupCause::Canceled).await,
             LegCommand::Hangup { cause } => self.hang_up(cause).await,
             LegCommand::ReInvite { sdp } => self.send_reinvite(sdp, None).await,
+            LegCommand::SendDigit { digit } => self.send_digit(digit).await,
         }
     }
 
@@ -247,7 +259,10 @@ impl Leg {
 
     fn next_timer(&self) -> Option<Instant> {
         match &self.phase {
-            Phase::Calling(calling) => Some(calling.deadline),
+            Phase::Calling(calling) => {
+                let next = calling.next_target_at.unwrap_or(calling.deadline);
+                Some(next.min(calling.deadline))
+            }
             Phase::Incoming(_)
             | Phase::Answering { .. }
             | Phase::Established
@@ -306,9 +321,12 @@ impl Leg {
         };
         let user = (!self.contact_user.is_empty()).then_some(self.contact_user.as_str());
         let mut uri = SipUri::new(user, &host, port);
-        if self.record.transport == SipTransport::Tcp {
+        // A sips: request wants a sips: Contact (RFC 3261 §8.1.1.8).
+        uri.secure = self.record.transport == SipTransport::Tls
+            && SipUri::parse(&self.record.request_uri).is_ok_and(|uri| uri.secure);
+        if let Some(transport) = self.record.transport.uri_param() {
             uri.params
-                .push(("transport".to_owned(), Some("tcp".to_owned())));
+                .push(("transport".to_owned(), Some(transport.to_owned())));
         }
         format!("<{uri}>")
     }
@@ -333,15 +351,13 @@ impl Leg {
         let open = self.path.as_ref().filter(|p| !p.closed.is_cancelled());
         if let Some(path) = open {
             // A live connection is kept, whatever the next hop's URI says.
-            if path.transport == SipTransport::Tcp && self.record.state == DialogState::Established
-            {
+            if path.transport.is_connection() && self.record.state == DialogState::Established {
                 return Ok(path.clone());
             }
         }
-        let (transport, peer) = self.core.next_hop(&self.record).await;
-        let path = self.core.hub.path(&self.core, transport, peer).await?;
-        self.record.transport = transport;
-        self.record.peer = peer;
+        let hop = self.core.next_hop(&self.record).await;
+        let path = self.core.hub.path(&self.core, &hop).await?;
+        self.record.go_to(&hop);
         self.record.sent_by = path.sent_by.clone();
         self.path = Some(path.clone());
         Ok(path)

@@ -7,7 +7,7 @@ use switchhook_model::HangupCause;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::time::Instant;
 
-use super::{Calling, ClientKind, Leg, LegCommand, LegInput, OutboundStart, Phase};
+use super::{Calling, ClientKind, Failover, Leg, LegInput, OutboundStart, Phase};
 use crate::client::{Outcome, run_client};
 use crate::core::Core;
 use crate::digest::answer_challenges;
@@ -46,16 +46,19 @@ impl Leg {
                 giving_up: None,
                 cancel_sent: false,
                 deadline,
+                first_attempt: 1,
+                next_target_at: None,
             }),
             inputs,
             myself,
             offer: Some((start.sdp_offer, start.headers)),
-            alternatives: start.alternatives.into(),
+            failover: Failover::default(),
             last_ack: None,
             authorization: None,
             remote_cseq: None,
             reinvite: None,
             bye_retried: false,
+            keys: super::info::Keys::default(),
             pending: None,
             next_reinvite_id: 0,
             timer: None,
@@ -65,37 +68,12 @@ impl Leg {
         };
         tokio::spawn(async move {
             leg.core.tap.bind(&leg.record.sip_call_id, &leg.id);
-            leg.open_and_invite().await;
+            leg.place(start.route).await;
             leg.run().await;
         });
     }
 
-    /// Opens the way and sends the first INVITE, unless the dial was given up meanwhile.
-    async fn open_and_invite(&mut self) {
-        let (transport, mut peer) = (self.record.transport, self.record.peer);
-        let path = loop {
-            match self.core.hub.path(&self.core, transport, peer).await {
-                Ok(path) => break path,
-                Err(error) => match self.alternatives.pop_front() {
-                    Some(next) => peer = next,
-                    None => {
-                        return self.failed(None, HangupCause::Unreachable, error.to_string());
-                    }
-                },
-            }
-        };
-        self.record.peer = peer;
-        self.path = Some(path.clone());
-        while let Ok(input) = self.inputs.try_recv() {
-            if let LegInput::Command(LegCommand::Cancel | LegCommand::Hangup { .. }) = input {
-                let reason = "given up before anything was sent";
-                return self.failed(None, HangupCause::Canceled, reason);
-            }
-        }
-        self.send_invite(1, &path);
-    }
-
-    fn send_invite(&mut self, attempt: u32, path: &Path) {
+    pub(super) fn send_invite(&mut self, attempt: u32, path: &Path) {
         let remote = self.record.remote.clone();
         let request =
             self.record
@@ -117,8 +95,14 @@ impl Leg {
             request.headers.push(header_of(name, value.as_str()));
         }
         let myself = self.myself.clone();
+        let given_over = self.failover.begin(attempt);
         run_client(&self.core, path, request, move |outcome| {
-            let _ = myself.send(LegInput::Invite { attempt, outcome });
+            match given_over.get() {
+                Some(abandoned) => abandoned.outcome(outcome),
+                None => {
+                    let _ = myself.send(LegInput::Invite { attempt, outcome });
+                }
+            }
         });
     }
 
@@ -127,12 +111,19 @@ impl Leg {
             return;
         };
         if attempt != calling.attempt {
-            return;
+            return self.failover.late(attempt, outcome);
         }
         match outcome {
             Outcome::Response(response) => {
                 let status = response.status_code.code();
+                calling.next_target_at = None;
+                if !calling.heard && status != 503 {
+                    self.core.resolver.awake(&self.record.target());
+                }
                 match status {
+                    503 if calling.giving_up.is_none() && self.failover.has_more() => {
+                        self.unavailable(&response).await;
+                    }
                     100..=199 => self.provisional(status, &response).await,
                     200..=299 => self.answered(*response).await,
                     401 | 407 => self.challenged(*response).await,
@@ -141,13 +132,17 @@ impl Leg {
             }
             Outcome::NoResponse { connection_lost } => {
                 let given_up = calling.giving_up;
+                let unheard = !calling.heard && given_up.is_none();
                 let reason = if connection_lost {
                     "the connection was lost"
                 } else {
                     "no response within 64 T1"
                 };
+                if unheard && self.failover.has_more() {
+                    return self.next_target(reason, None).await;
+                }
                 let cause = given_up.unwrap_or(HangupCause::Unreachable);
-                self.failed(None, cause, reason);
+                self.failed(None, cause, self.failover.with_tries(reason));
             }
         }
     }
@@ -250,21 +245,7 @@ impl Leg {
         if !self.record.is_outbound() {
             return;
         }
-        let fork = self.fork_of(&response);
-        self.core.end_fork(fork);
-    }
-
-    fn fork_of(&self, response: &Response) -> crate::record::DialogRecord {
-        let mut fork = self.record.clone();
-        let to = message::name_addr(&response.headers, "To").ok();
-        fork.remote_tag = to.as_ref().and_then(|to| to.tag()).map(str::to_owned);
-        fork.remote_target = message::contact_uri(&response.headers)
-            .ok()
-            .map(|uri| uri.to_string());
-        fork.route_set = message::route_entries(&response.headers, "Record-Route");
-        fork.route_set.reverse();
-        fork.state = DialogState::Established;
-        fork
+        self.core.end_fork(self.record.forked(&response));
     }
 
     async fn challenged(&mut self, response: Response) {
@@ -273,7 +254,9 @@ impl Leg {
         else {
             return self.refused(status, &response);
         };
-        if calling.giving_up.is_some() || calling.attempt >= MAX_ATTEMPTS {
+        if calling.giving_up.is_some()
+            || calling.attempt - calling.first_attempt + 1 >= MAX_ATTEMPTS
+        {
             return self.refused(status, &response);
         }
         let (asked, answer) = challenge_headers(status);
@@ -288,7 +271,7 @@ impl Leg {
             let reason = "no digest challenge we can answer";
             return self.failed(Some(status), HangupCause::Rejected, reason);
         };
-        if calling.attempt > 1 && !challenge.stale {
+        if calling.attempt > calling.first_attempt && !challenge.stale {
             // The same password again would be refused again.
             return self.refused(status, &response);
         }
@@ -318,7 +301,7 @@ impl Leg {
         let cause = given_up.unwrap_or_else(|| HangupCause::from_sip_status(status));
         let phrase = response.wire_reason.clone();
         let phrase = phrase.unwrap_or_else(|| response.status_code.text().to_owned());
-        self.failed(Some(status), cause, phrase);
+        self.failed(Some(status), cause, self.failover.with_tries(&phrase));
     }
 
     pub(super) fn failed(
@@ -328,7 +311,7 @@ impl Leg {
         reason: impl Into<String>,
     ) {
         let reason: String = reason.into();
-        let reason = reason.chars().filter(|c| !c.is_control()).take(200);
+        let reason = reason.chars().filter(|c| !c.is_control()).take(600);
         self.finish(SipLegEvent::Failed {
             status,
             cause,
@@ -365,6 +348,9 @@ impl Leg {
         let Phase::Calling(calling) = &self.phase else {
             return;
         };
+        if calling.giving_up.is_none() && Instant::now() < calling.deadline {
+            return self.next_target("no response in time", None).await;
+        }
         match calling.giving_up {
             None => {
                 // Nobody was heard at all: that is not a phone that rang.

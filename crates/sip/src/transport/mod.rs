@@ -1,7 +1,9 @@
 //! Sockets. They are ours, so that limits, framing, write deadlines and the ladder hold for every
 //! byte; the adopted stack's transactions send through them.
 
-mod tcp;
+mod connect;
+mod seats;
+mod stream;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -13,14 +15,39 @@ use rsipstack::sip::{SipMessage, Transport};
 use rsipstack::transport::udp::UdpConnection;
 use rsipstack::transport::{SipAddr, SipConnection};
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{SipConfig, SipStartError, SipTransport};
 use crate::core::Core;
+use crate::endpoint::bracketed;
 use crate::event::WireDirection;
 use crate::tap::Tap;
+use crate::tls::Tls;
+use connect::Connecting;
+use seats::Seats;
+
+/// Where a message is to go.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Target {
+    pub transport: SipTransport,
+    pub address: SocketAddr,
+    /// TLS: the name the certificate must be for (RFC 5922 §4). Without one only a connection the
+    /// other side opened will do.
+    pub name: Option<String>,
+}
+
+impl Target {
+    /// One whose certificate is of no concern.
+    pub(crate) fn unnamed(transport: SipTransport, address: SocketAddr) -> Self {
+        Self {
+            transport,
+            address,
+            name: None,
+        }
+    }
+}
 
 /// A way to one peer.
 #[derive(Clone)]
@@ -30,7 +57,7 @@ pub(crate) struct Path {
     /// `host:port` for Via and Contact.
     pub sent_by: String,
     pub connection: SipConnection,
-    /// Fires when a TCP connection is gone; never for UDP.
+    /// Fires when the connection is gone; never for UDP.
     pub closed: CancellationToken,
 }
 
@@ -53,7 +80,7 @@ impl Path {
 #[derive(Clone)]
 pub(crate) enum RawReply {
     Udp(Arc<TappedSocket>),
-    Tcp(mpsc::UnboundedSender<Vec<u8>>),
+    Stream(mpsc::UnboundedSender<Vec<u8>>),
 }
 
 impl RawReply {
@@ -63,7 +90,7 @@ impl RawReply {
                 // A datagram that cannot be sent is a lost one.
                 let _ = socket.send_to(&bytes, peer).await;
             }
-            Self::Tcp(sender) => {
+            Self::Stream(sender) => {
                 let _ = sender.send(bytes);
             }
         }
@@ -99,26 +126,38 @@ struct UdpEndpoint {
     connection: SipConnection,
 }
 
+/// An open connection.
 #[derive(Clone)]
-struct TcpPeer {
+struct StreamPeer {
     connection: SipConnection,
     closed: CancellationToken,
     local: SocketAddr,
 }
 
+/// A TCP or TLS listener before it serves.
+struct Listener {
+    transport: SipTransport,
+    socket: TcpListener,
+}
+
 /// All sockets of the endpoint.
 pub(crate) struct Hub {
     udp: Vec<UdpEndpoint>,
-    listeners: Mutex<Vec<TcpListener>>,
+    listeners: Mutex<Vec<Listener>>,
     tcp_local: Vec<SocketAddr>,
-    tcp: Mutex<HashMap<SocketAddr, TcpPeer>>,
+    tls_local: Vec<SocketAddr>,
+    streams: Mutex<HashMap<Target, StreamPeer>>,
+    connecting: Connecting,
+    seats: Arc<Seats>,
+    pub tls: Tls,
+    domain: String,
     advertised_ip: Option<IpAddr>,
     max_message_bytes: usize,
-    max_tcp: usize,
-    max_tcp_per_ip: usize,
     connect_timeout: Duration,
+    handshake_timeout: Duration,
     write_timeout: Duration,
     partial_timeout: Duration,
+    reload_interval: Duration,
     tap: Arc<Tap>,
     stop: CancellationToken,
 }
@@ -131,8 +170,17 @@ pub(crate) enum PathError {
         transport: SipTransport,
         peer: SocketAddr,
     },
-    #[error("TCP connection to {peer} failed: {cause}")]
-    Connect { peer: SocketAddr, cause: String },
+    #[error("{} connection to {peer} failed: {cause}", transport.as_via())]
+    Connect {
+        transport: SipTransport,
+        peer: SocketAddr,
+        cause: String,
+    },
+    #[error("the {} connection {peer} had opened is closed", transport.as_via())]
+    Gone {
+        transport: SipTransport,
+        peer: SocketAddr,
+    },
 }
 
 impl Hub {
@@ -162,39 +210,54 @@ impl Hub {
             });
         }
         let mut listeners = Vec::new();
-        let mut tcp_local = Vec::new();
-        for address in &config.tcp {
-            let listener = bind_tcp(*address).map_err(|e| start_error("TCP", *address, e))?;
-            tcp_local.push(
-                listener
-                    .local_addr()
-                    .map_err(|e| start_error("TCP", *address, e))?,
-            );
-            listeners.push(listener);
-        }
+        let mut bind_all = |transport: SipTransport, addresses: &[SocketAddr]| {
+            let mut local = Vec::new();
+            for address in addresses {
+                let named = |e| start_error(transport.as_via(), *address, e);
+                let socket = bind_tcp(*address).map_err(named)?;
+                local.push(socket.local_addr().map_err(named)?);
+                listeners.push(Listener { transport, socket });
+            }
+            Ok::<_, SipStartError>(local)
+        };
+        let tcp_local = bind_all(SipTransport::Tcp, &config.tcp)?;
+        let tls_local = bind_all(SipTransport::Tls, &config.tls.listen)?;
         Ok(Self {
             udp,
             listeners: Mutex::new(listeners),
             tcp_local,
-            tcp: Mutex::default(),
+            tls_local,
+            streams: Mutex::default(),
+            connecting: Connecting::default(),
+            seats: Arc::new(Seats::new(
+                config.limits.max_tcp_connections,
+                config.limits.max_tcp_connections_per_ip,
+            )),
+            tls: Tls::new(config.tls.clone())?,
+            domain: config.domain.clone(),
             advertised_ip: config.advertised_ip,
             max_message_bytes: config.limits.max_message_bytes,
-            max_tcp: config.limits.max_tcp_connections,
-            max_tcp_per_ip: config.limits.max_tcp_connections_per_ip,
             connect_timeout: config.timers.connect_timeout,
+            handshake_timeout: config.timers.tls_handshake_timeout,
             write_timeout: config.timers.write_timeout,
             partial_timeout: config.timers.partial_message_timeout,
+            reload_interval: config.timers.tls_reload_interval,
             tap,
             stop,
         })
     }
 
-    /// Bound addresses, with the ports the system chose.
+    /// Bound UDP and TCP addresses, with the ports the system chose.
     pub(crate) fn local_addrs(&self) -> (Vec<SocketAddr>, Vec<SocketAddr>) {
         (
             self.udp.iter().map(|u| u.local).collect(),
             self.tcp_local.clone(),
         )
+    }
+
+    /// Bound TLS addresses.
+    pub(crate) fn tls_addrs(&self) -> Vec<SocketAddr> {
+        self.tls_local.clone()
     }
 
     /// Starts reading.
@@ -223,22 +286,40 @@ impl Hub {
             tokio::spawn(async move {
                 tokio::select! {
                     () = stop.cancelled() => {}
-                    () = tcp::accept_tcp(core, listener) => {}
+                    () = stream::accept(core, listener) => {}
                 }
             });
         }
+        tokio::spawn(watch_certificates(core.clone(), self.stop.clone()));
     }
 
-    /// The way to `remote`; opens a TCP connection when there is none.
-    pub(crate) async fn path(
-        &self,
-        core: &Arc<Core>,
-        transport: SipTransport,
-        remote: SocketAddr,
-    ) -> Result<Path, PathError> {
-        match transport {
-            SipTransport::Udp => self.udp_path(remote),
-            SipTransport::Tcp => self.tcp_path(core, remote).await,
+    /// The way to a target; opens a connection when there is none.
+    pub(crate) async fn path(&self, core: &Arc<Core>, target: &Target) -> Result<Path, PathError> {
+        match target.transport {
+            SipTransport::Udp => self.udp_path(target.address),
+            SipTransport::Tcp | SipTransport::Tls | SipTransport::Ws | SipTransport::Wss => {
+                let peer = self.connection(core, target).await?;
+                Ok(self.stream_path(target, peer))
+            }
+        }
+    }
+
+    /// The way to a target over a connection that is open already.
+    pub(crate) fn open_path(&self, target: &Target) -> Option<Path> {
+        let peer = self.open_stream(target)?;
+        Some(self.stream_path(target, peer))
+    }
+
+    fn stream_path(&self, target: &Target, peer: StreamPeer) -> Path {
+        let sent_by = self
+            .sent_by(target.transport, target.address)
+            .unwrap_or_else(|_| self.advertise(peer.local, target.address));
+        Path {
+            transport: target.transport,
+            remote: target.address,
+            sent_by,
+            connection: peer.connection,
+            closed: peer.closed,
         }
     }
 
@@ -251,16 +332,19 @@ impl Hub {
         let locals: Vec<SocketAddr> = match transport {
             SipTransport::Udp => self.udp.iter().map(|u| u.local).collect(),
             SipTransport::Tcp => self.tcp_local.clone(),
+            SipTransport::Tls => self.tls_local.clone(),
+            // Nobody can connect to this; answers come over the same connection (RFC 7118 §5).
+            SipTransport::Ws | SipTransport::Wss => return Ok(bracketed(&self.domain)),
         };
         best_local(&locals, remote)
             .or_else(|| {
-                // TCP can be dialled out without a listener; replies use the same connection.
-                (transport == SipTransport::Tcp).then(|| {
+                // A connection can be opened without a listener; replies use the same one.
+                transport.is_connection().then(|| {
                     let any: IpAddr = match remote {
                         SocketAddr::V4(_) => [0, 0, 0, 0].into(),
                         SocketAddr::V6(_) => [0u16; 8].into(),
                     };
-                    SocketAddr::new(any, 5060)
+                    SocketAddr::new(any, transport.default_port())
                 })
             })
             .map(|local| self.advertise(local, remote))
@@ -290,54 +374,25 @@ impl Hub {
         })
     }
 
-    async fn tcp_path(&self, core: &Arc<Core>, remote: SocketAddr) -> Result<Path, PathError> {
-        let known = self
-            .tcp
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&remote)
+    fn open_stream(&self, target: &Target) -> Option<StreamPeer> {
+        self.streams()
+            .get(target)
             .filter(|peer| !peer.closed.is_cancelled())
-            .cloned();
-        let peer = match known {
-            Some(peer) => peer,
-            None => {
-                let fail = |cause: String| PathError::Connect {
-                    peer: remote,
-                    cause,
-                };
-                let stream = tokio::time::timeout(self.connect_timeout, TcpStream::connect(remote))
-                    .await
-                    .map_err(|_| fail("no answer in time".to_owned()))?
-                    .map_err(|e| fail(e.to_string()))?;
-                self.adopt(core, stream, remote)
-                    .await
-                    .map_err(|e| fail(e.to_string()))?
-            }
-        };
-        let local = best_local(&self.tcp_local, remote).unwrap_or(peer.local);
-        Ok(Path {
-            transport: SipTransport::Tcp,
-            remote,
-            sent_by: self.advertise(local, remote),
-            connection: peer.connection,
-            closed: peer.closed,
-        })
+            .cloned()
     }
 
-    fn forget(&self, remote: SocketAddr, closed: &CancellationToken) {
-        let mut tcp = self.tcp.lock().unwrap_or_else(PoisonError::into_inner);
-        if tcp
-            .get(&remote)
+    fn forget(&self, target: &Target, closed: &CancellationToken) {
+        let mut streams = self.streams();
+        if streams
+            .get(target)
             .is_some_and(|peer| peer.closed.is_cancelled() && closed.is_cancelled())
         {
-            tcp.remove(&remote);
+            streams.remove(target);
         }
     }
 
-    fn has_room(&self, remote: IpAddr) -> bool {
-        let tcp = self.tcp.lock().unwrap_or_else(PoisonError::into_inner);
-        tcp.len() < self.max_tcp
-            && tcp.keys().filter(|known| known.ip() == remote).count() < self.max_tcp_per_ip
+    fn streams(&self) -> std::sync::MutexGuard<'_, HashMap<Target, StreamPeer>> {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The address others can reach `local` at.
@@ -379,6 +434,9 @@ pub(crate) fn stack_address(transport: SipTransport, address: SocketAddr) -> Sip
         r#type: Some(match transport {
             SipTransport::Udp => Transport::Udp,
             SipTransport::Tcp => Transport::Tcp,
+            SipTransport::Tls => Transport::Tls,
+            SipTransport::Ws => Transport::Ws,
+            SipTransport::Wss => Transport::Wss,
         }),
         addr: address.into(),
     }
@@ -446,5 +504,18 @@ async fn read_udp(core: Arc<Core>, socket: Arc<TappedSocket>, connection: SipCon
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         }
+    }
+}
+
+async fn watch_certificates(core: Arc<Core>, stop: CancellationToken) {
+    let mut tick = tokio::time::interval(core.hub.reload_interval.max(Duration::from_millis(10)));
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = tick.tick() => {}
+        }
+        let core = core.clone();
+        // Files may lie on a slow disk.
+        let _ = tokio::task::spawn_blocking(move || core.hub.tls.look()).await;
     }
 }

@@ -5,6 +5,9 @@
     reason = "each test file uses a part; tests may unwrap"
 )]
 
+pub mod certs;
+pub mod dns;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -427,9 +430,10 @@ impl Peer {
     }
 }
 
-/// A TCP peer, either end of the connection.
-pub struct Stream {
-    pub stream: tokio::net::TcpStream,
+/// A TCP or TLS peer, either end of the connection.
+pub struct Stream<S = tokio::net::TcpStream> {
+    pub stream: S,
+    from: SocketAddr,
     buffer: Vec<u8>,
 }
 
@@ -439,8 +443,16 @@ impl Stream {
     }
 
     pub fn new(stream: tokio::net::TcpStream) -> Self {
+        let from = stream.peer_addr().unwrap();
+        Self::over(stream, from)
+    }
+}
+
+impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> Stream<S> {
+    pub fn over(stream: S, from: SocketAddr) -> Self {
         Self {
             stream,
+            from,
             buffer: Vec::new(),
         }
     }
@@ -448,12 +460,13 @@ impl Stream {
     pub async fn send(&mut self, text: &str) {
         use tokio::io::AsyncWriteExt as _;
         self.stream.write_all(text.as_bytes()).await.unwrap();
+        self.stream.flush().await.unwrap();
     }
 
     /// The next message; `None` when the connection was closed.
     pub async fn recv(&mut self) -> Option<Message> {
         use tokio::io::AsyncReadExt as _;
-        let from = self.stream.peer_addr().ok()?;
+        let from = self.from;
         loop {
             let text = String::from_utf8_lossy(&self.buffer).into_owned();
             if let Some(end) = text.find("\r\n\r\n") {

@@ -14,6 +14,7 @@ import { Blank, Button, CopyText, Failure, Loading, StatusBadge, Time, useWord }
 import { useKeys, useLocale, useMayAct, useNow, useTitle } from '../../ui/hooks';
 import { DirectionMark } from '../calls';
 import { EndCallDialog, TransferDialog } from '../dialogs';
+import { AudioPanel } from './audio';
 import { LadderPanel } from './ladder';
 import { LatencyPanel } from './latency';
 import { MessagesOfCall } from './messages';
@@ -70,6 +71,7 @@ function Loaded({ call }: { call: CallDetail }) {
             <LadderPanel call={call} />
             <TransfersPanel call={call} />
             <LegsPanel call={call} />
+            <AudioPanel call={call} />
           </div>
           <div className="call-column">
             <TranscriptPanel call={call} />

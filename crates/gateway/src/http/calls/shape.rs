@@ -72,6 +72,60 @@ struct Leg {
     /// `media_lost` or `failed`.
     cause: Option<String>,
     sip_status: Option<u16>,
+    /// What its audio is like; at its end what it was like.
+    media: Option<LegMedia>,
+}
+
+/// A leg's audio, at the call's last step or at the leg's end.
+#[derive(Debug, ToSchema)]
+#[cfg_attr(test, derive(serde::Deserialize), serde(deny_unknown_fields))]
+struct LegMedia {
+    /// `pcmu` or `pcma`.
+    codec: Option<String>,
+    /// The crypto suite; null for plain RTP.
+    srtp: Option<String>,
+    alarms: Vec<AudioAlarm>,
+    packets_received: Option<u64>,
+    packets_sent: Option<u64>,
+    /// Never came, in packets and per cent of what was sent to us.
+    lost: Option<u64>,
+    loss_percent: Option<f64>,
+    /// Came too late to be played, in packets.
+    late: Option<u64>,
+    /// Audio made up for what was missing, in milliseconds.
+    concealed_ms: Option<u64>,
+    jitter_ms: Option<f64>,
+    /// There and back by RTCP; null when the party does not report.
+    round_trip_ms: Option<f64>,
+    /// How we hear the party, 1 to 4.5: an estimate after ITU-T G.107.
+    mos: Option<f64>,
+    /// What the party reports about our audio.
+    far: Option<FarMedia>,
+    /// SRTP packets that were not believed.
+    unauthentic: Option<u64>,
+}
+
+/// What a party reports about our audio by RTCP.
+#[derive(Debug, ToSchema)]
+#[cfg_attr(test, derive(serde::Deserialize), serde(deny_unknown_fields))]
+struct FarMedia {
+    reports: u64,
+    lost: u64,
+    loss_percent: f64,
+    jitter_ms: f64,
+    mos: f64,
+}
+
+/// Audio that does not flow one way.
+#[derive(Debug, ToSchema)]
+#[cfg_attr(test, derive(serde::Deserialize), serde(deny_unknown_fields))]
+struct AudioAlarm {
+    /// `nothing_heard`: the party is not heard. `not_heard`: it reports that it does not hear us.
+    kind: String,
+    #[schema(format = DateTime)]
+    since: String,
+    /// Of `nothing_heard`: `nothing_arrives`, `not_authentic`, `foreign_source` or `not_usable`.
+    reason: Option<String>,
 }
 
 /// The caller leaves the assistant for a human.

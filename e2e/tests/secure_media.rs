@@ -1,0 +1,159 @@
+//! SRTP with keys in SDP, against baresip: its own implementation of RFC 3711 and RFC 4568.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use switchhook_e2e::baresip::{Baresip, BaresipConfig};
+use switchhook_e2e::gateway::{Gateway, GatewaySettings};
+use switchhook_lab::audio::tone;
+use switchhook_lab::phone::{OnCall, Phone, PhoneConfig, PhoneEvent, Srtp, Suite};
+
+use crate::common::*;
+
+/// Long enough for the tones to be judged.
+const TALK_MS: u64 = 2_000;
+
+/// Guests speak plain RTP; each extension as the test wants.
+async fn gateway(srtp_2001: &str, srtp_2005: &str) -> Gateway {
+    GatewaySettings::file(&format!(
+        "mode = \"demo\"\n[sip]\nloopback_guests = true\n\
+         [extensions.2001]\npassword = \"demo-2001\"\nsrtp = \"{srtp_2001}\"\n\
+         [extensions.2005]\npassword = \"demo-2005\"\nsrtp = \"{srtp_2005}\"\n\
+         [users.demo]\npassword = \"demo\"\nrole = \"admin\"\n"
+    ))
+    .start()
+    .await
+}
+
+async fn baresip(server: SocketAddr, transport: &'static str, encryption: &'static str) -> Baresip {
+    let mut config = BaresipConfig::with_tone("2001", server, HUMAN_HZ);
+    config.transport = transport;
+    config.media_encryption = Some(encryption);
+    Baresip::start(config).await
+}
+
+/// Nothing that is kept or printed holds a key: 30 octets are 40 characters of base64.
+async fn assert_no_key_is_kept(gateway: &Gateway, call: &str) {
+    let events = gateway
+        .api()
+        .await
+        .get(&format!("/api/calls/{call}/events?limit=500"))
+        .await
+        .to_string();
+    assert!(events.contains("a=crypto:"), "{events}");
+    assert!(!events.contains("inline:"), "{events}");
+    assert!(!gateway.log().contains("inline:"), "in the log");
+    for file in files_below(&gateway.data_dir()) {
+        let content = std::fs::read(&file).unwrap();
+        let found = content.windows(7).any(|w| w == b"inline:");
+        assert!(!found, "a key in {}", file.display());
+    }
+}
+
+fn files_below(dir: &Path) -> Vec<std::path::PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(files_below(&path));
+        } else {
+            files.push(path);
+        }
+    }
+    files
+}
+
+/// A plain caller and a phone that insists on SRTP hear each other; with SAVP, and with keys in
+/// RTP/AVP for a phone that would do without.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plain_caller_and_a_protected_phone_are_bridged() {
+    for (policy, transport, encryption) in [
+        ("required", "udp", "srtp-mand"),
+        ("optional", "tcp", "srtp"),
+    ] {
+        let gateway = gateway(policy, "off").await;
+        let mut human = baresip(gateway.sip(), transport, encryption).await;
+        let phone = caller().await;
+        let call = phone
+            .dial(&format!("sip:2001@{}", gateway.sip()))
+            .await
+            .unwrap();
+        call.wait_answered(SOON).await.unwrap();
+        human.wait_event("CALL_ESTABLISHED", 1, SOON).await;
+        call.play_tone(CALLER_HZ);
+        let heard = call.wait_tone(HUMAN_HZ, 0, TALK_MS, ANSWER).await.unwrap();
+        assert!(!heard.is_protected);
+        call.hangup().await.unwrap();
+        human.wait_event("CALL_CLOSED", 1, SOON).await;
+        let heard = human.heard(0);
+        assert!(tone::present_ms(&heard, CALLER_HZ) > 1_000, "{policy}");
+        let record = gateway.api().await.ended_call(ENDED).await;
+        assert_no_key_is_kept(&gateway, record["id"].as_str().unwrap()).await;
+        human.kill().await;
+    }
+}
+
+/// The offer is baresip's: RTP/SAVP with its key. Called is the lab's phone, over another suite.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_protected_phones_are_bridged_and_keep_their_keys_over_a_re_invite() {
+    let gateway = gateway("optional", "required").await;
+    let called = Phone::start(
+        PhoneConfig::new("2005")
+            .server(gateway.sip())
+            .password("demo-2005")
+            .srtp(Srtp::On(Suite::Tag32))
+            .on_call(OnCall::AnswerAfter(std::time::Duration::ZERO)),
+    )
+    .await
+    .unwrap();
+    called.register().await.unwrap();
+    let mut human = baresip(gateway.sip(), "udp", "srtp-mand").await;
+    human.dial(&format!("sip:2005@{}", gateway.sip())).await;
+    let call = called.incoming(0, SOON).await.unwrap();
+    human.wait_event("CALL_ESTABLISHED", 1, SOON).await;
+    call.play_tone(CALLER_HZ);
+    let heard = call.wait_tone(HUMAN_HZ, 0, TALK_MS, ANSWER).await.unwrap();
+    assert!(heard.is_protected);
+    assert_eq!(heard.refused, 0);
+    call.hold().await.unwrap();
+    call.resume().await.unwrap();
+    let resumed_ms = call.now_ms();
+    let heard = call
+        .wait_tone(HUMAN_HZ, resumed_ms, TALK_MS, ANSWER)
+        .await
+        .unwrap();
+    assert_eq!(
+        heard.refused, 0,
+        "the keys are the same after the re-INVITE"
+    );
+    call.hangup().await.unwrap();
+    human.wait_event("CALL_CLOSED", 1, SOON).await;
+    assert!(tone::present_ms(&human.heard(0), CALLER_HZ) > 1_000);
+    let record = gateway.api().await.ended_call(ENDED).await;
+    assert_no_key_is_kept(&gateway, record["id"].as_str().unwrap()).await;
+    human.kill().await;
+}
+
+/// Policy is kept: nobody gets plain RTP where SRTP is required, nor the other way round.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_policy_forbids_is_refused_with_488() {
+    let gateway = gateway("off", "required").await;
+    for (user, srtp) in [("2001", Srtp::On(Suite::Tag80)), ("2005", Srtp::Off)] {
+        let phone = Phone::start(
+            PhoneConfig::new(user)
+                .server(gateway.sip())
+                .password(&format!("demo-{user}"))
+                .srtp(srtp),
+        )
+        .await
+        .unwrap();
+        phone.register().await.unwrap();
+        let call = phone.dial(&gateway.assistant()).await.unwrap();
+        let end = call.wait_ended(SOON).await.unwrap();
+        assert!(
+            matches!(end, PhoneEvent::Failed { status: 488, .. }),
+            "{user}: {end:?}\n{}",
+            phone.ladder()
+        );
+    }
+}
