@@ -28,6 +28,7 @@ fmt:
 	cargo fmt --all --check
 
 lint:
+	@scripts/install.sh build
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
 licences:
@@ -35,9 +36,11 @@ licences:
 	.tools/bin/cargo-deny check licenses bans sources
 
 unit:
+	@scripts/install.sh build
 	cargo test --workspace --exclude switchhook-e2e --locked
 
 build: web ## the release binary, console included
+	@scripts/install.sh build
 	cargo build --release --locked -p switchhook-gateway
 
 web: ## the console's pages, into web/dist

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what a command needs and says what it does. Usage: scripts/install.sh GROUP...
-# Groups: run, node, peers, browser, test, cargo-deny, cargo-fuzz. Already installed parts are left alone.
+# Groups: run, build, node, peers, browser, test, cargo-deny, cargo-fuzz. Already installed parts are left alone.
 # Debian packages need root or sudo; cargo tools go to .tools/ in this checkout, never to your home.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -57,13 +57,14 @@ need_rust() {
 
 for group in "$@"; do
   case $group in
-    run) need_rust; need_node; debian gcc g++ make ca-certificates python3 python3-venv espeak-ng ;;
+    run) need_rust; need_node; debian gcc g++ make cmake ca-certificates python3 python3-venv espeak-ng ;;
     node) need_node ;;
-    peers) debian sip-tester baresip-core espeak-ng python3 python3-venv ;;
-    browser) need_node; debian chromium curl ;;
-    test) need_rust; need_node; debian gcc g++ make ca-certificates python3 python3-venv espeak-ng sip-tester baresip-core chromium curl ;;
+    build) debian gcc g++ make cmake ;;
+    peers) debian gcc g++ make cmake sip-tester baresip-core espeak-ng python3 python3-venv ;;
+    browser) need_node; debian gcc g++ make cmake chromium curl ;;
+    test) need_rust; need_node; debian gcc g++ make cmake ca-certificates python3 python3-venv espeak-ng sip-tester baresip-core chromium curl ;;
     cargo-deny) cargo_tool cargo-deny "$CARGO_DENY_VERSION" ;;
-    cargo-fuzz) cargo_tool cargo-fuzz "$CARGO_FUZZ_VERSION" ;;
+    cargo-fuzz) debian gcc g++ make cmake; cargo_tool cargo-fuzz "$CARGO_FUZZ_VERSION" ;;
     *) say "unknown group '$group'"; exit 2 ;;
   esac
 done

@@ -193,7 +193,7 @@ impl Load {
                 self.send.push(stream.to, PACKET, |out| {
                     RtpPacket {
                         marker: frame == 0,
-                        payload_type: stream.sent_as.static_payload_type(),
+                        payload_type: stream.sent_as.payload_type(),
                         sequence: frame as u16,
                         timestamp: frame * 160,
                         ssrc: n as u32,
@@ -239,7 +239,7 @@ impl Load {
         let Some(stream) = self.streams.get(n as usize) else {
             return;
         };
-        let right = packet.payload_type == stream.back_as.static_payload_type()
+        let right = packet.payload_type == stream.back_as.payload_type()
             && datagram.from == SocketAddr::V4(stream.back_from)
             && self.through.is_right(packet.payload, n, frame, stream);
         if right {

@@ -41,7 +41,7 @@ pub struct BaresipConfig {
     pub transport: &'static str,
     /// Whether to register.
     pub register: bool,
-    /// `pcmu` or `pcma`.
+    /// `pcmu`, `pcma`, `G722` or `opus`.
     pub codec: &'static str,
     /// `srtp` (keys in RTP/AVP) or `srtp-mand` (RTP/SAVP); none for plain RTP.
     pub media_encryption: Option<&'static str>,
@@ -269,10 +269,16 @@ fn write_config(dir: &Path, config: &BaresipConfig, control_port: u16) {
     std::fs::create_dir_all(&recordings).expect("the temporary directory is writable");
     let sip_port = ports::free();
     let rtp = ports::block(20);
+    // The microphone is a file of 8 kHz: other codecs have it converted.
+    let wideband = match config.codec {
+        "opus" => "module opus.so\nausrc_srate 8000\nausrc_channels 1\n",
+        "G722" => "module g722.so\nausrc_srate 8000\nausrc_channels 1\n",
+        _ => "",
+    };
     let text = format!(
         "sip_listen 127.0.0.1:{sip_port}\nnet_interface 127.0.0.1\n\
          ctrl_tcp_listen 127.0.0.1:{control_port}\nmodule_path {modules}\n\
-         module g711.so\nmodule aufile.so\nmodule sndfile.so\nmodule uuid.so\n\
+         module g711.so\n{wideband}module aufile.so\nmodule sndfile.so\nmodule uuid.so\n\
          module srtp.so\n\
          module account.so\nmodule_app contact.so\nmodule_app menu.so\nmodule_app ctrl_tcp.so\n\
          audio_source aufile,{}\nsnd_path {}\nrtp_ports {rtp}-{}\n\

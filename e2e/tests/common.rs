@@ -155,10 +155,24 @@ impl HumanPhone {
         Self::start(gateway, "manual").await
     }
 
+    /// Answers by itself with this codec (baresip's name) and no other.
+    pub async fn with_codec(gateway: &Gateway, codec: &'static str) -> Self {
+        Self::start_with(gateway, "auto", |config| config.codec = codec).await
+    }
+
     async fn start(gateway: &Gateway, answer_mode: &'static str) -> Self {
+        Self::start_with(gateway, answer_mode, |_| {}).await
+    }
+
+    async fn start_with(
+        gateway: &Gateway,
+        answer_mode: &'static str,
+        change: impl FnOnce(&mut BaresipConfig),
+    ) -> Self {
         let tap = SipTap::open(gateway.sip()).await.unwrap();
         let mut config = BaresipConfig::with_tone("2001", tap.addr(), HUMAN_HZ);
         config.answer_mode = answer_mode;
+        change(&mut config);
         let baresip = Baresip::start(config).await;
         Self {
             tap,

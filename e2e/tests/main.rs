@@ -12,6 +12,7 @@ mod bad_setup;
 mod brain;
 mod call_quality;
 mod caller_gone;
+mod codecs;
 mod common;
 mod harness;
 mod keys;

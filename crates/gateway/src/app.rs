@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use switchhook_adapters::webhook::{WebhookLimits, WebhookSender};
-use switchhook_media::{MediaConfig, MediaEngine};
+use switchhook_media::{MediaConfig, MediaEngine, Music};
 use switchhook_model::Extension;
 use switchhook_sip::{
     AccountSecret, Binding, ExtensionAccount, SipConfig, SipEndpoint, SipEvent, TrunkAuth,
@@ -62,7 +62,17 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     };
     let voices = voices::build(&config.speech, &speech_url, is_ours)?;
 
+    let music = match &config.media.hold_music {
+        Some(path) => Music::read(path).map_err(|error| {
+            anyhow::anyhow!(
+                "media.hold_music (SWITCHHOOK_HOLD_MUSIC) {}: {error}",
+                path.display()
+            )
+        })?,
+        None => Music::chime(),
+    };
     let media = MediaEngine::start(MediaConfig {
+        music,
         workers: config.media.workers,
         bind_ip: config.media.bind_ip,
         advertised_ip: config.media.advertised_ip,

@@ -6,18 +6,20 @@ use std::time::Duration;
 use async_trait::async_trait;
 use switchhook_call::Event;
 use switchhook_model::{CallId, Extension, Target};
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{broadcast, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::LiveEvent;
-use crate::calls::{self, Shared, StartError};
+use crate::calls::{self, CallInput, Shared, StartError};
 use crate::clock;
 use crate::config::Mode;
 use crate::http::ports::{
     CallOrder, Capacity, CommandError, Contact, ExtensionStatus, InitiateError, Initiated,
-    Integration, IntegrationState, Operator, Readiness, TransferOrder, TransferTo,
+    Integration, IntegrationState, Operator, Readiness, RecordingOrder, TransferOrder, TransferTo,
 };
 
+/// How long a call may take to obey: its task may be storing a step.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often integrations are checked.
 const CHECK_EVERY: Duration = Duration::from_secs(15);
 
@@ -174,6 +176,34 @@ impl Operator for Switchboard {
             Ok(())
         } else {
             Err(CommandError::NotLive)
+        }
+    }
+
+    async fn recording(
+        &self,
+        call: &CallId,
+        order: RecordingOrder,
+        by: &str,
+    ) -> Result<(), CommandError> {
+        let inbox = self
+            .shared
+            .registry
+            .get(call)
+            .ok_or(CommandError::NotLive)?;
+        let (answer, answered) = oneshot::channel();
+        inbox.send(CallInput::Recording {
+            paused: order == RecordingOrder::Pause,
+            by: by.to_owned(),
+            answer,
+        });
+        match tokio::time::timeout(COMMAND_TIMEOUT, answered).await {
+            Ok(Ok(true)) => Ok(()),
+            Ok(Ok(false)) => Err(CommandError::Conflict {
+                reason: "the call is not recorded".to_owned(),
+            }),
+            // The call ended meanwhile.
+            Ok(Err(_)) => Err(CommandError::NotLive),
+            Err(_) => Err(CommandError::Busy),
         }
     }
 

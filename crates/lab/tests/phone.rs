@@ -55,6 +55,32 @@ async fn both_hear_each_other_and_only_each_other() {
 }
 
 #[tokio::test]
+async fn two_phones_talk_by_every_codec() {
+    use switchhook_lab::audio::codec::PhoneCodec;
+    for codec in [PhoneCodec::G722, PhoneCodec::Opus] {
+        let a = phone(PhoneConfig::new("a").codecs(&[codec])).await;
+        let b = phone(PhoneConfig::new("b").codecs(&[Law::Mu.into(), codec])).await;
+        let at_a = a.dial(&uri(&b)).await.unwrap();
+        let at_b = b.incoming(0, SOON).await.unwrap();
+        at_a.wait_answered(SOON).await.unwrap();
+        at_a.play_tone(700.0);
+        at_b.play_tone(1100.0);
+        at_b.wait_tone(700.0, 0, 1000, SOON).await.unwrap();
+        let heard = at_a.wait_tone(1100.0, 0, 1000, SOON).await.unwrap();
+        assert!(heard.payload_types.contains(&codec.payload_type()));
+        at_b.send_digits("5");
+        at_a.wait_heard(
+            "the digit",
+            |h| h.digits.iter().any(|(d, _)| *d == '5'),
+            SOON,
+        )
+        .await
+        .unwrap();
+        at_a.hangup().await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn protected_audio_is_heard_and_a_phone_without_keys_refuses() {
     for suite in [Suite::Tag80, Suite::Tag32] {
         let a = phone(PhoneConfig::new("a").srtp(Srtp::On(suite))).await;

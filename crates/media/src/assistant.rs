@@ -12,6 +12,7 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use thiserror::Error;
 
 use crate::frame::{FRAME_SAMPLES, Frame, SILENCE};
+use crate::gain::GainControl;
 use crate::vad::VoiceDetector;
 
 /// Frames from the party that may wait for the assistant: 1 s.
@@ -45,6 +46,7 @@ pub(crate) struct InFrame {
 pub struct AudioIn {
     frames: Consumer<InFrame>,
     detector: VoiceDetector,
+    gain: Option<GainControl>,
 }
 
 impl fmt::Debug for AudioIn {
@@ -56,6 +58,11 @@ impl fmt::Debug for AudioIn {
 }
 
 impl AudioIn {
+    /// Brings voices of unusual level nearer, or leaves all as they come (the beginning).
+    pub fn set_gain_control(&mut self, on: bool) {
+        self.gain = on.then(GainControl::default);
+    }
+
     /// The next frame, or nothing when the leg was closed or another assistant was attached.
     /// Cancel safe.
     pub async fn recv(&mut self) -> Option<HeardFrame> {
@@ -73,11 +80,16 @@ impl AudioIn {
     /// The next frame if one waits. Voice detection happens here, on the caller's thread: it costs
     /// ten times as much as all the worker does for the frame.
     pub fn try_recv(&mut self) -> Option<HeardFrame> {
-        let frame = self.frames.pop().ok()?;
+        let mut frame = self.frames.pop().ok()?;
+        // Judged as it came: the detector's thresholds are those of a telephone line.
+        let voice = self.detector.is_voice(&frame.samples);
+        if let Some(gain) = &mut self.gain {
+            gain.process(&mut frame.samples, voice);
+        }
         Some(HeardFrame {
             seq: frame.seq,
             at_ms: frame.at_ms,
-            voice: self.detector.is_voice(&frame.samples),
+            voice,
             samples: frame.samples,
         })
     }
@@ -316,6 +328,7 @@ pub(crate) fn connect() -> (AudioIn, AudioOut, Box<AssistantTap>) {
     let audio_in = AudioIn {
         frames: heard,
         detector: VoiceDetector::new(),
+        gain: None,
     };
     let audio_out = AudioOut {
         frames: spoken,

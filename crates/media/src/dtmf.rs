@@ -54,9 +54,20 @@ impl EventPayload {
 
 /// Reports each key press once, at its first packet, however often and in whatever order its
 /// packets come.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct DtmfReceiver {
     current: Option<Press>,
+    /// Units of the stream's clock per unit of an 8 kHz clock.
+    scale: i32,
+}
+
+impl Default for DtmfReceiver {
+    fn default() -> Self {
+        Self {
+            current: None,
+            scale: 1,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -70,6 +81,11 @@ struct Press {
 }
 
 impl DtmfReceiver {
+    /// The RTP clock of the stream, 8000 Hz unless told otherwise.
+    pub fn set_clock(&mut self, clock_hz: u32) {
+        self.scale = scale_of(clock_hz);
+    }
+
     /// Feeds one packet of the negotiated telephone-event payload type.
     pub fn on_packet(
         &mut self,
@@ -93,12 +109,12 @@ impl DtmfReceiver {
             }
             // A retransmission of an earlier event that was overtaken. Two minutes and more back
             // it is a new timeline instead.
-            if (-960_000..0).contains(&age) {
+            if (-960_000 * self.scale..0).contains(&age) {
                 return Ok(None);
             }
             if !press.ended
                 && event.event == press.event
-                && press.continued_by(sequence, age, marker)
+                && press.continued_by(sequence, age, marker, self.scale)
             {
                 press.timestamp = timestamp;
                 press.duration = event.duration;
@@ -122,13 +138,21 @@ impl Press {
     /// True when a later timestamp with the same key is the same press going on: the next segment
     /// of a long press (RFC 4733 §2.5.1.3), or a sender that moves the timestamp with every packet
     /// although §2.2.1 forbids it. Such packets carry no marker and follow closely.
-    fn continued_by(&self, sequence: u16, age: i32, marker: bool) -> bool {
-        let next_segment = age == i32::from(self.duration) && self.duration >= 0xFF00;
+    fn continued_by(&self, sequence: u16, age: i32, marker: bool, scale: i32) -> bool {
+        // Durations may count in a slower clock than the timestamps of the stream.
+        let duration = i32::from(self.duration);
+        let next_segment = (age == duration || age == duration * scale) && self.duration >= 0xFF00;
         let creeping = !marker
             && (1..=3).contains(&sequence.wrapping_sub(self.last_sequence))
-            && age <= 3 * 320;
+            && age <= 3 * 320 * scale;
         next_segment || creeping
     }
+}
+
+fn scale_of(clock_hz: u32) -> i32 {
+    (clock_hz / crate::frame::SAMPLE_RATE_HZ)
+        .clamp(1, 12)
+        .cast_signed()
 }
 
 /// Length of a sent digit and of the pause after it, in ticks of 20 ms. 100 ms and 60 ms exceed
@@ -156,6 +180,8 @@ pub struct DtmfSender {
     first: usize,
     waiting: usize,
     state: Sending,
+    /// Duration of a tick in units of the negotiated clock.
+    tick: u16,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -183,11 +209,17 @@ impl Default for DtmfSender {
             first: 0,
             waiting: 0,
             state: Sending::Nothing,
+            tick: FRAME_SAMPLES as u16,
         }
     }
 }
 
 impl DtmfSender {
+    /// The clock negotiated for telephone-event, 8000 Hz unless told otherwise.
+    pub fn set_clock(&mut self, clock_hz: u32) {
+        self.tick = FRAME_SAMPLES as u16 * scale_of(clock_hz) as u16;
+    }
+
     /// Queues a digit; false when [`SEND_QUEUE`] digits wait already.
     pub fn push(&mut self, digit: Digit) -> bool {
         if self.waiting == SEND_QUEUE {
@@ -245,7 +277,13 @@ impl DtmfSender {
                         ticks,
                     }
                 };
-                Some(packet(event, timestamp, ticks, ticks == 1, false))
+                Some(packet(
+                    event,
+                    timestamp,
+                    ticks * self.tick,
+                    ticks == 1,
+                    false,
+                ))
             }
             Sending::Ended {
                 event,
@@ -261,14 +299,20 @@ impl DtmfSender {
                         sent: sent + 1,
                     }
                 };
-                Some(packet(event, timestamp, DIGIT_TICKS, false, true))
+                Some(packet(
+                    event,
+                    timestamp,
+                    DIGIT_TICKS * self.tick,
+                    false,
+                    true,
+                ))
             }
             Sending::Nothing | Sending::Pause { .. } => None,
         }
     }
 }
 
-fn packet(event: u8, timestamp: u32, ticks: u16, marker: bool, end: bool) -> EventPacket {
+fn packet(event: u8, timestamp: u32, duration: u16, marker: bool, end: bool) -> EventPacket {
     EventPacket {
         timestamp,
         marker,
@@ -276,7 +320,7 @@ fn packet(event: u8, timestamp: u32, ticks: u16, marker: bool, end: bool) -> Eve
             event,
             end,
             volume: VOLUME,
-            duration: ticks * FRAME_SAMPLES as u16,
+            duration,
         }
         .to_octets(),
     }

@@ -7,6 +7,8 @@ use std::net::SocketAddr;
 
 use switchhook_model::Digit;
 
+use crate::codec::Codec;
+use crate::codec::opus::OpusIn;
 use crate::dtmf::{DtmfReceiver, DtmfSender, EventPayload};
 use crate::frame::FRAME_SAMPLES;
 use crate::jitter::{JitterBuffer, JitterMode};
@@ -73,7 +75,8 @@ pub fn fuzz_rtcp(data: &[u8]) {
 /// A session description: read as an offer and as an answer; what we answer can be read again.
 pub fn fuzz_sdp(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
-    let local = LocalMedia::new(SocketAddr::from(([198, 51, 100, 1], 10_000)), 1);
+    let mut local = LocalMedia::new(SocketAddr::from(([198, 51, 100, 1], 10_000)), 1);
+    local.codecs = vec![Codec::Opus, Codec::G722, Codec::Pcmu, Codec::Pcma];
     if let Ok(offer) = Offer::parse(&text) {
         let _ = (offer.direction(), offer.is_hold());
         if let Ok((answer, _)) = sdp::answer(&offer, &local) {
@@ -189,6 +192,25 @@ pub fn fuzz_jitter(data: &[u8]) {
     }
 }
 
+/// Packets of Opus, each after two octets: timestamp step and flags, length.
+pub fn fuzz_opus(data: &[u8]) {
+    let mut jitter = JitterBuffer::new(JitterMode::default());
+    let mut ear = OpusIn::new();
+    let mut timestamp = u32::MAX - 10_000;
+    let mut rest = data;
+    while let [step, len, tail @ ..] = rest {
+        let (packet, tail) = tail.split_at(usize::from(*len).min(tail.len()));
+        rest = tail;
+        // In steps of 2.5 ms, forth and a little back.
+        timestamp = timestamp.wrapping_add(u32::from(step >> 2) * 120);
+        timestamp = timestamp.wrapping_sub(960);
+        ear.insert(&mut jitter, timestamp, packet);
+        for _ in 0..step & 3 {
+            ear.pull(&mut jitter, &mut [0; FRAME_SAMPLES]);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -205,6 +227,7 @@ mod tests {
             fuzz_wav(&data);
             fuzz_dtmf(&data);
             fuzz_jitter(&data);
+            fuzz_opus(&data);
         }
     }
 }

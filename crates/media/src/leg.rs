@@ -11,8 +11,10 @@ use switchhook_model::{Digit, LegId};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::assistant::{AudioIn, AudioOut, connect};
+use crate::codec::coders::Coders;
 use crate::engine::{EngineInner, lock};
 use crate::event::MediaEvent;
+use crate::music::MusicPlayer;
 use crate::params::RtpParams;
 use crate::placement::Place;
 use crate::recording::{
@@ -76,6 +78,7 @@ impl MediaLeg {
         self.command(Command::Start {
             slot: self.place.slot,
             params,
+            coders: Coders::new(&params),
             srtp,
         });
     }
@@ -123,6 +126,16 @@ impl MediaLeg {
         self.command(Command::Ringback {
             slot: self.place.slot,
             tone,
+        });
+    }
+
+    /// Plays the configured music in place of what the bridge peer says, from its beginning, until
+    /// it is switched off: for a party whose other side holds. An assistant that speaks is mixed in.
+    pub fn music(&self, on: bool) {
+        let player = on.then(|| Box::new(MusicPlayer::new(self.engine.config.music.clone())));
+        self.command(Command::Music {
+            slot: self.place.slot,
+            player,
         });
     }
 

@@ -14,14 +14,17 @@ mod assistant;
 mod codec;
 mod comfort;
 mod conceal;
+mod conference;
 pub mod dtmf;
 mod engine;
 mod event;
 mod frame;
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod gain;
 pub mod jitter;
 mod leg;
+mod music;
 mod params;
 mod placement;
 mod ports;
@@ -51,12 +54,16 @@ pub mod bench_io {
 }
 
 pub use assistant::{AudioIn, AudioOut, HeardFrame, PlayoutCutter, PlayoutError};
-pub use codec::Codec;
+pub use codec::coders::{Encoder, PAYLOAD_MAX};
+pub use codec::opus::OpusParams;
+pub use codec::{Codec, Law, UnknownCodec};
+pub use conference::{Conference, ConferenceError};
 pub use engine::{MediaConfig, MediaEngine, MediaStartError, OpenLegError, Scheduling};
 pub use event::{MediaEvent, SilenceReason};
 pub use frame::{FRAME_MS, FRAME_SAMPLES, Frame, SAMPLE_RATE_HZ, SILENCE};
 pub use jitter::JitterMode;
 pub use leg::MediaLeg;
+pub use music::{Music, MusicError};
 pub use params::{MediaDirection, PayloadFormat, RtcpParams, RtpParams};
 pub use quality::{FarQuality, LegQuality};
 pub use recording::{RecordError, Recording, RecordingSummary};

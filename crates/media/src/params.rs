@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::codec::Codec;
+use crate::codec::opus::OpusParams;
 use crate::srtp::SrtpParams;
 
 /// Which way audio flows, seen from us (RFC 8866 §6.7).
@@ -99,6 +100,10 @@ pub struct RtpParams {
     pub also_receives: Option<PayloadFormat>,
     /// Of telephone-event, if negotiated.
     pub dtmf_pt: Option<u8>,
+    /// Clock of telephone-event in Hz: durations of key presses count in it.
+    pub dtmf_clock_hz: u32,
+    /// What the party asks of our Opus encoder.
+    pub opus: OpusParams,
     pub direction: MediaDirection,
     pub rtcp: RtcpParams,
     /// Keys, if the media is protected. Never written anywhere.
@@ -107,14 +112,16 @@ pub struct RtpParams {
 }
 
 impl RtpParams {
-    /// Two-way audio with the static payload type and telephone-event 101.
+    /// Two-way audio with the static payload type (96 for Opus) and telephone-event 101.
     pub fn new(remote: SocketAddr, codec: Codec) -> Self {
         Self {
             remote,
             codec,
-            payload_type: codec.static_payload_type(),
+            payload_type: codec.payload_type(),
             also_receives: None,
             dtmf_pt: Some(crate::dtmf::DEFAULT_PAYLOAD_TYPE),
+            dtmf_clock_hz: codec.clock_hz(),
+            opus: OpusParams::default(),
             direction: MediaDirection::SendRecv,
             rtcp: RtcpParams::beside(remote),
             srtp: None,

@@ -71,6 +71,9 @@ fn run(mut queues: Vec<Consumer<Grave>>, state: &EngineState, stop: &AtomicBool)
                     Grave::Assistant(tap) => drop(tap),
                     Grave::Recording(tap) => drop(tap),
                     Grave::Link(link) => drop(link),
+                    Grave::Coders(coders) => drop(coders),
+                    Grave::Music(player) => drop(player),
+                    Grave::Mixer(mixer) => drop(mixer),
                     Grave::Srtp(session) => drop(session),
                 }
             }

@@ -132,8 +132,10 @@ pub(crate) struct SequenceStats {
     suspect: Option<u16>,
     /// Lost in sequences that have ended.
     lost_before: u64,
-    /// Interarrival jitter in timestamp units, scaled by 16 as in RFC 3550 A.8.
+    /// Interarrival jitter in units of 1/8000 s, scaled by 16 as in RFC 3550 A.8.
     jitter_q4: u64,
+    /// Units of the RTP clock in one of those; 0 before it is told.
+    clock_per_sample: u32,
     last_transit: Option<i64>,
 }
 
@@ -191,7 +193,13 @@ impl SequenceStats {
         if first { Order::Next } else { Order::Restarted }
     }
 
-    /// Feeds the arrival time, in nanoseconds of any steady clock, of an audio packet.
+    /// How much faster than 8000 Hz the RTP clock runs.
+    pub fn set_clock_per_sample(&mut self, clock_per_sample: u32) {
+        self.clock_per_sample = clock_per_sample;
+    }
+
+    /// Feeds the arrival time, in nanoseconds of any steady clock, of an audio packet; `timestamp`
+    /// in units of 1/8000 s.
     pub fn on_arrival(&mut self, timestamp: u32, arrival_ns: u64) {
         // Both in units of 1/8000 s, modulo 2^32 as the timestamp is.
         let arrival = (arrival_ns / 125_000) as u32;
@@ -225,7 +233,8 @@ impl SequenceStats {
 
     /// Interarrival jitter in units of the RTP clock.
     pub fn jitter_units(&self) -> u32 {
-        u32::try_from(self.jitter_q4 >> 4).unwrap_or(u32::MAX)
+        let units = (self.jitter_q4 >> 4) * u64::from(self.clock_per_sample.max(1));
+        u32::try_from(units).unwrap_or(u32::MAX)
     }
 
     /// Packets that never came, as far as the sequence numbers tell.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::codec::Codec;
+use crate::codec::Law;
 
 /// Octets of the header we write: RIFF, `fmt ` of 16 octets, `data`.
 pub const HEADER_LEN: usize = 44;
@@ -187,7 +187,7 @@ struct Format {
 enum Encoding {
     /// Octets of a sample: 1 to 4.
     Pcm(usize),
-    Law(Codec),
+    Law(Law),
 }
 
 impl Format {
@@ -212,8 +212,8 @@ impl Format {
         }
         let encoding = match (tag, bits) {
             (FORMAT_PCM, 8 | 16 | 24 | 32) => Encoding::Pcm(usize::from(bits / 8)),
-            (FORMAT_MULAW, 8) => Encoding::Law(Codec::Pcmu),
-            (FORMAT_ALAW, 8) => Encoding::Law(Codec::Pcma),
+            (FORMAT_MULAW, 8) => Encoding::Law(Law::Mu),
+            (FORMAT_ALAW, 8) => Encoding::Law(Law::A),
             (FORMAT_PCM | FORMAT_MULAW | FORMAT_ALAW, _) => {
                 return Err(wrong(
                     "bits per sample",
@@ -251,9 +251,9 @@ impl Format {
         let block = width * usize::from(self.channels);
         let audio = &audio[..audio.len() / block * block];
         match self.encoding {
-            Encoding::Law(codec) => {
+            Encoding::Law(law) => {
                 let mut samples = vec![0; audio.len()];
-                codec.decode(audio, &mut samples);
+                law.decode(audio, &mut samples);
                 samples
             }
             // 8 bit is unsigned, wider is signed; the upper 16 bits are kept.

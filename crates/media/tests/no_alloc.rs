@@ -90,6 +90,17 @@ async fn a_worker_does_not_allocate_or_free_while_calls_run() {
     let (c, phone_c) = party(&engine, 3, Codec::Pcmu);
     engine.bridge(&a, &b);
     let _recording = a.record("noalloc.wav".as_ref()).unwrap();
+    // Codecs with a memory, in a conference and with music on hold.
+    let codecs = [Codec::G722, Codec::G722, Codec::Opus, Codec::Opus];
+    let others: Vec<(MediaLeg, Phone)> = (4..)
+        .zip(codecs)
+        .map(|(n, codec)| party(&engine, n, codec))
+        .collect();
+    let conference = engine.conference(&others[0].0).unwrap();
+    for (leg, _) in &others {
+        conference.join(leg).unwrap();
+    }
+    others[3].0.music(true);
     let (_ear, mut mouth) = c.assistant();
     c.ringback(true);
     let heard = |n: usize| {
@@ -108,6 +119,9 @@ async fn a_worker_does_not_allocate_or_free_while_calls_run() {
     // Everything has been touched once.
     let warm = heard(50);
     until("a second", || warm(phones)).await;
+    for (_, phone) in &others {
+        until("the conference runs", || phone.packet_count() > 20).await;
+    }
     let before = BY_WORKERS.load(Ordering::Relaxed);
     mouth.write(1, &vec![500; 8_000]).await.unwrap();
     mouth.end_item(1).await.unwrap();
@@ -116,10 +130,14 @@ async fn a_worker_does_not_allocate_or_free_while_calls_run() {
     let during = BY_WORKERS.load(Ordering::Relaxed) - before;
     assert_eq!(
         during, 0,
-        "allocations by the worker in two seconds of three legs"
+        "allocations by the worker in two seconds of seven legs"
     );
-    // Closing and opening legs: freed elsewhere.
-    drop((a, b));
+    // Closing legs and conferences, changing codecs: freed elsewhere.
+    let (g722, phone) = &others[0];
+    g722.update(RtpParams::new(phone.addr, Codec::Pcmu));
+    others[3].0.music(false);
+    drop(conference);
+    drop((a, b, others));
     until("the legs are freed", || engine.stats().legs == 1).await;
     assert_eq!(BY_WORKERS.load(Ordering::Relaxed) - before, 0);
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use switchhook_media::vad::{VoiceDetector, rms};
 use switchhook_media::wav::Wav;
-use switchhook_media::{Codec, FRAME_SAMPLES, Frame, Tone, ToneCountry};
+use switchhook_media::{FRAME_SAMPLES, Frame, Law, Tone, ToneCountry};
 use switchhook_model::Digit;
 
 fn speech() -> Vec<(String, Vec<i16>)> {
@@ -35,9 +35,9 @@ fn flags(pcm: &[i16]) -> Vec<bool> {
     pcm.chunks_exact(FRAME_SAMPLES)
         .map(|chunk| {
             let mut octets = [0u8; FRAME_SAMPLES];
-            Codec::Pcmu.encode(chunk, &mut octets);
+            Law::Mu.encode(chunk, &mut octets);
             let mut frame: Frame = [0; FRAME_SAMPLES];
-            Codec::Pcmu.decode(&octets, &mut frame);
+            Law::Mu.decode(&octets, &mut frame);
             detector.is_voice(&frame)
         })
         .collect()

@@ -9,6 +9,7 @@ use switchhook_store::RecordingState;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::facts;
 use super::inbox::CallInput;
 use super::recording::Recording;
 use super::recover::late_event;
@@ -100,7 +101,7 @@ impl CallTask {
         };
         let directory = &self.shared.config.data.recordings;
         match Recording::start(directory, media, &self.id, id, now) {
-            Ok(recording) => {
+            Ok(mut recording) => {
                 if self.shared.config.recording.announce {
                     recording.wait_for_announcement();
                 }
@@ -112,6 +113,16 @@ impl CallTask {
                 self.pending.recordings.push(*row);
             }
         }
+    }
+
+    /// By an operator; false when the call is not recorded.
+    pub(super) fn pause_recording(&mut self, now: Timestamp, paused: bool, by: &str) -> bool {
+        let Some(recording) = &mut self.recording else {
+            return false;
+        };
+        recording.set_paused(paused);
+        self.fact(now, facts::recording_paused(paused, by));
+        true
     }
 
     pub(super) async fn stop_recording(&mut self) {

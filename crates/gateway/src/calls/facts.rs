@@ -77,6 +77,18 @@ pub(super) fn key_refused(leg: &LegId, status: Option<u16>) -> Fact {
     }
 }
 
+pub(super) fn recording_paused(paused: bool, by: &str) -> Fact {
+    let name = if paused {
+        "recording_paused"
+    } else {
+        "recording_resumed"
+    };
+    Fact {
+        kind: SHELL,
+        data: json!({ name: { "by": by } }),
+    }
+}
+
 pub(super) fn dial_refused(leg: &LegId, reason: &str) -> Fact {
     Fact {
         kind: SHELL,

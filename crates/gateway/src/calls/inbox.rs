@@ -5,7 +5,7 @@ use switchhook_conversation::Input;
 use switchhook_media::MediaEvent;
 use switchhook_model::LegId;
 use switchhook_sip::SipLegEvent;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 /// Inputs that may wait. A task that is this far behind does not come back: the call is closed.
@@ -28,6 +28,12 @@ pub enum CallInput {
     Media {
         leg: LegId,
         event: MediaEvent,
+    },
+    /// Pauses or resumes the recording; the answer tells whether there is one.
+    Recording {
+        paused: bool,
+        by: String,
+        answer: oneshot::Sender<bool>,
     },
 }
 

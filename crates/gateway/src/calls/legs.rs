@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use switchhook_media::Codec;
 use switchhook_media::MediaLeg;
 use switchhook_media::sdp::{self, LocalMedia, Offer, SdpError};
 use switchhook_media::srtp::sdes::LocalSrtp;
@@ -37,6 +38,10 @@ pub(super) struct LegMedia {
     pub leg: MediaLeg,
     local: LocalMedia,
     has_answered: bool,
+    /// The codec agreed on, once there is one.
+    agreed: Option<Codec>,
+    /// The party does not listen to us (RFC 3264 §8.4).
+    holds: bool,
     /// What we said last; repeated when a re-INVITE has no offer.
     pub description: String,
     figures: LegFigures,
@@ -48,12 +53,15 @@ impl LegMedia {
     /// Our offer for a new leg.
     pub(super) fn offering(leg: MediaLeg, audio: AudioPolicy) -> Self {
         let mut local = LocalMedia::new(leg.local_addr(), session_id(leg.id()));
+        local.codecs = audio.codecs;
         local.srtp = LocalSrtp::new(audio.srtp);
         let description = sdp::offer(&local);
         Self {
             leg,
             local,
             has_answered: false,
+            agreed: None,
+            holds: false,
             description,
             figures: LegFigures::default(),
             dtmf: audio.dtmf,
@@ -80,6 +88,8 @@ impl LegMedia {
         }
         self.description = description;
         self.has_answered = true;
+        self.agreed = Some(params.codec);
+        self.holds = offer.is_hold();
         self.figures.agreed(&params);
         self.leg.start(params);
         Ok(())
@@ -100,6 +110,7 @@ impl LegMedia {
     pub(super) fn answered(&mut self, answer: Option<&str>) -> Result<(), String> {
         let answer = answer.ok_or("the answer has no SDP")?;
         let params = sdp::apply_answer(&self.local, answer).map_err(|error| error.to_string())?;
+        self.agreed = Some(params.codec);
         self.figures.agreed(&params);
         self.leg.start(params);
         Ok(())
@@ -135,6 +146,21 @@ impl Legs {
 
     pub(super) fn media(&self, leg: &LegId) -> Option<&MediaLeg> {
         Some(&self.parts.get(leg)?.media.as_ref()?.leg)
+    }
+
+    /// The codec of the first leg that has agreed on one: the caller's.
+    pub(super) fn codec_in_use(&self) -> Option<Codec> {
+        self.parts
+            .values()
+            .find_map(|parts| parts.media.as_ref()?.agreed)
+    }
+
+    /// Whether the party of a leg has put us on hold.
+    pub(super) fn holds(&self, leg: &LegId) -> bool {
+        self.parts
+            .get(leg)
+            .and_then(|parts| parts.media.as_ref())
+            .is_some_and(|media| media.holds)
     }
 
     /// How keys go to a party whose media runs.

@@ -11,6 +11,7 @@ mod ears;
 mod ending;
 mod facts;
 mod figures;
+mod hold;
 mod inbox;
 mod incoming;
 mod legs;

@@ -57,7 +57,8 @@ impl CallTask {
             .shared
             .open_media(leg, &self.inbox)
             .map_err(|error| (HangupCause::Failed, error.to_string()))?;
-        let audio = audio::of_target(&self.shared.config, &target);
+        let audio =
+            audio::of_target(&self.shared.config, &target).beginning_with(self.legs.codec_in_use());
         let media = LegMedia::offering(media, audio);
         let caller = self.call.view().caller;
         // A trunk shows a number of ours only; an extension sees who calls.
@@ -154,6 +155,8 @@ impl CallTask {
                 self.bridged = None;
                 if let (Some(a), Some(b)) = (self.legs.media(&a), self.legs.media(&b)) {
                     self.shared.media.unbridge(a, b);
+                    a.music(false);
+                    b.music(false);
                 }
             }
             ActionKind::StartAssistant { leg, opening } => {
@@ -228,6 +231,7 @@ impl CallTask {
             (Some(first), Some(second)) => {
                 self.shared.media.bridge(first, second);
                 self.bridged = Some((a, b));
+                self.music_in_bridge();
             }
             (None, _) => self.media_lost(&a),
             (_, None) => self.media_lost(&b),
@@ -355,7 +359,10 @@ impl CallTask {
         };
         let agreed = offer.map_or(Ok(()), |offer| media.answer(offer));
         match agreed {
-            Ok(()) => responder.answer(media.description.clone()),
+            Ok(()) => {
+                responder.answer(media.description.clone());
+                self.music_for_peer_of(leg);
+            }
             Err(error) => {
                 tracing::warn!(leg.id = %leg, %error, "the re-INVITE's offer cannot be used");
                 responder.reject(if error.is_malformed() { 400 } else { 488 });

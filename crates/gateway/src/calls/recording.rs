@@ -10,6 +10,10 @@ pub(super) struct Recording {
     pub leg: LegId,
     pub row: RecordingRow,
     handle: switchhook_media::Recording,
+    /// The caller has not been told yet.
+    is_unannounced: bool,
+    /// An operator wants silence.
+    is_paused: bool,
 }
 
 impl Recording {
@@ -38,6 +42,8 @@ impl Recording {
                 leg: media.id().clone(),
                 row,
                 handle,
+                is_unannounced: false,
+                is_paused: false,
             }),
             Err(error) => {
                 row.state = RecordingState::Failed;
@@ -49,12 +55,29 @@ impl Recording {
     }
 
     /// Keeps silence until the caller has been told that the call is recorded.
-    pub(super) fn wait_for_announcement(&self) {
-        self.handle.pause();
+    pub(super) fn wait_for_announcement(&mut self) {
+        self.is_unannounced = true;
+        self.apply();
     }
 
-    pub(super) fn announced(&self) {
-        self.handle.resume();
+    pub(super) fn announced(&mut self) {
+        self.is_unannounced = false;
+        self.apply();
+    }
+
+    /// Silence while a card number is spoken.
+    pub(super) fn set_paused(&mut self, paused: bool) {
+        self.is_paused = paused;
+        self.apply();
+    }
+
+    /// One reason is enough to keep nothing.
+    fn apply(&self) {
+        if self.is_unannounced || self.is_paused {
+            self.handle.pause();
+        } else {
+            self.handle.resume();
+        }
     }
 
     /// Ends it; returns when the file is complete.

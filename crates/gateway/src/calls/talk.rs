@@ -48,7 +48,8 @@ impl Talk {
         inbox: TalkInbox,
         now: Timestamp,
     ) -> Self {
-        let (input, out) = media.assistant();
+        let (mut input, out) = media.assistant();
+        input.set_gain_control(shared.config.speech.gain_control);
         let config = &shared.config;
         Self {
             call: call.clone(),

@@ -137,6 +137,11 @@ impl CallTask {
             CallInput::Talk { .. } => {}
             CallInput::Sip { leg, event } => self.sip(&leg, event).await,
             CallInput::Media { leg, event } => self.media(now, &leg, event),
+            CallInput::Recording { paused, by, answer } => {
+                let is_recorded = self.pause_recording(now, paused, &by);
+                // Who asked may have gone.
+                let _ = answer.send(is_recorded);
+            }
         }
         self.drain().await;
     }
@@ -202,7 +207,7 @@ impl CallTask {
                 .record(Duration::from_millis(latency.ours_ms).as_secs_f64());
         }
         // A turn's text is what was heard: only after the announcement may anything be kept.
-        if let Some(recording) = &self.recording
+        if let Some(recording) = &mut self.recording
             && turn.speaker == Speaker::Assistant
             && policy::announcement(&self.shared.config)
                 .is_some_and(|announcement| turn.text.contains(announcement))
@@ -291,7 +296,7 @@ impl CallTask {
         }
     }
 
-    fn bridged_with(&self, leg: &LegId) -> Option<&LegId> {
+    pub(super) fn bridged_with(&self, leg: &LegId) -> Option<&LegId> {
         match &self.bridged {
             Some((a, b)) if a == leg => Some(b),
             Some((a, b)) if b == leg => Some(a),

@@ -99,6 +99,8 @@ pub(super) const TABLE: &[Variable] = &[
     key("DB_URI", "data.database_url", Kind::Secret),
     key("DB_URL", "data.database_url", Kind::Secret),
     key("SWITCHHOOK_SIP_BIND", "sip.bind", Kind::Text),
+    key("SWITCHHOOK_CODECS", "sip.codecs", Kind::List),
+    key("SWITCHHOOK_HOLD_MUSIC", "media.hold_music", Kind::Text),
     key("SWITCHHOOK_RTP_PORTS", "media.rtp_ports", Kind::Text),
     key(
         "SWITCHHOOK_ADVERTISED_IP",

@@ -88,6 +88,9 @@ pub struct RawSip {
     pub loopback_guests: Option<bool>,
     /// User parts and numbers that reach the assistant; default `["assistant"]`.
     pub assistant_numbers: Option<Vec<String>>,
+    /// Of `opus`, `g722`, `pcmu`, `pcma`, in the order in which we offer them; default
+    /// `["g722", "pcmu", "pcma", "opus"]`.
+    pub codecs: Option<Vec<String>>,
     /// TLS addresses, usually port 5061; default none.
     #[serde(default)]
     pub tls: Vec<String>,
@@ -140,6 +143,8 @@ pub struct RawTrunk {
     pub from_domain: Option<String>,
     /// Number shown to the called party.
     pub caller_id: Option<String>,
+    /// In place of `sip.codecs`.
+    pub codecs: Option<Vec<String>>,
     /// `off`, `optional` or `required`; default: `media.srtp`.
     pub srtp: Option<String>,
     /// `auto` or `info`; default: `media.dtmf`.
@@ -159,6 +164,8 @@ pub struct RawMedia {
     pub workers: Option<usize>,
     /// Legs in all; the next call is refused with 503. Default 2000.
     pub max_legs: Option<usize>,
+    /// WAV file that a party hears while the other one holds; default: a quiet chime.
+    pub hold_music: Option<PathBuf>,
     /// Seconds without RTP after which a leg is given up; default 60, 0 never.
     pub rtp_timeout_s: Option<u64>,
     /// Silence of a party that should be heard until the one-way-audio alarm, in seconds. Default 3.
@@ -213,6 +220,8 @@ pub struct RawSpeech {
     pub api_key: Option<Secret>,
     pub stt_model: Option<String>,
     pub tts_model: Option<String>,
+    /// Callers much too quiet or too loud are brought nearer for the recogniser. Default true.
+    pub gain_control: Option<bool>,
     pub voice: Option<String>,
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use switchhook_call::hours::RawOpenHours;
 use switchhook_call::{FallbackStep, OpenHours};
+use switchhook_media::Codec;
 use switchhook_media::srtp::sdes::SrtpPolicy;
 use switchhook_model::{Extension, Language, Target};
 
@@ -50,6 +51,25 @@ impl Problems {
             .iter()
             .filter_map(|text| self.parse(key, text))
             .collect()
+    }
+
+    /// Codecs in order of preference: at least one, none twice.
+    fn codecs(&mut self, key: &str, names: &[String]) -> Vec<Codec> {
+        let mut codecs = Vec::new();
+        for name in names {
+            let Some(codec) = self.parse::<Codec>(key, name) else {
+                continue;
+            };
+            if codecs.contains(&codec) {
+                self.add(format!("{key}: {name:?} is there twice"));
+            } else {
+                codecs.push(codec);
+            }
+        }
+        if names.is_empty() {
+            self.add(format!("{key}: at least one codec is needed"));
+        }
+        codecs
     }
 
     pub(super) fn in_range(&mut self, key: &str, value: u32, least: u32, most: u32) -> u32 {
@@ -173,6 +193,10 @@ pub(super) fn resolve(
         .and_then(|text| problems.parse("sip.bind", text))
         .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 5060)));
     let mut raw_sip = raw.sip;
+    let codecs = raw_sip.codecs.take().map_or_else(
+        || DEFAULT_CODECS.to_vec(),
+        |names| problems.codecs("sip.codecs", &names),
+    );
     let network = sip_network::resolve(&mut raw_sip, &mut problems);
     let loopback_guests = raw_sip.loopback_guests.unwrap_or(false);
     if loopback_guests && mode == Mode::Production {
@@ -245,6 +269,9 @@ pub(super) fn resolve(
             .caller_id
             .as_deref()
             .and_then(|text| problems.parse(&format!("{key}.caller_id"), text));
+        let codecs = trunk
+            .codecs
+            .map(|names| problems.codecs(&format!("{key}.codecs"), &names));
         trunks.insert(
             name,
             TrunkSection {
@@ -257,6 +284,7 @@ pub(super) fn resolve(
                 from_user: trunk.from_user,
                 from_domain: trunk.from_domain,
                 caller_id,
+                codecs,
                 srtp: problems.srtp(&format!("{key}.srtp"), trunk.srtp.as_deref(), media_srtp),
                 dtmf: problems.dtmf(&format!("{key}.dtmf"), trunk.dtmf.as_deref(), media_dtmf),
             },
@@ -461,6 +489,7 @@ pub(super) fn resolve(
             assistant_numbers: raw_sip
                 .assistant_numbers
                 .unwrap_or_else(|| vec!["assistant".to_owned()]),
+            codecs,
             network,
         },
         extensions,
@@ -472,6 +501,7 @@ pub(super) fn resolve(
             last_port,
             workers,
             max_legs: raw.media.max_legs.unwrap_or(2000),
+            hold_music: raw.media.hold_music,
             rtp_timeout: match raw.media.rtp_timeout_s.unwrap_or(60) {
                 0 => None,
                 seconds => Some(Duration::from_secs(seconds)),
@@ -508,6 +538,7 @@ pub(super) fn resolve(
             api_key: raw.speech.api_key,
             stt_model: raw.speech.stt_model,
             tts_model: raw.speech.tts_model,
+            gain_control: raw.speech.gain_control.unwrap_or(true),
             voice: raw.speech.voice,
         },
         transfer,
@@ -541,6 +572,10 @@ pub(super) fn resolve(
         })
     }
 }
+
+/// G.722 first: two parties that have it hear each other in wideband, untouched. Opus last: it is
+/// decoded to telephone quality, so only a party that prefers it or has nothing else gains.
+const DEFAULT_CODECS: [Codec; 4] = [Codec::G722, Codec::Pcmu, Codec::Pcma, Codec::Opus];
 
 fn seconds(n: u32) -> Duration {
     Duration::from_secs(u64::from(n))

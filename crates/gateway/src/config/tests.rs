@@ -1,3 +1,5 @@
+use switchhook_media::Codec;
+
 use super::*;
 
 fn file(text: &str) -> (tempfile::TempDir, Source) {
@@ -134,6 +136,42 @@ fn no_variable_sets_two_keys_in_one_profile() {
     let before = names.len();
     names.dedup();
     assert_eq!(before, names.len());
+}
+
+#[test]
+fn codecs_are_ordered_and_a_trunk_may_have_its_own() {
+    let (_dir, source) = file(
+        "mode = \"demo\"\n[sip]\ncodecs = [\"opus\", \"PCMU\"]\n\
+         [trunks.carrier]\ncodecs = [\"pcma\"]\n[trunks.other]\n",
+    );
+    let config = load(&source, &Environment::default()).unwrap();
+    assert_eq!(config.sip.codecs, [Codec::Opus, Codec::Pcmu]);
+    assert_eq!(config.trunks["carrier"].codecs, Some(vec![Codec::Pcma]));
+    assert_eq!(config.trunks["other"].codecs, None);
+    let config = load(&Source::Profile("demo".into()), &Environment::default()).unwrap();
+    assert_eq!(
+        config.sip.codecs,
+        [Codec::G722, Codec::Pcmu, Codec::Pcma, Codec::Opus]
+    );
+}
+
+#[test]
+fn wrong_codecs_are_named() {
+    let text = "mode = \"demo\"\n[sip]\ncodecs = [\"g729\", \"pcmu\", \"pcmu\"]\n\
+                [trunks.carrier]\ncodecs = []\n";
+    let found = problems(text, &[]).join("\n");
+    for expected in [
+        "sip.codecs: \"g729\" is no codec; expected opus, g722, pcmu or pcma",
+        "sip.codecs: \"pcmu\" is there twice",
+        "trunks.carrier.codecs: at least one codec is needed",
+    ] {
+        assert!(found.contains(expected), "{expected} not in {found}");
+    }
+    let found = problems("mode = \"demo\"", &[("SWITCHHOOK_CODECS", "speex")]).join("\n");
+    assert!(
+        found.contains("SWITCHHOOK_CODECS sets sip.codecs"),
+        "{found}"
+    );
 }
 
 #[test]

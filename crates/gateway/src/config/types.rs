@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use switchhook_call::{FallbackStep, OpenHours};
+use switchhook_media::Codec;
 use switchhook_media::srtp::sdes::SrtpPolicy;
 use switchhook_model::{E164, Extension, Language, Target};
 use switchhook_sip::{SipTransport, TrunkAddress};
@@ -66,6 +67,8 @@ pub struct SipSection {
     pub realm: String,
     pub loopback_guests: bool,
     pub assistant_numbers: Vec<String>,
+    /// In order of preference, none twice, at least one.
+    pub codecs: Vec<Codec>,
     pub network: SipNetwork,
 }
 
@@ -99,6 +102,8 @@ pub struct TrunkSection {
     pub from_user: Option<String>,
     pub from_domain: Option<String>,
     pub caller_id: Option<E164>,
+    /// In place of those of `sip`.
+    pub codecs: Option<Vec<Codec>>,
     pub srtp: SrtpPolicy,
     pub dtmf: DtmfMode,
 }
@@ -111,6 +116,7 @@ pub struct MediaSection {
     pub last_port: u16,
     pub workers: usize,
     pub max_legs: usize,
+    pub hold_music: Option<PathBuf>,
     /// Silence of a party that should send until its leg is given up; `None`: never.
     pub rtp_timeout: Option<Duration>,
     pub one_way_audio: Duration,
@@ -152,6 +158,7 @@ pub struct SpeechConfig {
     pub api_key: Option<Secret>,
     pub stt_model: Option<String>,
     pub tts_model: Option<String>,
+    pub gain_control: bool,
     pub voice: Option<String>,
 }
 

@@ -17,6 +17,13 @@ pub trait Operator: Send + Sync + 'static {
     async fn hangup(&self, call: &CallId, by: &str) -> Result<(), CommandError>;
     /// Starts a transfer of a live call. Returns when it has been told.
     async fn transfer(&self, call: &CallId, order: TransferOrder) -> Result<(), CommandError>;
+    /// Pauses or resumes the recording of a live call. Returns when it is done.
+    async fn recording(
+        &self,
+        call: &CallId,
+        order: RecordingOrder,
+        by: &str,
+    ) -> Result<(), CommandError>;
     /// Calls somebody and connects them with an assistant. Returns once the call is stored.
     async fn initiate(&self, order: CallOrder) -> Result<Initiated, InitiateError>;
     /// Configured extensions with their registrations, by extension.
@@ -25,6 +32,13 @@ pub trait Operator: Send + Sync + 'static {
     async fn readiness(&self) -> Readiness;
     /// What changes from now on.
     fn subscribe(&self) -> broadcast::Receiver<LiveEvent>;
+}
+
+/// What an operator wants of a recording.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordingOrder {
+    Pause,
+    Resume,
 }
 
 /// A transfer asked for by an operator.

@@ -37,6 +37,8 @@ fn api() -> OpenApiRouter<HttpState> {
         .routes(routes!(calls::transfer))
         .routes(routes!(calls::transcript))
         .routes(routes!(calls::recording))
+        .routes(routes!(calls::pause_recording))
+        .routes(routes!(calls::resume_recording))
         .routes(routes!(calls::events))
         .routes(routes!(live::live))
         .routes(routes!(messages::messages))

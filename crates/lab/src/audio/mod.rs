@@ -3,6 +3,7 @@
 //! Everything here is offline and plain: a `Vec<i16>` and its rate. The phone's live audio is in
 //! [`crate::phone`]. Start reading at [`Audio`], then [`tone`] for "who hears whom".
 
+pub mod codec;
 pub mod g711;
 pub mod speech;
 pub mod tone;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::srtp::Srtp;
 use super::transport::Transport;
+use crate::audio::codec::PhoneCodec;
 use crate::audio::g711::Law;
 
 /// User name and password for digest challenges.
@@ -76,7 +77,7 @@ pub struct PhoneConfig {
     /// Where SIP (UDP and TCP) is bound; port 0 takes any.
     pub bind: SocketAddr,
     /// Codecs in order of preference.
-    pub laws: Vec<Law>,
+    pub codecs: Vec<PhoneCodec>,
     /// Payload type offered for keypad digits.
     pub telephone_event: Option<u8>,
     /// Whether its media is protected.
@@ -97,7 +98,7 @@ impl PhoneConfig {
             server: None,
             transport: Transport::Udp,
             bind: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
-            laws: vec![Law::Mu, Law::A],
+            codecs: vec![Law::Mu.into(), Law::A.into()],
             telephone_event: Some(101),
             srtp: Srtp::Off,
             on_call: OnCall::AnswerAfter(Duration::from_millis(100)),
@@ -150,10 +151,17 @@ impl PhoneConfig {
         self
     }
 
-    /// Codecs in order of preference.
+    /// Laws of G.711 in order of preference.
     #[must_use]
     pub fn laws(mut self, laws: &[Law]) -> Self {
-        self.laws = laws.to_vec();
+        self.codecs = laws.iter().map(|law| PhoneCodec::from(*law)).collect();
+        self
+    }
+
+    /// The same with any codec.
+    #[must_use]
+    pub fn codecs(mut self, codecs: &[PhoneCodec]) -> Self {
+        self.codecs = codecs.to_vec();
         self
     }
 }

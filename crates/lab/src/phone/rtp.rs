@@ -1,4 +1,4 @@
-//! The phone's audio: real RTP over its own UDP socket at an exact 20 ms pace (RFC 3550), G.711,
+//! The phone's audio: real RTP over its own UDP socket at an exact 20 ms pace (RFC 3550), its codecs,
 //! and keypad digits as events (RFC 4733).
 //!
 //! What is heard is laid on a timeline that starts when the socket is opened: a packet's place is
@@ -16,6 +16,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::event::{EventLog, PhoneEvent};
 use super::srtp::{Crypto, SecureMedia, Suite};
+use crate::audio::codec::{PhoneCodec, PhoneDecoder, PhoneEncoder};
 use crate::audio::g711::Law;
 use crate::audio::tone::sine_sample;
 use crate::audio::{Audio, FRAME_SAMPLES, PHONE_RATE_HZ};
@@ -78,7 +79,8 @@ impl Heard {
 #[derive(Debug)]
 struct Control {
     remote: Option<SocketAddr>,
-    law: Law,
+    /// With its payload type.
+    codec: (u8, PhoneCodec),
     telephone_event: Option<u8>,
     sending: bool,
     playing: Playable,
@@ -98,6 +100,8 @@ struct Ears {
     digits: Vec<(char, Duration)>,
     last_digit_ts: Option<u32>,
     sent: u64,
+    /// Of the stream that is coming in.
+    decoder: Option<PhoneDecoder>,
     refused: u64,
 }
 
@@ -124,7 +128,7 @@ impl Media {
             started_at: SystemTime::now(),
             control: Mutex::new(Control {
                 remote: None,
-                law: Law::Mu,
+                codec: (0, Law::Mu.into()),
                 telephone_event: None,
                 sending: false,
                 playing: Playable::Silence,
@@ -142,6 +146,7 @@ impl Media {
                 digits: Vec::new(),
                 last_digit_ts: None,
                 sent: 0,
+                decoder: None,
                 refused: 0,
             }),
             key: rand::random(),
@@ -166,13 +171,13 @@ impl Media {
     pub(super) fn send_to(
         &self,
         remote: Option<SocketAddr>,
-        law: Law,
+        codec: (u8, PhoneCodec),
         telephone_event: Option<u8>,
         sending: bool,
     ) {
         let mut control = self.control();
         control.remote = remote;
-        control.law = law;
+        control.codec = codec;
         control.telephone_event = telephone_event;
         control.sending = sending;
     }
@@ -282,7 +287,10 @@ impl Media {
             return;
         };
         let payload = &packet[rtp.payload_at..];
-        let telephone_event = self.control().telephone_event;
+        let (telephone_event, agreed) = {
+            let control = self.control();
+            (control.telephone_event, control.codec)
+        };
         let mut ears = self.ears.lock().expect("no holder of this lock panics");
         let first = ears.arrivals.is_empty();
         ears.arrivals.push(arrival);
@@ -303,12 +311,27 @@ impl Media {
             }
             return;
         }
-        let Some(law) = Law::of_payload_type(rtp.payload_type) else {
+        let codec = if rtp.payload_type == agreed.0 {
+            Some(agreed.1)
+        } else {
+            PhoneCodec::of(rtp.payload_type, None)
+        };
+        let Some(codec) = codec else {
             return;
         };
+        if ears.decoder.as_ref().is_none_or(|d| d.codec() != codec) {
+            ears.decoder = Some(PhoneDecoder::new(codec));
+            ears.anchor = None;
+        }
+        let decoded = ears
+            .decoder
+            .as_mut()
+            .map(|decoder| decoder.decode(payload))
+            .unwrap_or_default();
         let arrived_at = (arrival.as_secs_f64() * f64::from(PHONE_RATE_HZ)) as i64;
         let place = |anchor: (u32, i64)| {
-            anchor.1 + i64::from(rtp.timestamp.wrapping_sub(anchor.0).cast_signed())
+            let units = rtp.timestamp.wrapping_sub(anchor.0).cast_signed();
+            anchor.1 + i64::from(units) / i64::from(codec.clock_per_sample())
         };
         let at = match ears.anchor.map(place) {
             Some(at) if (at - arrived_at).abs() < REANCHOR => at,
@@ -318,12 +341,10 @@ impl Media {
             }
         };
         let Ok(at) = usize::try_from(at) else { return };
-        if ears.samples.len() < at + payload.len() {
-            ears.samples.resize(at + payload.len(), 0);
+        if ears.samples.len() < at + decoded.len() {
+            ears.samples.resize(at + decoded.len(), 0);
         }
-        for (n, byte) in payload.iter().enumerate() {
-            ears.samples[at + n] = law.decode(*byte);
-        }
+        ears.samples[at..at + decoded.len()].copy_from_slice(&decoded);
     }
 }
 
@@ -362,6 +383,7 @@ struct Mouth {
     started: bool,
     digit: Option<(u8, u16, u32)>,
     gap: u16,
+    encoder: PhoneEncoder,
 }
 
 async fn run(media: std::sync::Weak<Media>, socket: UdpSocket, call: usize, log: Arc<EventLog>) {
@@ -375,6 +397,7 @@ async fn run(media: std::sync::Weak<Media>, socket: UdpSocket, call: usize, log:
         started: false,
         digit: None,
         gap: 0,
+        encoder: PhoneEncoder::new(Law::Mu.into()),
     };
     let mut buffer = [0u8; 2048];
     loop {
@@ -424,7 +447,8 @@ fn next_packets(media: &Media, mouth: &mut Mouth) -> Packets {
     match (mouth.digit, control.telephone_event) {
         (Some((event, n, timestamp)), Some(pt)) => {
             let end = n >= DIGIT_PACKETS;
-            let duration = (n + 1).min(DIGIT_PACKETS) * FRAME_SAMPLES as u16;
+            let scale = control.codec.1.clock_per_sample() as u16;
+            let duration = (n + 1).min(DIGIT_PACKETS) * FRAME_SAMPLES as u16 * scale;
             let flags = if end { 0x8a } else { 0x0a };
             let [high, low] = duration.to_be_bytes();
             packets.push(mouth.packet(pt, n == 0, timestamp, &[event, flags, high, low]));
@@ -436,14 +460,18 @@ fn next_packets(media: &Media, mouth: &mut Mouth) -> Packets {
             }
         }
         _ => {
-            let law = control.law;
-            let payload: Vec<u8> = frame.iter().map(|s| law.encode(*s)).collect();
+            let (payload_type, codec) = control.codec;
+            if mouth.encoder.codec() != codec {
+                mouth.encoder = PhoneEncoder::new(codec);
+            }
+            let payload = mouth.encoder.encode(&frame);
             let marker = !mouth.started;
             mouth.started = true;
-            packets.push(mouth.packet(law.payload_type(), marker, mouth.timestamp, &payload));
+            packets.push(mouth.packet(payload_type, marker, mouth.timestamp, &payload));
         }
     }
-    mouth.timestamp = mouth.timestamp.wrapping_add(FRAME_SAMPLES as u32);
+    let step = FRAME_SAMPLES as u32 * control.codec.1.clock_per_sample();
+    mouth.timestamp = mouth.timestamp.wrapping_add(step);
     (packets, remote, finished)
 }
 

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::srtp::Crypto;
-use crate::audio::g711::Law;
+use crate::audio::codec::PhoneCodec;
 
 /// `a=sendrecv` and its relatives, as the describing side sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -53,8 +53,12 @@ pub struct MediaDescription {
     pub addr: Option<SocketAddr>,
     /// Payload types in order of preference.
     pub payload_types: Vec<u8>,
-    /// Payload type of `telephone-event`.
+    /// Codecs of ours with their payload types, in order of preference.
+    pub codecs: Vec<(u8, PhoneCodec)>,
+    /// Payload type of `telephone-event` at 8 kHz.
     pub telephone_event: Option<u8>,
+    /// The same at 48 kHz, for Opus.
+    pub telephone_event_48: Option<u8>,
     /// Direction as the describing side sees it.
     pub direction: MediaDirection,
     /// `RTP/AVP` or `RTP/SAVP`.
@@ -70,6 +74,8 @@ impl MediaDescription {
         let mut port = None;
         let mut payload_types = Vec::new();
         let mut telephone_event = None;
+        let mut telephone_event_48 = None;
+        let mut maps: Vec<(u8, &str)> = Vec::new();
         let mut direction = MediaDirection::default();
         let mut in_audio = false;
         let mut profile = String::new();
@@ -103,20 +109,30 @@ impl MediaDescription {
                 }
                 if let Some(map) = rest.strip_prefix("rtpmap:")
                     && let Some((pt, name)) = map.split_once(' ')
-                    && name
-                        .to_ascii_lowercase()
-                        .starts_with("telephone-event/8000")
+                    && let Ok(pt) = pt.parse()
                 {
-                    telephone_event = pt.parse().ok();
+                    maps.push((pt, name.trim()));
+                    match name.trim().to_ascii_lowercase().as_str() {
+                        "telephone-event/8000" => telephone_event = Some(pt),
+                        "telephone-event/48000" => telephone_event_48 = Some(pt),
+                        _ => {}
+                    }
                 }
             }
         }
         let port = port.ok_or("no m=audio line with a port")?;
         let addr = address.map(|ip| SocketAddr::new(ip, port));
+        let map_of = |pt: u8| maps.iter().find(|(of, _)| *of == pt).map(|(_, map)| *map);
+        let codecs = payload_types
+            .iter()
+            .filter_map(|pt: &u8| Some((*pt, PhoneCodec::of(*pt, map_of(*pt))?)))
+            .collect();
         Ok(Self {
             addr,
             payload_types,
+            codecs,
             telephone_event,
+            telephone_event_48,
             direction,
             profile,
             crypto,
@@ -128,26 +144,41 @@ impl MediaDescription {
         self.profile == "RTP/SAVP"
     }
 
-    /// The first of our laws that is offered, in the offer's order.
-    pub fn first_law(&self, ours: &[Law]) -> Option<Law> {
-        self.payload_types
+    /// The first of our codecs that is offered, in the offer's order, with its payload type.
+    pub fn first_codec(&self, ours: &[PhoneCodec]) -> Option<(u8, PhoneCodec)> {
+        self.codecs
             .iter()
-            .filter_map(|pt| Law::of_payload_type(*pt))
-            .find(|law| ours.contains(law))
+            .find(|(_, codec)| ours.contains(codec))
+            .copied()
     }
+
+    /// The payload type for keypad digits beside a codec.
+    pub fn events_for(&self, codec: PhoneCodec) -> Option<u8> {
+        match codec {
+            PhoneCodec::Opus => self.telephone_event_48.or(self.telephone_event),
+            PhoneCodec::Law(_) | PhoneCodec::G722 => self.telephone_event,
+        }
+    }
+}
+
+/// Our codecs with the payload types of our offers.
+pub fn offered(codecs: &[PhoneCodec]) -> Vec<(u8, PhoneCodec)> {
+    codecs
+        .iter()
+        .map(|codec| (codec.payload_type(), *codec))
+        .collect()
 }
 
 /// Writes an SDP. `version` grows with every offer of the same dialog (RFC 3264 §8).
 pub fn write(
     addr: SocketAddr,
-    laws: &[Law],
+    codecs: &[(u8, PhoneCodec)],
     telephone_event: Option<u8>,
     direction: MediaDirection,
     version: u32,
 ) -> String {
     let ip = addr.ip();
-    let mut payload_types: Vec<String> =
-        laws.iter().map(|l| l.payload_type().to_string()).collect();
+    let mut payload_types: Vec<String> = codecs.iter().map(|(pt, _)| pt.to_string()).collect();
     payload_types.extend(telephone_event.map(|pt| pt.to_string()));
     let mut sdp = format!(
         "v=0\r\no=lab 1 {version} IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\n\
@@ -155,16 +186,18 @@ pub fn write(
         addr.port(),
         payload_types.join(" ")
     );
-    for law in laws {
-        sdp.push_str(&format!(
-            "a=rtpmap:{} {}/8000\r\n",
-            law.payload_type(),
-            law.encoding_name()
-        ));
+    for (pt, codec) in codecs {
+        sdp.push_str(&format!("a=rtpmap:{pt} {}\r\n", codec.map()));
+        if *codec == PhoneCodec::Opus {
+            sdp.push_str(&format!("a=fmtp:{pt} useinbandfec=1;minptime=10\r\n"));
+        }
     }
     if let Some(pt) = telephone_event {
+        // Only Opus has another clock; beside others phones offer 8 kHz.
+        let only_opus = codecs.iter().all(|(_, codec)| *codec == PhoneCodec::Opus);
+        let clock = if only_opus { 48_000 } else { 8_000 };
         sdp.push_str(&format!(
-            "a=rtpmap:{pt} telephone-event/8000\r\na=fmtp:{pt} 0-16\r\n"
+            "a=rtpmap:{pt} telephone-event/{clock}\r\na=fmtp:{pt} 0-16\r\n"
         ));
     }
     sdp.push_str(&format!("a=ptime:20\r\na={}\r\n", direction.as_str()));
@@ -174,23 +207,29 @@ pub fn write(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audio::g711::Law;
 
     #[test]
     fn what_is_written_is_read() {
         let addr = "127.0.0.1:4000".parse().unwrap();
         let sdp = write(
             addr,
-            &[Law::Mu, Law::A],
+            &offered(&[Law::Mu.into(), Law::A.into(), PhoneCodec::Opus]),
             Some(101),
             MediaDirection::SendOnly,
             3,
         );
         let read = MediaDescription::parse(&sdp).unwrap();
         assert_eq!(read.addr, Some(addr));
-        assert_eq!(read.payload_types, [0, 8, 101]);
+        assert_eq!(read.payload_types, [0, 8, 107, 101]);
         assert_eq!(read.telephone_event, Some(101));
         assert_eq!(read.direction, MediaDirection::SendOnly);
-        assert_eq!(read.first_law(&[Law::A]), Some(Law::A));
+        let a_law = PhoneCodec::from(Law::A);
+        assert_eq!(read.first_codec(&[a_law]), Some((8, a_law)));
+        assert_eq!(
+            read.first_codec(&[PhoneCodec::Opus, PhoneCodec::G722]),
+            Some((107, PhoneCodec::Opus))
+        );
     }
 
     #[test]

@@ -33,7 +33,7 @@ impl Engine {
         let body = dial.sdp.clone().unwrap_or_else(|| {
             let body = sdp::write(
                 media.local(),
-                &self.config.laws,
+                &sdp::offered(&self.config.codecs),
                 self.config.telephone_event,
                 MediaDirection::SendRecv,
                 1,
@@ -246,22 +246,28 @@ impl Engine {
         }
     }
 
-    /// Takes the other side's description: where to send, with which law.
+    /// Takes the other side's description: where to send, with which codec.
     pub(super) fn apply_sdp(&mut self, call: CallNumber, text: &str) {
         let Ok(remote) = MediaDescription::parse(text) else {
             return;
         };
         let entry = &self.calls[call];
-        let law = remote.first_law(&self.config.laws).unwrap_or(Law::Mu);
-        let events = self.config.telephone_event.and(remote.telephone_event);
+        let (payload_type, codec) = remote
+            .first_codec(&self.config.codecs)
+            .unwrap_or((0, Law::Mu.into()));
+        let wants_events = self.config.telephone_event;
+        let events = wants_events.and(remote.events_for(codec));
         let sends = entry.direction.sends() && remote.direction.answered().sends();
         match self.config.srtp {
             Srtp::Off => {}
             Srtp::On(_) => entry.media.protect(remote.crypto.as_ref()),
         }
-        entry
-            .media
-            .send_to(remote.addr, law, events, sends && !self.faults.silent_rtp);
+        entry.media.send_to(
+            remote.addr,
+            (payload_type, codec),
+            events,
+            sends && !self.faults.silent_rtp,
+        );
     }
 
     pub(super) async fn hangup(&mut self, call: CallNumber) {
@@ -328,7 +334,7 @@ impl Engine {
         let (cseq, peer) = (entry.cseq, entry.peer);
         let body = sdp::write(
             entry.media.local(),
-            &self.config.laws,
+            &sdp::offered(&self.config.codecs),
             self.config.telephone_event,
             direction,
             entry.sdp_version,

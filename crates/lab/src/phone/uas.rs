@@ -172,18 +172,20 @@ impl Engine {
             let events = self.config.telephone_event;
             let ours = sdp::write(
                 addr,
-                &self.config.laws,
+                &sdp::offered(&self.config.codecs),
                 events,
                 entry.direction,
                 entry.sdp_version,
             );
             return srtp::offer_keys(self.config.srtp, ours, &entry.media);
         };
-        let law = offer.first_law(&self.config.laws).unwrap_or(Law::Mu);
-        let events = self.config.telephone_event.and(offer.telephone_event);
+        let codec = offer
+            .first_codec(&self.config.codecs)
+            .unwrap_or((0, Law::Mu.into()));
+        let events = self.config.telephone_event.and(offer.events_for(codec.1));
         let answer = sdp::write(
             addr,
-            &[law],
+            &[codec],
             events,
             offer.direction.answered(),
             entry.sdp_version,

@@ -8,7 +8,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Component, Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
@@ -18,8 +18,10 @@ use switchhook_model::LegId;
 use thiserror::Error;
 use tokio::sync::mpsc;
 
+use crate::conference::{CONFERENCES_MAX, Conference, ConferenceError};
 use crate::jitter::JitterMode;
 use crate::leg::MediaLeg;
+use crate::music::Music;
 use crate::placement::{Place, Placement};
 use crate::ports::{NoPort, PortPool};
 use crate::reaper::{Belongings, Reaper};
@@ -62,6 +64,8 @@ pub struct MediaConfig {
     pub rtp_timeout: Option<Duration>,
     /// Ringback as callers of this country know it.
     pub tones: ToneCountry,
+    /// What a party hears while the other one holds.
+    pub music: Music,
 }
 
 impl Default for MediaConfig {
@@ -80,6 +84,7 @@ impl Default for MediaConfig {
             no_rtp_after: Duration::from_secs(3),
             rtp_timeout: Some(Duration::from_secs(60)),
             tones: ToneCountry::De,
+            music: Music::chime(),
         }
     }
 }
@@ -162,6 +167,7 @@ struct WorkerHandle {
     shared: Arc<WorkerShared>,
     thread: Thread,
     join: Mutex<Option<JoinHandle<()>>>,
+    conferences: AtomicUsize,
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -231,6 +237,7 @@ impl MediaEngine {
                 shared,
                 thread: join.thread().clone(),
                 join: Mutex::new(Some(join)),
+                conferences: AtomicUsize::new(0),
             });
         }
         let writer_handle = writer.handle.clone();
@@ -373,6 +380,11 @@ impl MediaEngine {
         }
     }
 
+    /// Opens a conference on the worker of `leg`, which joins like any other.
+    pub fn conference(&self, leg: &MediaLeg) -> Result<Conference, ConferenceError> {
+        Conference::open(leg, &self.inner)
+    }
+
     pub fn stats(&self) -> EngineStats {
         let inner = &self.inner;
         let sum =
@@ -443,6 +455,23 @@ impl EngineInner {
             std::thread::yield_now();
         }
         worker.thread.unpark();
+    }
+
+    /// The id of a new conference; nothing when the worker has no place for one.
+    pub fn open_conference(&self, worker: usize) -> Option<u64> {
+        let open = &self.workers[worker].conferences;
+        open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| {
+            (open < CONFERENCES_MAX).then_some(open + 1)
+        })
+        .ok()?;
+        Some(self.random_counter.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// After its command was sent: the worker obeys in order, so the place is free for the next.
+    pub fn close_conference(&self, worker: usize) {
+        self.workers[worker]
+            .conferences
+            .fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Relative paths lie in the recording directory; absolute ones are taken as they are.

@@ -1,9 +1,10 @@
 //! The jitter buffer: turns packets that come early, late, twice, out of order or never into one
 //! frame per tick.
 //!
-//! All our codecs are one octet per RTP clock unit, so the buffer is a ring of octets addressed by
+//! G.711 and G.722 are one octet per RTP clock unit, so the buffer is a ring of octets addressed by
 //! RTP timestamp. Packet time, reordering and gaps then need no special case: a packet of 10, 30
-//! or 60 ms lands where its timestamp says. A packet-based codec (Opus) needs a buffer of its own.
+//! or 60 ms lands where its timestamp says. For Opus it keeps the time line only, with as many empty
+//! octets as a packet has samples at 8 kHz; the packets wait in `codec::opus`.
 //!
 //! The delay adapts itself by the media clock alone, without arrival times:
 //! - when the buffer runs dry while the talker goes on, playout waits, so the delay grows by the
@@ -171,6 +172,17 @@ impl JitterBuffer {
 
     pub fn counters(&self) -> JitterCounters {
         self.counters
+    }
+
+    /// Timestamp of the next octet to play: where a frame pulled now begins.
+    pub(crate) fn cursor(&self) -> u32 {
+        self.cursor
+    }
+
+    /// The octets up to `before`, as far as they came: what was played last, when a frame at
+    /// `before` is missing. Kept for 90 ms.
+    pub(crate) fn past(&self, before: u32, out: &mut [u8]) {
+        self.ring.peek(before.wrapping_sub(out.len() as u32), out);
     }
 
     /// Audio waiting, in milliseconds.

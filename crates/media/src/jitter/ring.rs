@@ -65,6 +65,15 @@ impl Ring {
         FRAME_SAMPLES as u32 - there
     }
 
+    /// Reads what is or was at `timestamp`, without taking it.
+    pub fn peek(&self, timestamp: u32, out: &mut [u8]) {
+        let start = (timestamp & RING_MASK) as usize;
+        let until_end = (RING - start).min(out.len());
+        let (before, after) = out.split_at_mut(until_end);
+        before.copy_from_slice(&self.octets[start..start + until_end]);
+        after.copy_from_slice(&self.octets[..after.len()]);
+    }
+
     pub fn forget(&mut self, timestamp: u32, len: usize) {
         self.mark(timestamp, len, |word, mask| *word &= !mask);
     }

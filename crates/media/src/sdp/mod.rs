@@ -1,5 +1,6 @@
-//! SDP for RTP and SRTP audio: offer and answer (RFC 3264, RFC 8866, RFC 4566), PCMU and PCMA
-//! (RFC 3551), telephone-event (RFC 4733), keys by SDES (RFC 4568). Pure text handling, no I/O.
+//! SDP for RTP and SRTP audio: offer and answer (RFC 3264, RFC 8866, RFC 4566), PCMU, PCMA and
+//! G.722 (RFC 3551), Opus (RFC 7587), telephone-event (RFC 4733), keys by SDES (RFC 4568). Pure text
+//! handling, no I/O.
 //!
 //! Left out on purpose: names instead of addresses in `c=`, multicast, AVPF and SAVPF profiles,
 //! ICE, bundling. A stream we cannot carry is refused with port 0, the rest of the call goes on.
@@ -15,6 +16,7 @@ use std::net::{IpAddr, SocketAddr};
 use thiserror::Error;
 
 use crate::codec::Codec;
+use crate::codec::opus::OpusParams;
 use crate::dtmf;
 use crate::params::{MediaDirection, PayloadFormat, RtcpParams, RtpParams};
 use crate::srtp::sdes::{self, CryptoLine, LocalSrtp};
@@ -84,8 +86,8 @@ pub struct LocalMedia {
     /// In order of preference; used when we offer. When we answer, the party's order counts
     /// (RFC 3264 §6.1).
     pub codecs: Vec<Codec>,
-    /// Payload type offered for telephone-event; none to do without. In an answer the party's
-    /// number is used.
+    /// Payload type offered for telephone-event, and the next one for the same at the clock of
+    /// Opus; none to do without. In an answer the party's number is used.
     pub dtmf_pt: Option<u8>,
     /// What we want: `SendOnly` puts the party on hold.
     pub direction: MediaDirection,
@@ -190,13 +192,42 @@ fn party_rtcp(media: &Media, ip: IpAddr, mux: bool) -> RtcpParams {
 /// A stream's formats that we know, in its order.
 struct Formats {
     codecs: Vec<PayloadFormat>,
-    dtmf_pt: Option<u8>,
+    dtmf: Vec<DtmfFormat>,
+}
+
+/// telephone-event with its clock in Hz.
+#[derive(Debug, Clone, Copy)]
+struct DtmfFormat {
+    payload_type: u8,
+    clock_hz: u32,
+}
+
+impl Formats {
+    /// telephone-event as it goes with a codec: of the same clock (RFC 4733 §2.1), else of 8000 Hz,
+    /// because phones offer it so beside Opus.
+    fn dtmf_for(&self, codec: Codec) -> Option<DtmfFormat> {
+        [codec.clock_hz(), 8_000]
+            .into_iter()
+            .find_map(|clock_hz| self.dtmf.iter().find(|dtmf| dtmf.clock_hz == clock_hz))
+            .copied()
+    }
+}
+
+/// What the party asks of an encoder (RFC 7587 §6.1).
+fn opus_params(media: &Media, payload_type: u8) -> OpusParams {
+    let is_on = |name| media.parameter(payload_type, name) == Some("1");
+    let max_bit_rate = media.parameter(payload_type, "maxaveragebitrate");
+    OpusParams {
+        inband_fec: is_on("useinbandfec"),
+        constant_bit_rate: is_on("cbr"),
+        max_bit_rate: max_bit_rate.and_then(|text| text.parse().ok()),
+    }
 }
 
 fn known_formats(media: &Media, ours: &[Codec]) -> Formats {
     let mut formats = Formats {
         codecs: Vec::new(),
-        dtmf_pt: None,
+        dtmf: Vec::new(),
     };
     for payload_type in media.payload_types() {
         // Static types need no map, but one that is there counts (RFC 3551 §6).
@@ -204,18 +235,21 @@ fn known_formats(media: &Media, ours: &[Codec]) -> Formats {
             (Some(map), _) => (map.name.as_str(), map.clock_hz, map.channels),
             (None, 0) => ("PCMU", 8_000, 1),
             (None, 8) => ("PCMA", 8_000, 1),
+            (None, 9) => ("G722", 8_000, 1),
             (None, _) => continue,
         };
-        if clock_hz != 8_000 || channels != 1 {
-            continue;
-        }
         if name.eq_ignore_ascii_case("telephone-event") {
-            formats.dtmf_pt = formats.dtmf_pt.or(Some(payload_type));
-        } else if let Some(codec) = ours
-            .iter()
-            .copied()
-            .find(|codec| codec.name().eq_ignore_ascii_case(name))
-        {
+            if [8_000, 48_000].contains(&clock_hz) {
+                formats.dtmf.push(DtmfFormat {
+                    payload_type,
+                    clock_hz,
+                });
+            }
+        } else if let Some(codec) = ours.iter().copied().find(|codec| {
+            codec.name().eq_ignore_ascii_case(name)
+                && codec.clock_hz() == clock_hz
+                && codec.map_channels() == channels
+        }) {
             formats.codecs.push(PayloadFormat {
                 codec,
                 payload_type,
@@ -252,7 +286,7 @@ pub fn answer(offer: &Offer, local: &LocalMedia) -> Result<(String, RtpParams), 
         .first()
         .ok_or_else(|| no_common_codec(media, local))?;
     let direction = party_direction(media).reversed().and(local.direction);
-    let dtmf_pt = local.dtmf_pt.and(formats.dtmf_pt);
+    let dtmf = local.dtmf_pt.and(formats.dtmf_for(format.codec));
 
     let mut text = session_lines(local);
     for (index, section) in offer.description.media.iter().enumerate() {
@@ -262,7 +296,7 @@ pub fn answer(offer: &Offer, local: &LocalMedia) -> Result<(String, RtpParams), 
                 &mut text,
                 (local.address.port(), &section.protocol),
                 &[format],
-                dtmf_pt,
+                dtmf.as_slice(),
                 direction,
                 crypto.as_slice(),
             );
@@ -283,7 +317,9 @@ pub fn answer(offer: &Offer, local: &LocalMedia) -> Result<(String, RtpParams), 
         codec: format.codec,
         payload_type: format.payload_type,
         also_receives: None,
-        dtmf_pt,
+        dtmf_pt: dtmf.map(|dtmf| dtmf.payload_type),
+        dtmf_clock_hz: dtmf.map_or(8_000, |dtmf| dtmf.clock_hz),
+        opus: opus_params(media, format.payload_type),
         direction,
         rtcp: party_rtcp(media, remote_ip, media.rtcp_mux),
         srtp: agreed.map(|agreed| agreed.params),
@@ -298,7 +334,18 @@ pub fn offer(local: &LocalMedia) -> String {
         .iter()
         .map(|codec| PayloadFormat {
             codec: *codec,
-            payload_type: codec.static_payload_type(),
+            payload_type: codec.payload_type(),
+        })
+        .collect();
+    // One clock each: a stream's key presses count in the clock of its audio.
+    let dtmf: Vec<DtmfFormat> = [(8_000, 0), (48_000, 1)]
+        .into_iter()
+        .filter(|(clock_hz, _)| local.codecs.iter().any(|c| c.clock_hz() == *clock_hz))
+        .filter_map(|(clock_hz, next)| {
+            Some(DtmfFormat {
+                payload_type: local.dtmf_pt?.saturating_add(next).min(127),
+                clock_hz,
+            })
         })
         .collect();
     let mut text = session_lines(local);
@@ -307,7 +354,7 @@ pub fn offer(local: &LocalMedia) -> String {
         &mut text,
         (local.address.port(), secure::offered_profile(local)),
         &formats,
-        local.dtmf_pt,
+        &dtmf,
         local.direction,
         &crypto,
     );
@@ -337,6 +384,7 @@ pub fn apply_answer(local: &LocalMedia, answer: &str) -> Result<RtpParams, SdpEr
         .codecs
         .first()
         .ok_or_else(|| no_common_codec(media, local))?;
+    let dtmf = local.dtmf_pt.and(formats.dtmf_for(format.codec));
     Ok(RtpParams {
         remote: SocketAddr::new(remote_ip, media.port),
         codec: format.codec,
@@ -347,7 +395,9 @@ pub fn apply_answer(local: &LocalMedia, answer: &str) -> Result<RtpParams, SdpEr
             .iter()
             .copied()
             .find(|other| other.codec != format.codec),
-        dtmf_pt: local.dtmf_pt.and(formats.dtmf_pt),
+        dtmf_pt: dtmf.map(|dtmf| dtmf.payload_type),
+        dtmf_clock_hz: dtmf.map_or(8_000, |dtmf| dtmf.clock_hz),
+        opus: opus_params(media, format.payload_type),
         direction: party_direction(media).reversed().and(local.direction),
         // We do not offer to share the port.
         rtcp: party_rtcp(media, remote_ip, false),
@@ -378,14 +428,14 @@ fn write_audio(
     text: &mut String,
     (port, profile): (u16, &str),
     formats: &[PayloadFormat],
-    dtmf_pt: Option<u8>,
+    dtmf: &[DtmfFormat],
     direction: MediaDirection,
     crypto: &[CryptoLine],
 ) {
     let payload_types: Vec<String> = formats
         .iter()
         .map(|format| format.payload_type)
-        .chain(dtmf_pt)
+        .chain(dtmf.iter().map(|dtmf| dtmf.payload_type))
         .map(|payload_type| payload_type.to_string())
         .collect();
     write_line(
@@ -397,18 +447,42 @@ fn write_audio(
     }
     for format in formats {
         let (payload_type, name) = (format.payload_type, format.codec.name());
-        write_line(text, format_args!("a=rtpmap:{payload_type} {name}/8000"));
+        let clock_hz = format.codec.clock_hz();
+        match format.codec.map_channels() {
+            1 => write_line(
+                text,
+                format_args!("a=rtpmap:{payload_type} {name}/{clock_hz}"),
+            ),
+            channels => write_line(
+                text,
+                format_args!("a=rtpmap:{payload_type} {name}/{clock_hz}/{channels}"),
+            ),
+        }
+        if format.codec == Codec::Opus {
+            write_line(
+                text,
+                format_args!("a=fmtp:{payload_type} {OPUS_PARAMETERS}"),
+            );
+        }
     }
-    if let Some(payload_type) = dtmf_pt {
+    for DtmfFormat {
+        payload_type,
+        clock_hz,
+    } in dtmf
+    {
         write_line(
             text,
-            format_args!("a=rtpmap:{payload_type} telephone-event/8000"),
+            format_args!("a=rtpmap:{payload_type} telephone-event/{clock_hz}"),
         );
         write_line(text, format_args!("a=fmtp:{payload_type} 0-15"));
     }
     write_line(text, format_args!("a=ptime:20"));
     write_line(text, format_args!("a={}", direction.name()));
 }
+
+/// What we ask of the party's Opus encoder (RFC 7587 §6.1): redundancy, and no more than we use.
+/// Audio inside the process is 8 kHz mono, so anything above would be sent and decoded for nothing.
+const OPUS_PARAMETERS: &str = "useinbandfec=1;stereo=0;maxplaybackrate=8000;minptime=10";
 
 fn write_line(text: &mut String, line: std::fmt::Arguments<'_>) {
     text.write_fmt(line)

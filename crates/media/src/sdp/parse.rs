@@ -32,6 +32,8 @@ pub(super) struct Media {
     pub connection: Option<IpAddr>,
     pub direction: MediaDirection,
     pub maps: Vec<FormatMap>,
+    /// `a=fmtp` by payload type, as written.
+    pub parameters: Vec<(u8, String)>,
     pub ptime_ms: Option<u32>,
     /// `a=crypto`, in order.
     pub crypto: Vec<Crypto>,
@@ -67,6 +69,17 @@ impl Media {
             .iter()
             .filter_map(|format| format.parse::<u8>().ok())
             .filter(|payload_type| *payload_type < 128)
+    }
+
+    /// The value of a parameter in `a=fmtp` (RFC 8866 §6.15): `name=value`, parted by semicolons.
+    pub fn parameter(&self, payload_type: u8, name: &str) -> Option<&str> {
+        self.parameters
+            .iter()
+            .filter(|(of, _)| *of == payload_type)
+            .flat_map(|(_, text)| text.split(';'))
+            .filter_map(|parameter| parameter.split_once('='))
+            .find(|(key, _)| key.trim().eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.trim())
     }
 
     pub fn map(&self, payload_type: u8) -> Option<&FormatMap> {
@@ -266,6 +279,7 @@ fn parse_media(line: &Line<'_>) -> Result<Media, SdpError> {
         connection: None,
         direction: MediaDirection::SendRecv,
         maps: Vec::new(),
+        parameters: Vec::new(),
         ptime_ms: None,
         crypto: Vec::new(),
         rtcp: None,
@@ -318,6 +332,15 @@ fn parse_attribute(line: &Line<'_>, section: &mut Media) -> Result<(), SdpError>
                 return Err(line.field_error("a=rtpmap", format!("more than {MAPS_MAX}")));
             }
             section.maps.push(parse_map(line, value)?);
+        }
+        // What is malformed here are wishes we then do not know of.
+        "fmtp" => {
+            if let Some((payload_type, text)) = value.split_once(' ')
+                && let Ok(payload_type) = payload_type.parse()
+                && section.parameters.len() < MAPS_MAX
+            {
+                section.parameters.push((payload_type, text.to_owned()));
+            }
         }
         // Some phones write "20.0" or nothing; it is a wish (RFC 8866 §6.4), so nonsense is skipped.
         "ptime" => section.ptime_ms = value.trim().parse().ok(),

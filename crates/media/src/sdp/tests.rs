@@ -60,6 +60,8 @@ fn an_offer_is_answered_in_the_partys_order() {
             payload_type: 8,
             also_receives: None,
             dtmf_pt: Some(101),
+            dtmf_clock_hz: 8_000,
+            opus: OpusParams::default(),
             direction: MediaDirection::SendRecv,
             rtcp: RtcpParams::beside("192.0.2.10:10042".parse().unwrap()),
             srtp: None,
@@ -77,6 +79,100 @@ fn our_offer_and_its_answer_agree() {
     assert_eq!(theirs.remote, local().address);
     assert_eq!((params.codec, params.payload_type), (Codec::Pcmu, 0));
     assert_eq!(params.dtmf_pt, Some(101));
+}
+
+fn all_codecs() -> LocalMedia {
+    LocalMedia {
+        codecs: vec![Codec::G722, Codec::Pcmu, Codec::Pcma, Codec::Opus],
+        ..local()
+    }
+}
+
+#[test]
+fn our_offer_of_all_codecs() {
+    let text = offer(&all_codecs());
+    assert!(text.contains("RTP/AVP 9 0 8 96 101 102\r\n"), "{text}");
+    for line in [
+        "a=rtpmap:9 G722/8000",
+        "a=rtpmap:96 opus/48000/2",
+        "a=rtpmap:101 telephone-event/8000",
+        "a=rtpmap:102 telephone-event/48000",
+        "a=fmtp:102 0-15",
+    ] {
+        assert!(text.contains(&format!("{line}\r\n")), "{line} in {text}");
+    }
+    let fmtp = text.lines().find(|l| l.starts_with("a=fmtp:96 ")).unwrap();
+    for parameter in [
+        "useinbandfec=1",
+        "stereo=0",
+        "maxplaybackrate=8000",
+        "minptime=10",
+    ] {
+        assert!(fmtp.contains(parameter), "{fmtp}");
+    }
+    // What we write, we read.
+    let party = LocalMedia::new("192.0.2.10:4000".parse().unwrap(), 5);
+    let opus_only = LocalMedia {
+        codecs: vec![Codec::Opus],
+        ..party
+    };
+    let (answered, theirs) = answer(&Offer::parse(&text).unwrap(), &opus_only).unwrap();
+    assert_eq!((theirs.codec, theirs.payload_type), (Codec::Opus, 96));
+    assert_eq!((theirs.dtmf_pt, theirs.dtmf_clock_hz), (Some(102), 48_000));
+    assert!(theirs.opus.inband_fec);
+    let ours = apply_answer(&all_codecs(), &answered).unwrap();
+    assert_eq!((ours.codec, ours.payload_type), (Codec::Opus, 96));
+    assert_eq!((ours.dtmf_pt, ours.dtmf_clock_hz), (Some(102), 48_000));
+}
+
+#[test]
+fn opus_is_found_among_several_payload_types() {
+    let text = with(
+        "m=audio 10042 RTP/AVP 8 0 101\r\n",
+        "m=audio 10042 RTP/AVP 120 111 63 9 101\r\n\
+         a=rtpmap:120 opus/16000/2\r\n\
+         a=rtpmap:111 OPUS/48000/2\r\n\
+         a=fmtp:111 minptime=10; UseInbandFec=1 ;maxaveragebitrate=16000;cbr=1\r\n\
+         a=rtpmap:63 red/48000/2\r\n",
+    );
+    let (answered, params) = answer(&Offer::parse(&text).unwrap(), &all_codecs()).unwrap();
+    assert_eq!((params.codec, params.payload_type), (Codec::Opus, 111));
+    assert_eq!(
+        params.opus,
+        OpusParams {
+            inband_fec: true,
+            constant_bit_rate: true,
+            max_bit_rate: Some(16_000),
+        }
+    );
+    assert!(answered.contains("RTP/AVP 111 101\r\n"), "{answered}");
+    // Only telephone-event/8000 was offered: taken, with its clock.
+    assert_eq!((params.dtmf_pt, params.dtmf_clock_hz), (Some(101), 8_000));
+    // Without Opus among ours the next in the party's order is taken: static 9.
+    let without = LocalMedia {
+        codecs: vec![Codec::Pcmu, Codec::G722],
+        ..local()
+    };
+    let (_, params) = answer(&Offer::parse(&text).unwrap(), &without).unwrap();
+    assert_eq!((params.codec, params.payload_type), (Codec::G722, 9));
+}
+
+#[test]
+fn nonsense_in_fmtp_is_passed_over() {
+    for fmtp in [
+        "111",
+        "111 ",
+        "x y=z",
+        "111 ;;=;useinbandfec",
+        "111 maxaveragebitrate=-1;cbr=yes",
+    ] {
+        let text = with(
+            "m=audio 10042 RTP/AVP 8 0 101\r\n",
+            &format!("m=audio 10042 RTP/AVP 111\r\na=rtpmap:111 opus/48000/2\r\na=fmtp:{fmtp}\r\n"),
+        );
+        let (_, params) = answer(&Offer::parse(&text).unwrap(), &all_codecs()).unwrap();
+        assert_eq!(params.opus, OpusParams::default(), "{fmtp}");
+    }
 }
 
 #[test]

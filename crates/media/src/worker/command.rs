@@ -5,13 +5,16 @@ use switchhook_model::Digit;
 
 use crate::assistant::AssistantTap;
 use crate::codec::Codec;
-use crate::frame::FRAME_SAMPLES;
+use crate::codec::coders::Coders;
+use crate::frame::{FRAME_SAMPLES, Frame};
+use crate::music::MusicPlayer;
 use crate::params::RtpParams;
 use crate::recording::RecordingTap;
 use crate::srtp::SrtpSession;
 use crate::tone::Tone;
 
 use super::leg::LegState;
+use super::mixer::Mixer;
 
 /// A leg's place in its worker's table. The generation tells it from a former leg of that place,
 /// whose handle may outlive it after a fault.
@@ -31,6 +34,7 @@ pub(crate) enum Command {
     Start {
         slot: Slot,
         params: RtpParams,
+        coders: Coders,
         /// Made of the keys in `params`, which have none here.
         srtp: Option<Box<SrtpSession>>,
     },
@@ -56,6 +60,11 @@ pub(crate) enum Command {
         slot: Slot,
         tone: Option<Tone>,
     },
+    /// In place of what the bridge peer says.
+    Music {
+        slot: Slot,
+        player: Option<Box<MusicPlayer>>,
+    },
     SendDigit {
         slot: Slot,
         digit: Digit,
@@ -70,7 +79,18 @@ pub(crate) enum Command {
         slot: Slot,
         link: Box<Link>,
     },
-    /// Ends whatever bridge the leg is in.
+    OpenConference {
+        mixer: Box<Mixer>,
+    },
+    /// Former bridges and conferences of the leg end.
+    Join {
+        id: u64,
+        slot: Slot,
+    },
+    CloseConference {
+        id: u64,
+    },
+    /// Ends whatever bridge or conference the leg is in.
     Unbridge {
         slot: Slot,
     },
@@ -95,10 +115,11 @@ pub(crate) struct Link {
     pub from_peer: Consumer<LinkFrame>,
 }
 
-/// One frame on its way between workers, as it came from the network.
-pub(crate) struct LinkFrame {
-    pub codec: Codec,
-    pub octets: [u8; FRAME_SAMPLES],
+/// One frame on its way between workers: as it came from the network where the codec has no
+/// memory, else decoded.
+pub(crate) enum LinkFrame {
+    Octets(Codec, [u8; FRAME_SAMPLES]),
+    Samples(Frame),
 }
 
 /// What a worker no longer needs. Freed by the reaper: freeing may take long.
@@ -107,5 +128,8 @@ pub(crate) enum Grave {
     Assistant(Box<AssistantTap>),
     Recording(Box<RecordingTap>),
     Link(Box<Link>),
+    Coders(Coders),
+    Music(Box<MusicPlayer>),
+    Mixer(Box<Mixer>),
     Srtp(Box<SrtpSession>),
 }

@@ -8,17 +8,20 @@ use switchhook_model::Digit;
 use tokio::sync::mpsc;
 
 use super::command::{Grave, Link, LinkFrame, Slot};
-use super::heard::Heard;
+use super::heard::{Heard, Passed};
 use super::sender::Sender;
 use super::watch::{Comfort, Refused, SilenceLimits};
 use crate::assistant::AssistantTap;
-use crate::codec::Codec;
+use crate::codec::coders::Coders;
+use crate::codec::opus::OpusHeard;
+use crate::codec::{Codec, Law};
 use crate::comfort;
-use crate::conceal::Concealer;
+use crate::conceal::{Concealer, HISTORY};
 use crate::dtmf::{DtmfReceiver, DtmfSender};
 use crate::event::MediaEvent;
-use crate::frame::{FRAME_MS, FRAME_SAMPLES};
-use crate::jitter::{JitterBuffer, JitterMode, Pulled};
+use crate::frame::FRAME_MS;
+use crate::jitter::{Inserted, JitterBuffer, JitterMode, Pulled};
+use crate::music::MusicPlayer;
 use crate::params::RtpParams;
 use crate::reaper::Belongings;
 use crate::receiver::{Order, SequenceStats, SourceGuard, Verdict};
@@ -47,6 +50,8 @@ pub(crate) struct LegShared {
 pub(crate) struct Peer {
     pub local: Option<Slot>,
     pub link: Option<Box<Link>>,
+    /// Place of the conference in the worker's table.
+    pub conference: Option<usize>,
 }
 
 pub(crate) struct LegState {
@@ -67,6 +72,7 @@ pub(crate) struct LegState {
     pub(super) recording: Option<Box<RecordingTap>>,
     pub(super) ringback: Option<TonePlayer>,
     pub(super) tone: Option<TonePlayer>,
+    pub(super) music: Option<Box<MusicPlayer>>,
     pub(super) active: Option<Active>,
     /// If the media is protected.
     pub(super) srtp: Option<Box<SrtpSession>>,
@@ -132,6 +138,7 @@ impl LegState {
             recording: None,
             ringback: None,
             tone: None,
+            music: None,
             active: None,
             srtp: None,
             heard: Heard::default(),
@@ -191,8 +198,20 @@ impl LegState {
         self.heard.prefetch();
     }
 
-    /// Starts the media, or changes it after a re-INVITE.
-    pub fn start(&mut self, params: RtpParams) {
+    /// Starts the media, or changes it after a re-INVITE. Coders not needed any more come back.
+    pub fn start(&mut self, params: RtpParams, coders: Coders) -> Option<Grave> {
+        let left = coders.replace(&mut self.sender.encoder, &mut self.heard.decoders, &params);
+        let codec = self.heard.codec();
+        let also = params.also_receives.map(|format| format.codec);
+        if codec != params.codec && Some(codec) != also {
+            // What waits is of a codec that is gone, perhaps with its decoder.
+            self.heard.set_codec(params.codec);
+            self.forget_waiting();
+        }
+        self.sequence
+            .set_clock_per_sample(params.codec.clock_per_sample());
+        self.dtmf_in.set_clock(params.codec.clock_hz());
+        self.dtmf_out.set_clock(params.dtmf_clock_hz);
         match &mut self.active {
             None => {
                 self.active = Some(Active {
@@ -213,6 +232,7 @@ impl LegState {
             }
         }
         self.silent_ticks = 0;
+        Some(Grave::Coders(left))
     }
 
     /// Protects the media with these keys from now on, or no longer; returns what is to be freed.
@@ -242,6 +262,10 @@ impl LegState {
 
     pub fn set_tone(&mut self, tone: Option<Tone>) {
         self.tone = tone.map(TonePlayer::new);
+    }
+
+    pub fn set_music(&mut self, player: Option<Box<MusicPlayer>>) -> Option<Grave> {
+        std::mem::replace(&mut self.music, player).map(Grave::Music)
     }
 
     pub fn set_link(&mut self, link: Option<Box<Link>>) -> Option<Grave> {
@@ -288,10 +312,17 @@ impl LegState {
         }
         if let Some(link) = &mut self.peer.link {
             let codec = self.heard.codec();
-            let mut octets = [0; FRAME_SAMPLES];
-            self.heard.encode_into(codec, &mut octets);
+            let has_memory = match codec {
+                Codec::Pcmu | Codec::Pcma => false,
+                Codec::G722 | Codec::Opus => true,
+            };
+            let frame = if !has_memory && self.heard.passes_as(codec) == Passed::Octets {
+                LinkFrame::Octets(codec, *self.heard.octets())
+            } else {
+                LinkFrame::Samples(*self.heard.pcm())
+            };
             // Full: the peer's worker had a hiccup; it will leave frames out anyway.
-            let _ = link.to_peer.push(LinkFrame { codec, octets });
+            let _ = link.to_peer.push(frame);
         }
     }
 
@@ -420,15 +451,18 @@ impl LegState {
         if std::mem::take(&mut self.no_rtp_reported) {
             self.report(MediaEvent::RtpResumed);
         }
+        let order = self.sequence.on_packet(packet);
+        if order == Order::Restarted {
+            self.forget_waiting();
+        }
         let counters = &self.shared.counters;
-        match self.sequence.on_packet(packet) {
-            Order::Next => {}
+        match order {
+            Order::Next | Order::Restarted => {}
             Order::Reordered => counters.rx_reordered.add(1),
             Order::Duplicate => {
                 counters.rx_duplicate.add(1);
                 return;
             }
-            Order::Restarted => self.jitter.reset(),
             Order::Suspect => return,
         }
         counters.rx_packets.add(1);
@@ -441,14 +475,34 @@ impl LegState {
             return;
         };
         self.comfort.audio_came = true;
-        self.sequence.on_arrival(packet.timestamp, arrival_ns);
+        // Where the timestamp wraps, the quotient jumps; that is passed over there as any jump is.
+        let timestamp = packet.timestamp / codec.clock_per_sample();
+        self.sequence.on_arrival(timestamp, arrival_ns);
         if receives {
             // A change of format is rare; what waits in the old one plays as noise for 40 ms
             // otherwise, so it is dropped.
             if self.heard.set_codec(codec) {
-                self.jitter.reset();
+                self.forget_waiting();
             }
-            self.jitter.insert(packet.timestamp, packet.payload);
+            let inserted = match (codec, &mut self.heard.decoders.opus) {
+                (Codec::Opus, Some(opus)) => {
+                    opus.insert(&mut self.jitter, packet.timestamp, packet.payload)
+                }
+                (Codec::Pcmu | Codec::Pcma | Codec::G722 | Codec::Opus, _) => {
+                    self.jitter.insert(packet.timestamp, packet.payload)
+                }
+            };
+            if inserted == Inserted::Refused {
+                self.shared.counters.rx_invalid.add(1);
+            }
+        }
+    }
+
+    fn forget_waiting(&mut self) {
+        self.jitter.reset();
+        self.concealer.forget();
+        if let Some(opus) = &mut self.heard.decoders.opus {
+            opus.reset();
         }
     }
 
@@ -474,6 +528,36 @@ impl LegState {
 
     /// Takes this tick's audio from the jitter buffer and hides what is missing.
     fn listen(&mut self) {
+        let mut opus = match self.heard.codec() {
+            Codec::Opus => self.heard.decoders.opus.take(),
+            Codec::Pcmu | Codec::Pcma | Codec::G722 => None,
+        };
+        match &mut opus {
+            Some(decoder) => {
+                let frame = self.heard.pcm_mut();
+                if decoder.pull(&mut self.jitter, frame) == OpusHeard::Concealed {
+                    self.shared.counters.concealed_frames.add(1);
+                }
+                self.heard.decoders.opus = opus;
+            }
+            None => self.listen_to_octets(),
+        }
+        // Read by people: once in 160 ms is enough.
+        if self.ticks.is_multiple_of(8) {
+            self.publish_counters();
+        }
+    }
+
+    fn listen_to_octets(&mut self) {
+        // G.722 cannot be decoded again afterwards: what may be needed after a loss is kept now, if
+        // anybody listens to it.
+        if self.heard.codec() == Codec::G722 {
+            match self.heard.ready_pcm() {
+                Some(frame) => self.concealer.remember(frame),
+                None => self.concealer.forget(),
+            }
+        }
+        let at = self.jitter.cursor();
         match self.jitter.pull(self.heard.octets_buffer()) {
             Pulled::Audio => {
                 self.comfort.audio_played();
@@ -484,15 +568,15 @@ impl LegState {
                 self.concealer.good();
             }
             Pulled::Dry | Pulled::Idle if self.comfort.is_on => {
+                self.concealer.forget();
                 self.comfort.noise.fill(self.heard.pcm_mut());
             }
             // A frame with holes is replaced as a whole: the frame before it is the better guess.
-            Pulled::Lost | Pulled::Dry => self.conceal(),
-            Pulled::Idle => self.heard.set_silence(),
-        }
-        // Read by people: once in 160 ms is enough.
-        if self.ticks.is_multiple_of(8) {
-            self.publish_counters();
+            Pulled::Lost | Pulled::Dry => self.conceal(at),
+            Pulled::Idle => {
+                self.concealer.forget();
+                self.heard.set_silence();
+            }
         }
     }
 
@@ -506,11 +590,27 @@ impl LegState {
         counters.jitter_us.set(self.sequence.jitter_us());
     }
 
-    fn conceal(&mut self) {
-        if self.concealer.conceal(self.heard.pcm_mut()) {
+    /// Replaces the frame at `at` in the jitter buffer's time.
+    fn conceal(&mut self, at: u32) {
+        let law = match self.heard.codec() {
+            Codec::Pcmu => Law::Mu,
+            Codec::Pcma => Law::A,
+            // Never asked: their samples are remembered.
+            Codec::G722 | Codec::Opus => Law::Mu,
+        };
+        let jitter = &self.jitter;
+        let past = |out: &mut [i16]| {
+            let mut octets = [0; HISTORY];
+            let octets = &mut octets[..out.len()];
+            jitter.past(at, octets);
+            law.decode(octets, out);
+        };
+        self.heard.set_silence();
+        if self.concealer.conceal(self.heard.pcm_mut(), past) {
             self.shared.counters.concealed_frames.add(1);
-        } else {
-            self.heard.set_silence();
+        }
+        if self.concealer.is_gap() {
+            self.heard.set_lost();
         }
     }
 

@@ -14,6 +14,7 @@
 mod command;
 mod heard;
 mod leg;
+mod mixer;
 mod reports;
 mod sender;
 mod watch;
@@ -29,10 +30,13 @@ use rtrb::Producer;
 
 pub(crate) use command::{Command, Grave, LINK_FRAMES, Link, Slot};
 pub(crate) use leg::{LegShared, LegState};
+pub(crate) use mixer::Mixer;
+use sender::Other;
 pub(crate) use watch::SilenceLimits;
 
+use crate::conference::CONFERENCES_MAX;
 use crate::event::MediaEvent;
-use crate::frame::FRAME_MS;
+use crate::frame::{FRAME_MS, SILENCE};
 use crate::sys::RecvBatch;
 
 /// Slices of a tick.
@@ -75,6 +79,8 @@ pub(crate) struct Worker {
     legs: Vec<Option<Box<LegState>>>,
     /// Slots of the legs in each slice.
     phases: [Vec<Slot>; PHASES],
+    /// As many as are open, at most.
+    conferences: Vec<Option<Box<Mixer>>>,
     /// The leg that is sending: out of the table, so that its peer can be borrowed as well.
     in_hand: Option<Box<LegState>>,
     /// The leg being served, for the case of a fault.
@@ -100,6 +106,7 @@ impl Worker {
             shared,
             legs: (0..legs_max).map(|_| None).collect(),
             phases: std::array::from_fn(|_| Vec::with_capacity(legs_max)),
+            conferences: (0..CONFERENCES_MAX).map(|_| None).collect(),
             in_hand: None,
             busy: Slot {
                 index: 0,
@@ -182,7 +189,7 @@ impl Worker {
         }
         let slots = std::mem::take(&mut self.phases[phase]);
         let mut faulted = false;
-        while catch_unwind(AssertUnwindSafe(|| self.serve(&slots, tick))).is_err() {
+        while catch_unwind(AssertUnwindSafe(|| self.serve(&slots, phase, tick))).is_err() {
             // A fault of ours in one leg must not end the calls of a whole worker. The others of
             // this slice are served again; each notes what it has done in this tick.
             self.shared.faults.fetch_add(1, Ordering::Relaxed);
@@ -197,11 +204,16 @@ impl Worker {
 
     /// First all receive, then all send: a frame crosses a bridge at once, and the processor stays
     /// on one path through the kernel (measured: 3 % cheaper than leg by leg).
-    fn serve(&mut self, slots: &[Slot], tick: u64) {
+    fn serve(&mut self, slots: &[Slot], phase: usize, tick: u64) {
         for (n, slot) in slots.iter().enumerate() {
             self.look_ahead(slots.get(n + 2), LegState::prefetch);
             self.look_ahead(slots.get(n + 1), LegState::prefetch_contents);
             self.receive(*slot, tick);
+        }
+        for mixer in self.conferences.iter_mut().flatten() {
+            if mixer.phase == phase {
+                mixer.mix(&mut self.legs);
+            }
         }
         for (n, slot) in slots.iter().enumerate() {
             self.look_ahead(slots.get(n + 1), LegState::prefetch_sender);
@@ -242,7 +254,18 @@ impl Worker {
             leg.sent_tick = tick;
             let peer = leg.peer.local;
             let peer = peer.and_then(|peer| self.legs[peer.index as usize].as_mut());
-            leg.send(peer.map(|peer| &mut peer.heard));
+            let mixer = leg.peer.conference;
+            let mixer = mixer.and_then(|index| self.conferences[index].as_ref());
+            let mut mix = SILENCE;
+            let other = match (peer, mixer) {
+                (Some(peer), _) => Other::Leg(&mut peer.heard),
+                (None, Some(mixer)) => {
+                    mixer.without(slot, leg.heard.pcm(), &mut mix);
+                    Other::Mix(&mix)
+                }
+                (None, None) => Other::Nobody,
+            };
+            leg.send(other);
         }
         self.legs[index] = self.in_hand.take();
     }
@@ -280,14 +303,19 @@ impl Worker {
     fn obey(&mut self, command: Command) {
         match command {
             Command::Open { slot, phase, leg } => self.open(slot, phase, leg),
-            Command::Start { slot, params, srtp } => match self.leg(slot) {
-                Some(leg) => {
-                    leg.start(params);
-                    let former = leg.set_srtp(srtp);
-                    self.bury(former);
-                }
-                None => self.bury(srtp.map(Grave::Srtp)),
-            },
+            Command::Start {
+                slot,
+                params,
+                coders,
+                srtp,
+            } => {
+                let (left, former) = match self.leg(slot) {
+                    Some(leg) => (leg.start(params, coders), leg.set_srtp(srtp)),
+                    None => (Some(Grave::Coders(coders)), srtp.map(Grave::Srtp)),
+                };
+                self.bury(left);
+                self.bury(former);
+            }
             Command::Watch { slot } => {
                 if let Some(leg) = self.leg(slot) {
                     leg.watch();
@@ -317,6 +345,13 @@ impl Worker {
                     leg.set_tone(tone);
                 }
             }
+            Command::Music { slot, player } => {
+                let former = match self.leg(slot) {
+                    Some(leg) => leg.set_music(player),
+                    None => player.map(Grave::Music),
+                };
+                self.bury(former);
+            }
             Command::SendDigit { slot, digit } => {
                 if let Some(leg) = self.leg(slot) {
                     leg.send_digit(digit);
@@ -333,6 +368,15 @@ impl Worker {
                     None => self.bury(Some(Grave::Link(link))),
                 }
             }
+            Command::OpenConference { mixer } => {
+                // The engine opens no more than there are places.
+                match self.conferences.iter_mut().find(|place| place.is_none()) {
+                    Some(place) => *place = Some(mixer),
+                    None => self.bury(Some(Grave::Mixer(mixer))),
+                }
+            }
+            Command::Join { id, slot } => self.join(id, slot),
+            Command::CloseConference { id } => self.close_conference(id),
             Command::Unbridge { slot } => self.unbridge(slot),
             Command::Close { slot } => self.close(slot),
             #[cfg(test)]
@@ -386,13 +430,63 @@ impl Worker {
         }
     }
 
+    fn join(&mut self, id: u64, slot: Slot) {
+        self.unbridge(slot);
+        let Some(index) = self.conference(id) else {
+            return;
+        };
+        let Some(former_phase) = self.leg(slot).map(|leg| leg.phase) else {
+            return;
+        };
+        let Some(mixer) = &mut self.conferences[index] else {
+            return;
+        };
+        if !mixer.join(slot) {
+            return;
+        }
+        let phase = mixer.phase;
+        if phase != former_phase {
+            self.phases[former_phase].retain(|other| *other != slot);
+            self.phases[phase].push(slot);
+        }
+        if let Some(leg) = self.leg(slot) {
+            leg.phase = phase;
+            leg.peer.conference = Some(index);
+        }
+    }
+
+    fn conference(&self, id: u64) -> Option<usize> {
+        self.conferences
+            .iter()
+            .position(|place| place.as_ref().is_some_and(|mixer| mixer.id == id))
+    }
+
+    fn close_conference(&mut self, id: u64) {
+        let Some(index) = self.conference(id) else {
+            return;
+        };
+        let Some(mixer) = self.conferences[index].take() else {
+            return;
+        };
+        for slot in mixer.members() {
+            if let Some(leg) = self.leg(slot) {
+                leg.peer.conference = None;
+            }
+        }
+        self.bury(Some(Grave::Mixer(mixer)));
+    }
+
     fn unbridge(&mut self, slot: Slot) {
         let Some(leg) = self.leg(slot) else {
             return;
         };
         let peer = leg.peer.local.take();
+        let conference = leg.peer.conference.take();
         let link = leg.set_link(None);
         self.bury(link);
+        if let Some(mixer) = conference.and_then(|index| self.conferences[index].as_mut()) {
+            mixer.leave(slot);
+        }
         if let Some(peer) = peer
             && let Some(other) = self.leg(peer)
             && other.peer.local == Some(slot)

@@ -82,7 +82,9 @@ impl LegState {
             counters
                 .far_fraction_lost
                 .set(u64::from(block.fraction_lost));
-            counters.far_jitter_us.set(u64::from(block.jitter) * 125);
+            // The far end counts in the clock of what we send.
+            let samples = block.jitter / self.sender.encoder.codec().clock_per_sample();
+            counters.far_jitter_us.set(u64::from(samples) * 125);
         }
         let heard = if self.is_watched && self.flows_both_ways() {
             self.rtcp.judge_hearing(view.reception)

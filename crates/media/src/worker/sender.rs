@@ -1,17 +1,31 @@
 //! What a leg sends: composed of bridge, assistant and tones, one packet per tick.
 
-use super::heard::Heard;
+use std::net::SocketAddr;
+
+use super::command::LinkFrame;
+use super::heard::{Heard, Passed};
 use super::leg::LegState;
 use crate::assistant::PlayoutReport;
+use crate::codec::Codec;
+use crate::codec::coders::{Encoder, PAYLOAD_MAX};
+use crate::codec::opus::OpusParams;
 use crate::event::MediaEvent;
 use crate::frame::{FRAME_SAMPLES, Frame, SILENCE, mix_into};
-use crate::params::RtpParams;
 use crate::rtp::{HEADER_LEN, RtpPacket};
 use crate::srtp;
 
-const PACKET_LEN: usize = HEADER_LEN + FRAME_SAMPLES;
+const PACKET_LEN: usize = HEADER_LEN + PAYLOAD_MAX;
 /// A packet with what SRTP adds.
 const PROTECTED_LEN: usize = PACKET_LEN + srtp::OVERHEAD_MAX;
+
+/// Whom the party hears.
+pub(crate) enum Other<'a> {
+    Nobody,
+    /// The other leg of a bridge on this worker.
+    Leg(&'a mut Heard),
+    /// The others of a conference.
+    Mix(&'a Frame),
+}
 
 /// The RTP stream to the party.
 pub(super) struct Sender {
@@ -21,6 +35,10 @@ pub(super) struct Sender {
     /// The next audio packet begins a talk spurt.
     marker: bool,
     packet: [u8; PACKET_LEN],
+    pub encoder: Encoder,
+    /// For the recording: this tick's frame as samples, kept if wanted.
+    sent: Frame,
+    keeps_sent: bool,
 }
 
 impl Sender {
@@ -33,7 +51,15 @@ impl Sender {
             timestamp: random[1] as u32,
             marker: true,
             packet: [0; PACKET_LEN],
+            encoder: Encoder::new(Codec::Pcmu, OpusParams::default()),
+            sent: SILENCE,
+            keeps_sent: false,
         }
+    }
+
+    /// Clock units of a tick.
+    fn step(&self) -> u32 {
+        FRAME_SAMPLES as u32 * self.encoder.codec().clock_per_sample()
     }
 
     pub fn ssrc(&self) -> u32 {
@@ -51,15 +77,48 @@ impl Sender {
 
     /// Ticks that were left out: the timeline goes on.
     pub fn skip(&mut self, ticks: u32) {
-        let samples = ticks.wrapping_mul(FRAME_SAMPLES as u32);
+        let samples = ticks.wrapping_mul(self.step());
         self.timestamp = self.timestamp.wrapping_add(samples);
         self.marker = true;
     }
 
-    fn payload(&mut self) -> &mut [u8; FRAME_SAMPLES] {
-        (&mut self.packet[HEADER_LEN..])
-            .try_into()
-            .expect("the packet is header and one frame")
+    /// Puts samples into the packet; returns the length of its payload, 0 when none is to be sent.
+    fn encode(&mut self, frame: &Frame) -> usize {
+        if self.keeps_sent {
+            self.sent = *frame;
+        }
+        let payload = payload(&mut self.packet);
+        self.encoder.encode(frame, payload)
+    }
+
+    /// Silence is sent too: it keeps NAT bindings open and proves that we are there.
+    fn silence(&mut self) -> usize {
+        self.sent = SILENCE;
+        let payload = payload(&mut self.packet);
+        self.encoder.silence(payload)
+    }
+
+    /// Passes on what another leg heard, without touching it where that is possible.
+    fn pass(&mut self, peer: &mut Heard) -> usize {
+        match peer.passes_as(self.encoder.codec()) {
+            Passed::Octets => {
+                if self.keeps_sent {
+                    self.sent = *peer.pcm();
+                }
+                self.encoder.pass(peer.octets());
+                *payload(&mut self.packet) = *peer.octets();
+                FRAME_SAMPLES
+            }
+            // Nothing leaves, so that the far end notices the loss and hides it.
+            Passed::Lost if self.encoder.is_passing() => {
+                if self.keeps_sent {
+                    self.sent = *peer.pcm();
+                }
+                0
+            }
+            Passed::Samples | Passed::Lost => self.encode(peer.pcm()),
+            Passed::Silence => self.silence(),
+        }
     }
 
     /// Writes a header before the payload that is in place already.
@@ -76,10 +135,15 @@ impl Sender {
     }
 }
 
+fn payload(packet: &mut [u8; PACKET_LEN]) -> &mut [u8; PAYLOAD_MAX] {
+    packet
+        .last_chunk_mut()
+        .expect("the packet is header and one frame")
+}
+
 impl LegState {
-    /// Second half of a tick: sends what the party is to hear. `peer` is what the other leg of a
-    /// bridge on this worker heard.
-    pub fn send(&mut self, peer: Option<&mut Heard>) {
+    /// Second half of a tick: sends what the party is to hear.
+    pub fn send(&mut self, other: Other<'_>) {
         #[cfg(test)]
         assert_ne!(self.fault, Some(true), "fault made by a test");
         let Some(active) = &self.active else {
@@ -90,13 +154,13 @@ impl LegState {
         let sends = params.direction.sends() && !target.ip().is_unspecified();
 
         let timestamp = self.sender.timestamp;
-        self.sender.timestamp = timestamp.wrapping_add(FRAME_SAMPLES as u32);
+        self.sender.timestamp = timestamp.wrapping_add(self.sender.step());
         let event = match params.dtmf_pt {
             Some(payload_type) => self.dtmf_out.next(timestamp).map(|e| (payload_type, e)),
             None => None,
         };
         // Composed even if an event or a hold takes its place: playout goes on.
-        self.compose(params, peer);
+        let composed = self.compose(other);
         if sends {
             let len = match event {
                 Some((payload_type, event)) => {
@@ -109,80 +173,94 @@ impl LegState {
                 None => {
                     let marker = std::mem::take(&mut self.sender.marker);
                     self.sender.header(params.payload_type, marker, timestamp);
-                    PACKET_LEN
+                    HEADER_LEN + composed
                 }
             };
             self.sender.sequence = self.sender.sequence.wrapping_add(1);
-            // In a copy: the recording still needs the audio as it was.
-            let mut protected = [0; PROTECTED_LEN];
-            let datagram = match &mut self.srtp {
-                None => &self.sender.packet[..len],
-                Some(session) => {
-                    protected[..len].copy_from_slice(&self.sender.packet[..len]);
-                    let len = session.outbound.protect_rtp(&mut protected, len);
-                    &protected[..len]
-                }
-            };
-            match self.socket.send_to(datagram, target) {
-                Ok(_) => {
-                    self.shared.counters.tx_packets.add(1);
-                    self.rtcp.sent(len - HEADER_LEN);
-                }
-                Err(_) => self.shared.counters.tx_errors.add(1),
+            if len > HEADER_LEN {
+                self.transmit(len, target);
             }
         } else {
             self.sender.marker = true;
         }
-        self.record(params, sends && event.is_none());
+        self.record(sends && event.is_none());
         self.report_if_due(timestamp);
     }
 
-    /// Puts this tick's audio into the packet. A tone replaces everything; an assistant that speaks
-    /// in a bridge (an announcement) is mixed in; ringback fills a pause.
-    fn compose(&mut self, params: RtpParams, peer: Option<&mut Heard>) {
+    /// Sends the first `len` octets of the packet, protected if that was agreed on.
+    fn transmit(&mut self, len: usize, target: SocketAddr) {
+        // In a copy: it is longer.
+        let mut protected = [0; PROTECTED_LEN];
+        let datagram = match &mut self.srtp {
+            None => &self.sender.packet[..len],
+            Some(session) => {
+                protected[..len].copy_from_slice(&self.sender.packet[..len]);
+                let len = session.outbound.protect_rtp(&mut protected, len);
+                &protected[..len]
+            }
+        };
+        match self.socket.send_to(datagram, target) {
+            Ok(_) => {
+                self.shared.counters.tx_packets.add(1);
+                self.rtcp.sent(len - HEADER_LEN);
+            }
+            Err(_) => self.shared.counters.tx_errors.add(1),
+        }
+    }
+
+    /// Puts this tick's audio into the packet and returns its length, 0 for none. A tone replaces
+    /// everything; an assistant that speaks in a bridge (an announcement) is mixed in; ringback
+    /// fills a pause.
+    fn compose(&mut self, other: Other<'_>) -> usize {
         let mut speech = SILENCE;
         let speaks = self.take_assistant_audio(&mut speech);
         let linked = self.take_linked_frame();
+        self.sender.keeps_sent = self.recording.is_some();
 
         if let Some(player) = &mut self.tone {
             let mut frame = SILENCE;
             if player.fill(&mut frame) {
-                params.codec.encode(&frame, self.sender.payload());
-                return;
+                return self.sender.encode(&frame);
             }
             self.tone = None;
             self.report(MediaEvent::ToneFinished);
         }
-        let mut linked_heard;
-        let peer = match (peer, linked) {
-            (Some(peer), _) => Some(peer),
-            (None, Some(heard)) => {
-                linked_heard = heard;
-                Some(&mut linked_heard)
-            }
-            (None, None) => None,
-        };
-        if let Some(peer) = peer {
+        if let Some(player) = &mut self.music {
+            let mut frame = player.next_frame();
             if speaks {
-                mix_into(&mut speech, peer.pcm());
-                params.codec.encode(&speech, self.sender.payload());
-            } else {
-                peer.encode_into(params.codec, self.sender.payload());
+                mix_into(&mut frame, &speech);
             }
-            return;
+            return self.sender.encode(&frame);
+        }
+        let mut linked_heard;
+        let other = match (other, linked) {
+            (Other::Nobody, Some(heard)) => {
+                linked_heard = heard;
+                Other::Leg(&mut linked_heard)
+            }
+            (other, _) => other,
+        };
+        match other {
+            Other::Leg(peer) if speaks => {
+                mix_into(&mut speech, peer.pcm());
+                return self.sender.encode(&speech);
+            }
+            Other::Leg(peer) => return self.sender.pass(peer),
+            Other::Mix(mix) => {
+                mix_into(&mut speech, mix);
+                return self.sender.encode(&speech);
+            }
+            Other::Nobody => {}
         }
         if speaks {
-            params.codec.encode(&speech, self.sender.payload());
-            return;
+            return self.sender.encode(&speech);
         }
         if let Some(player) = &mut self.ringback {
             let mut frame = SILENCE;
             player.fill(&mut frame);
-            params.codec.encode(&frame, self.sender.payload());
-            return;
+            return self.sender.encode(&frame);
         }
-        // Silence is sent too: it keeps NAT bindings open and proves that we are there.
-        self.sender.payload().fill(params.codec.silence_octet());
+        self.sender.silence()
     }
 
     /// The assistant's next frame, with everything there is to report about it.
@@ -215,26 +293,29 @@ impl LegState {
             self.shared.counters.link_dropped.add(1);
         }
         let mut heard = Heard::default();
-        if let Ok(frame) = link.from_peer.pop() {
-            heard.set_codec(frame.codec);
-            *heard.octets_buffer() = frame.octets;
-            heard.use_octets();
+        match link.from_peer.pop() {
+            Ok(LinkFrame::Octets(codec, octets)) => {
+                heard.set_codec(codec);
+                *heard.octets_buffer() = octets;
+                heard.use_octets();
+            }
+            Ok(LinkFrame::Samples(frame)) => *heard.pcm_mut() = frame,
+            Err(_) => {}
         }
         Some(heard)
     }
 
-    fn record(&mut self, params: RtpParams, sent_audio: bool) {
+    fn record(&mut self, sent_audio: bool) {
         let Some(recording) = &mut self.recording else {
             return;
         };
         if recording.is_listening() {
-            let mut sent = SILENCE;
-            if sent_audio {
-                params
-                    .codec
-                    .decode(&self.sender.packet[HEADER_LEN..], &mut sent);
-            }
-            if !recording.push(self.heard.pcm(), &sent) {
+            let sent = if sent_audio {
+                &self.sender.sent
+            } else {
+                &SILENCE
+            };
+            if !recording.push(self.heard.pcm(), sent) {
                 self.shared.counters.recording_dropped.add(1);
             }
         }

@@ -12,9 +12,13 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rtc_srtp::context::Context;
+use switchhook_media::resample::FrameResampler;
 use switchhook_media::rtp::RtpPacket;
 use switchhook_media::srtp::{MasterKey, SrtpParams, Suite};
-use switchhook_media::{Codec, MediaConfig, MediaEngine, MediaEvent, MediaLeg, RtpParams};
+use switchhook_media::{
+    Codec, Encoder, Law, MediaConfig, MediaEngine, MediaEvent, MediaLeg, OpusParams, PAYLOAD_MAX,
+    RtpParams,
+};
 use switchhook_model::{CallId, LegId};
 use tokio::sync::mpsc::Receiver;
 
@@ -84,6 +88,8 @@ pub struct Phone {
     pub addr: SocketAddr,
     heard: Arc<Mutex<Vec<Heard>>>,
     tone_hz: Arc<Mutex<f32>>,
+    /// Peak of the tone.
+    volume: Arc<Mutex<f32>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
     socket: UdpSocket,
@@ -204,6 +210,7 @@ impl Phone {
             addr: socket.local_addr().unwrap(),
             heard: Arc::default(),
             tone_hz: Arc::new(Mutex::new(0.0)),
+            volume: Arc::new(Mutex::new(12_000.0)),
             stop: Arc::default(),
             thread: None,
             socket,
@@ -213,6 +220,10 @@ impl Phone {
 
     pub fn set_tone(&self, hz: f32) {
         *self.tone_hz.lock().unwrap() = hz;
+    }
+
+    pub fn set_volume(&self, peak: f32) {
+        *self.volume.lock().unwrap() = peak;
     }
 
     fn start_receiving_only(mut self) -> Self {
@@ -230,35 +241,42 @@ impl Phone {
     }
 
     fn start_sending(mut self, target: SocketAddr, codec: Codec) -> Self {
-        let (socket, heard, stop, tone, secure) = (
+        let (socket, heard, stop, tone, volume, secure) = (
             self.socket.try_clone().unwrap(),
             self.heard.clone(),
             self.stop.clone(),
             self.tone_hz.clone(),
+            self.volume.clone(),
             self.secure.clone(),
         );
         self.thread = Some(std::thread::spawn(move || {
             let start = Instant::now();
             let mut phase = 0.0f32;
+            let fec = OpusParams {
+                inband_fec: true,
+                ..OpusParams::default()
+            };
+            let mut encoder = Encoder::new(codec, fec);
             for n in 0u32.. {
                 if stop.load(Ordering::Relaxed) {
                     return;
                 }
                 let hz = *tone.lock().unwrap();
+                let volume = *volume.lock().unwrap();
                 let mut pcm = [0i16; 160];
                 for sample in &mut pcm {
-                    *sample = ((phase * TAU).sin() * 12_000.0) as i16;
+                    *sample = ((phase * TAU).sin() * volume) as i16;
                     phase = (phase + hz / 8_000.0).fract();
                 }
-                let mut payload = [0u8; 160];
-                codec.encode(&pcm, &mut payload);
+                let mut payload = [0u8; PAYLOAD_MAX];
+                let len = encoder.encode(&pcm, &mut payload);
                 let packet = RtpPacket {
                     marker: n == 0,
-                    payload_type: codec.static_payload_type(),
+                    payload_type: codec.payload_type(),
                     sequence: n as u16,
-                    timestamp: n * 160,
+                    timestamp: n * (codec.clock_hz() / 50),
                     ssrc: 7,
-                    payload: &payload,
+                    payload: &payload[..len],
                 };
                 match &secure {
                     None => send(&socket, target, &packet),
@@ -292,15 +310,13 @@ impl Phone {
 
     /// The audio packets after the first `skip`, decoded, in the order they came.
     pub fn audio(&self, codec: Codec, skip: usize) -> Vec<i16> {
-        let mut all = Vec::new();
-        for packet in self.packets().iter().skip(skip) {
-            if packet.payload_type == codec.static_payload_type() {
-                let mut pcm = vec![0; packet.payload.len()];
-                codec.decode(&packet.payload, &mut pcm);
-                all.extend(pcm);
-            }
-        }
-        all
+        let packets = self.packets();
+        let payloads = packets
+            .iter()
+            .skip(skip)
+            .filter(|packet| packet.payload_type == codec.payload_type())
+            .map(|packet| packet.payload.as_slice());
+        decode(codec, payloads)
     }
 }
 
@@ -311,6 +327,35 @@ impl Drop for Phone {
             let _ = thread.join();
         }
     }
+}
+
+/// Decodes packets of one stream to 8 kHz, by the libraries rather than by the code under test.
+pub fn decode<'a>(codec: Codec, payloads: impl Iterator<Item = &'a [u8]>) -> Vec<i16> {
+    let mut all = Vec::new();
+    let mut opus = opus::Decoder::new(8_000, opus::Channels::Mono).unwrap();
+    let mut g722 = audio_codec::g722::G722Decoder::new();
+    let mut down = FrameResampler::new(16_000, 8_000).unwrap();
+    for payload in payloads {
+        let mut pcm = vec![0; 960];
+        let made = match codec {
+            Codec::Pcmu | Codec::Pcma => {
+                let law = if codec == Codec::Pcmu {
+                    Law::Mu
+                } else {
+                    Law::A
+                };
+                law.decode(payload, &mut pcm);
+                payload.len()
+            }
+            Codec::G722 => {
+                let wide = audio_codec::Decoder::decode(&mut g722, payload);
+                down.process(&wide, &mut pcm)
+            }
+            Codec::Opus => opus.decode(payload, &mut pcm, false).unwrap(),
+        };
+        all.extend_from_slice(&pcm[..made]);
+    }
+    all
 }
 
 fn send(socket: &UdpSocket, target: SocketAddr, packet: &RtpPacket<'_>) {

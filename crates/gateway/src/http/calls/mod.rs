@@ -8,6 +8,7 @@ mod latency;
 mod list;
 mod range;
 mod recording;
+mod recording_pause;
 mod row;
 mod shape;
 mod transcript;
@@ -20,6 +21,9 @@ pub(super) use initiate::{__path_initiate, initiate};
 pub(super) use latency::{CallLatency, of_turns};
 pub(super) use list::{__path_list, list};
 pub(super) use recording::{__path_recording, recording};
+pub(super) use recording_pause::{
+    __path_pause_recording, __path_resume_recording, pause_recording, resume_recording,
+};
 pub(super) use row::rows;
 pub(super) use transcript::{__path_transcript, transcript};
 pub(super) use transfer::{__path_transfer, transfer};

@@ -4,8 +4,11 @@ use axum::body::Body;
 use axum::http::{Request, header};
 use switchhook_store::{RecordingState, Step};
 
-use super::world::{Answer, World, call};
+use serde_json::json;
+
+use super::world::{Answer, Asked, World, call, call_id};
 use crate::http::auth::Role;
+use crate::http::ports::{CommandError, RecordingOrder};
 
 const PATH: &str = "/api/calls/call_a/recording";
 
@@ -194,4 +197,42 @@ async fn the_newest_playable_recording_is_played() {
         .await
         .unwrap();
     assert_eq!(ask(&world, &[]).await.status, 200);
+}
+
+#[tokio::test]
+async fn it_is_paused_and_resumed_by_who_may_act_on_calls() {
+    let world = World::memory().await;
+    world.call("a", 0).await;
+    for (path, order, status) in [
+        ("pause", RecordingOrder::Pause, "paused"),
+        ("resume", RecordingOrder::Resume, "recording"),
+    ] {
+        let path = format!("/api/calls/call_a/recording/{path}");
+        let answer = world.post(&path, json!({})).await;
+        assert_eq!(answer.status, 202);
+        assert_eq!(answer.json()["status"], status);
+        assert_eq!(
+            world.operator.asked.lock().unwrap().pop(),
+            Some(Asked::Recording {
+                call: call_id("a"),
+                order,
+                by: "test-operator".into(),
+            })
+        );
+        world
+            .post_as(None, &path, json!({}))
+            .await
+            .refused(401, "auth.required");
+        *world.operator.command_error.lock().unwrap() = Some(CommandError::Conflict {
+            reason: "the call is not recorded".into(),
+        });
+        let refused = world.post(&path, json!({})).await;
+        refused.refused(409, "call.conflict");
+        assert!(refused.text().contains("not recorded"));
+        *world.operator.command_error.lock().unwrap() = None;
+    }
+    world
+        .post("/api/calls/nonsense/recording/pause", json!({}))
+        .await
+        .refused(404, "call.unknown");
 }

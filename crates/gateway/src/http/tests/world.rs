@@ -24,7 +24,7 @@ use crate::bus::LiveEvent;
 use crate::http::auth::{Role, TokenKeys};
 use crate::http::ports::{
     CallOrder, Capacity, CommandError, Contact, ExtensionStatus, InitiateError, Initiated,
-    Integration, IntegrationState, Operator, Readiness, TransferOrder,
+    Integration, IntegrationState, Operator, Readiness, RecordingOrder, TransferOrder,
 };
 use crate::http::{HttpConfig, HttpState, router};
 
@@ -316,9 +316,20 @@ pub fn turn(call: &str, n: u32, text: &str, first_audio_ms: Option<u64>) -> Turn
 /// What the API asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Asked {
-    Hangup { call: CallId, by: String },
-    Transfer { call: CallId, order: TransferOrder },
+    Hangup {
+        call: CallId,
+        by: String,
+    },
+    Transfer {
+        call: CallId,
+        order: TransferOrder,
+    },
     Initiate(CallOrder),
+    Recording {
+        call: CallId,
+        order: RecordingOrder,
+        by: String,
+    },
 }
 
 /// Notes what it is asked and answers as told.
@@ -369,6 +380,19 @@ impl Operator for FakeOperator {
         self.answer(Asked::Transfer {
             call: call.clone(),
             order,
+        })
+    }
+
+    async fn recording(
+        &self,
+        call: &CallId,
+        order: RecordingOrder,
+        by: &str,
+    ) -> Result<(), CommandError> {
+        self.answer(Asked::Recording {
+            call: call.clone(),
+            order,
+            by: by.to_owned(),
         })
     }
 
