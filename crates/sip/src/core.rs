@@ -23,6 +23,7 @@ use crate::event::WireDirection;
 use crate::leg::LegInput;
 use crate::message::{self, LOCAL_HEADER, header_of};
 use crate::registrar::Registrar;
+use crate::stack_error;
 use crate::tap::{EventQueue, Tap, now};
 use crate::throttle::RateLimiter;
 use crate::transport::{Hub, RawReply, stack_address};
@@ -279,7 +280,7 @@ impl Core {
             .on_received_message(message, connection.clone(), &from)
             .await;
         if let Err(error) = result {
-            tracing::debug!(%source, %error, "SIP message not processed");
+            tracing::debug!(%source, error.kind = stack_error::kind(&error), "SIP message not processed");
         }
     }
 
@@ -458,7 +459,11 @@ fn spawn_reply(core: Arc<Core>, mut transaction: Transaction, status: u16) {
     tokio::spawn(async move {
         let response = core.response(&transaction.original, status, None);
         if let Err(error) = transaction.respond(response).await {
-            tracing::debug!(%error, status, "SIP response not sent");
+            tracing::debug!(
+                error.kind = stack_error::kind(&error),
+                status,
+                "SIP response not sent"
+            );
         }
     });
 }

@@ -27,6 +27,7 @@ mod orphan;
 pub mod record;
 mod register;
 pub mod registrar;
+mod stack_error;
 mod tap;
 pub mod throttle;
 mod transport;

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::inbox::{CallInput, Inbox};
-use super::legs::{LegMedia, LegParts, Legs, Signalling};
+use super::legs::{LegMedia, LegParts, Legs, Signalling, fault};
 use super::registry::{Registry, call_of};
 use super::shared::Shared;
 use super::task::CallTask;
@@ -70,7 +70,7 @@ async fn admit(
         Some(offer) => match LegMedia::answering(media, offer) {
             Ok(media) => media,
             Err(error) => {
-                tracing::info!(leg.id = %leg, %error, "the SDP offer cannot be used");
+                tracing::info!(leg.id = %leg, reason = fault(&error), "the SDP offer cannot be used");
                 let status = if error.is_malformed() { 400 } else { 488 };
                 return Err((incoming.handle, status, Some(error.to_string())));
             }

@@ -78,9 +78,23 @@ impl LegMedia {
     pub(super) fn answered(&self, answer: Option<&str>) -> Result<(), String> {
         let answer = answer.ok_or("the answer has no SDP")?;
         let params: RtpParams =
-            sdp::apply_answer(&self.local, answer).map_err(|error| error.to_string())?;
+            sdp::apply_answer(&self.local, answer).map_err(|error| fault(&error))?;
         self.leg.start(params);
         Ok(())
+    }
+}
+
+/// What is wrong with a party's description, for the log: without a word of it, as it may hold keys.
+/// The ladder shows it whole.
+pub(super) fn fault(error: &SdpError) -> String {
+    match error {
+        SdpError::Syntax { line, .. } | SdpError::NoConnection { line } => {
+            format!("line {line} is malformed")
+        }
+        SdpError::NoAudio { .. } => "no audio of a kind we take".to_owned(),
+        SdpError::NoCommonCodec { .. } => "no common codec".to_owned(),
+        other if other.is_malformed() => "malformed".to_owned(),
+        _ => "not acceptable".to_owned(),
     }
 }
 

@@ -6,7 +6,7 @@ use switchhook_model::{HangupCause, LegId, Target, Timestamp};
 use switchhook_sip::{DialFrom, DialRequest, DialTarget, ReInviteResponder, TrunkId};
 
 use super::facts;
-use super::legs::{LegMedia, LegParts, Signalling};
+use super::legs::{LegMedia, LegParts, Signalling, fault};
 use super::talk::Talk;
 use super::task::CallTask;
 use crate::clock;
@@ -352,7 +352,7 @@ impl CallTask {
         match agreed {
             Ok(()) => responder.answer(media.description.clone()),
             Err(error) => {
-                tracing::warn!(leg.id = %leg, %error, "the re-INVITE's offer cannot be used");
+                tracing::warn!(leg.id = %leg, reason = fault(&error), "the re-INVITE's offer cannot be used");
                 responder.reject(if error.is_malformed() { 400 } else { 488 });
             }
         }

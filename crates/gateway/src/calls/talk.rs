@@ -160,7 +160,8 @@ impl Talk {
                         arguments,
                     });
                 } else {
-                    tracing::warn!(tool = name, "the model called a tool that is not offered");
+                    // Its name is the model's text: in the transcript's place, not in the log.
+                    tracing::warn!(request, "the model called a tool that is not offered");
                     let content = format!("{{\"error\":\"there is no tool {name:?}\"}}");
                     let input = Input::ToolResult {
                         request,
