@@ -110,6 +110,35 @@ async fn the_description_lists_every_route() {
         for (method, operation) in item.as_object().unwrap() {
             listed.push(format!("{method} {path}"));
             let summary = operation["summary"].as_str().unwrap_or_default();
+#[tokio::test]
+async fn times_are_counted_in_buckets() {
+    let world = World::memory().await;
+    let _recording = metrics::set_default_local_recorder(&world.recorder);
+    world.get_as(None, "/healthz").await.ok();
+    metrics::histogram!("switchhook_turn_first_audio_seconds").record(0.55);
+    metrics::histogram!("switchhook_turn_first_audio_seconds").record(7.0);
+    let text = world.get("/metrics").await.text();
+    let value = |series: &str| -> u64 {
+        let line = text
+            .lines()
+            .find(|line| line.starts_with(series))
+            .unwrap_or_else(|| panic!("no {series} in\n{text}"));
+        line.rsplit(' ').next().unwrap().parse().unwrap()
+    };
+    let turn = |le: &str| {
+        value(&format!(
+            "switchhook_turn_first_audio_seconds_bucket{{le=\"{le}\"}}"
+        ))
+    };
+    assert_eq!(["0.5", "0.6", "5", "10", "+Inf"].map(turn), [0, 1, 1, 2, 2]);
+    assert_eq!(value("switchhook_turn_first_audio_seconds_count"), 2);
+    assert!(text.contains("# TYPE switchhook_turn_first_audio_seconds histogram"));
+    // Of each route, not of each path.
+    let request = "switchhook_http_request_seconds_bucket{route=\"/healthz\",le=\"+Inf\"}";
+    assert_eq!(value(request), 1);
+    assert!(!text.contains("quantile="), "{text}");
+}
+
             assert!(!summary.is_empty(), "{method} {path} has no summary");
             assert!(
                 operation["responses"]

@@ -10,7 +10,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, Request, StatusCode, header};
-use metrics_exporter_prometheus::PrometheusBuilder;
+use metrics_exporter_prometheus::PrometheusRecorder;
 use serde_json::{Value, json};
 use switchhook_model::{CallId, Direction, LegId, RecordingId, Timestamp, TurnId};
 use switchhook_store::{
@@ -38,6 +38,8 @@ pub struct World {
     pub operator: Arc<FakeOperator>,
     pub keys: TokenKeys,
     pub shutdown: CancellationToken,
+    /// What `/metrics` shows; it records only where it is set as the local recorder.
+    pub recorder: PrometheusRecorder,
     pub recordings: std::path::PathBuf,
     clock: Arc<AtomicI64>,
     _directory: tempfile::TempDir,
@@ -121,7 +123,7 @@ impl World {
         let operator = Arc::new(FakeOperator::default());
         let clock = Arc::new(AtomicI64::new(START));
         let shutdown = CancellationToken::new();
-        let metrics = PrometheusBuilder::new().build_recorder().handle();
+        let recorder = crate::metrics::recorder().unwrap();
         let reads = clock.clone();
         let state = HttpState::new(
             store.clone(),
@@ -129,7 +131,7 @@ impl World {
             TokenKeys::new(KEY).unwrap(),
             config,
             move || Timestamp::from_millis(reads.load(Ordering::Relaxed)),
-            Some(metrics),
+            Some(recorder.handle()),
             shutdown.clone(),
         );
         Self {
@@ -138,6 +140,7 @@ impl World {
             operator,
             keys: TokenKeys::new(KEY).unwrap(),
             shutdown,
+            recorder,
             recordings,
             clock,
             _directory: directory,
