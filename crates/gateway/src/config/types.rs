@@ -9,6 +9,7 @@ use switchhook_call::{FallbackStep, OpenHours};
 use switchhook_model::{E164, Extension, Language, Target};
 
 use super::secret::Secret;
+use crate::network::Network;
 
 /// How strict the program is about its surroundings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +49,8 @@ pub struct HttpConfig {
     pub bind: SocketAddr,
     /// None only in `demo` and `development`: then one is made and kept in the data directory.
     pub signing_key: Option<Secret>,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<Network>,
 }
 
 #[derive(Debug, Clone)]
