@@ -237,6 +237,7 @@ impl Call {
             transfers_before_assistant: 0,
             says: BTreeMap::new(),
             counters: Counters::default(),
+            takes_own_message: false,
             outcome: None,
         }
     }
@@ -331,12 +332,12 @@ impl Call {
 
     /// A stored call.
     pub fn restore(snapshot: &str) -> Result<Self, RestoreError> {
-        Ok(serde_json::from_str(snapshot)?)
         if let Ok(Versioned { version }) = serde_json::from_str(snapshot)
             && version != SNAPSHOT_VERSION
         {
             return Err(RestoreError::Version(version));
         }
+        Ok(serde_json::from_str(snapshot)?)
     }
 
     fn status(&self) -> CallStatus {
@@ -386,6 +387,7 @@ impl Call {
                 recorded,
             } => self.message_taken(out, text, duration_ms, recorded),
             Event::MessageAbandoned => self.message_abandoned(out),
+            Event::AssistantTakesMessage { taking } => self.takes_own_message = taking,
             Event::AssistantEnded { reason } => self.assistant_ended(out, reason),
             Event::NoticeAccepted { message } => self.notice_accepted(out, &message),
             Event::NoticeRefused {

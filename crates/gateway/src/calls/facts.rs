@@ -49,6 +49,14 @@ pub(super) fn one_way_audio(leg: &LegId, silent_ms: u64) -> Fact {
     }
 }
 
+/// The stored machine could not be read after a restart.
+pub(super) fn unreadable_state() -> Fact {
+    Fact {
+        kind: SHELL,
+        data: json!({ "unreadable_state": {} }),
+    }
+}
+
 pub(super) fn dial_refused(leg: &LegId, reason: &str) -> Fact {
     Fact {
         kind: SHELL,

@@ -1,7 +1,7 @@
 //! From a call's state to the rows that are stored with each step.
 
 use serde_json::Value;
-use switchhook_call::{Action, ActionKind, Call, CallView, LegView, TransferView};
+use switchhook_call::{Action, ActionKind, Call, CallView, Headline, LegView, TransferView};
 use switchhook_conversation::{Speaker, Turn};
 use switchhook_model::{CallId, Timestamp, TurnId};
 use switchhook_store::{AttemptRow, CallHead, CallRow, LegRow, Step, TransferRow, TurnRow};
@@ -89,20 +89,25 @@ pub(super) fn fill(
 
 /// The call's row with its machine.
 fn row(call: &Call, view: &CallView, position: Position) -> CallRow {
-    let mut shown = serde_json::to_value(view).unwrap_or(Value::Null);
-    if let Value::Object(fields) = &mut shown {
-        fields.insert(
-            "headline".to_owned(),
-            serde_json::to_value(call.headline()).unwrap_or(Value::Null),
-        );
-    }
     CallRow {
         head: head(view, position.is_settled),
         revision: position.revision,
         snapshot_version: SNAPSHOT_VERSION,
         snapshot: serde_json::to_value(call).unwrap_or(Value::Null),
-        view: shown,
+        view: self::view(view, &call.headline()),
     }
+}
+
+/// What the API shows of a call.
+pub(super) fn view(view: &CallView, headline: &Headline) -> Value {
+    let mut shown = serde_json::to_value(view).unwrap_or(Value::Null);
+    if let Value::Object(fields) = &mut shown {
+        fields.insert(
+            "headline".to_owned(),
+            serde_json::to_value(headline).unwrap_or(Value::Null),
+        );
+    }
+    shown
 }
 
 fn leg(call: &CallId, view: &LegView, legs: &Legs) -> LegRow {
@@ -127,7 +132,7 @@ fn leg(call: &CallId, view: &LegView, legs: &Legs) -> LegRow {
     }
 }
 
-fn transfer(call: &CallId, view: &TransferView) -> (TransferRow, Vec<AttemptRow>) {
+pub(super) fn transfer(call: &CallId, view: &TransferView) -> (TransferRow, Vec<AttemptRow>) {
     let attempts = view
         .attempts
         .iter()
