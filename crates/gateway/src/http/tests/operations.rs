@@ -50,6 +50,7 @@ async fn readiness_names_causes_only_to_those_who_signed_in() {
     assert_eq!(open["integrations"][0]["name"], "database");
     assert_eq!(open["integrations"][1]["state"], "degraded");
     assert!(!open.to_string().contains("example.net"));
+    assert_eq!(open["sip"], json!(null), "{open}");
     let known = world.get("/readyz").await.ok();
     assert_eq!(
         known["integrations"][1]["cause"],
@@ -58,6 +59,14 @@ async fn readiness_names_causes_only_to_those_who_signed_in() {
     assert_eq!(
         known["capacity"],
         json!({"calls_active": 1, "calls_max": 200})
+    );
+    assert_eq!(
+        known["sip"],
+        json!({
+            "assistant": "assistant",
+            "host": "203.0.113.5",
+            "listeners": [{"transport": "udp", "ip": "192.0.2.10", "port": 5070}],
+        })
     );
     world
         .get_as(Some("wrong"), "/readyz")
@@ -102,15 +111,6 @@ async fn metrics_are_for_this_machine_and_for_users() {
 }
 
 #[tokio::test]
-async fn the_description_lists_every_route() {
-    let world = World::memory().await;
-    let api = world.get_as(None, "/api/openapi.json").await.ok();
-    let mut listed = Vec::new();
-    for (path, item) in api["paths"].as_object().unwrap() {
-        for (method, operation) in item.as_object().unwrap() {
-            listed.push(format!("{method} {path}"));
-            let summary = operation["summary"].as_str().unwrap_or_default();
-#[tokio::test]
 async fn times_are_counted_in_buckets() {
     let world = World::memory().await;
     let _recording = metrics::set_default_local_recorder(&world.recorder);
@@ -139,6 +139,15 @@ async fn times_are_counted_in_buckets() {
     assert!(!text.contains("quantile="), "{text}");
 }
 
+#[tokio::test]
+async fn the_description_lists_every_route() {
+    let world = World::memory().await;
+    let api = world.get_as(None, "/api/openapi.json").await.ok();
+    let mut listed = Vec::new();
+    for (path, item) in api["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            listed.push(format!("{method} {path}"));
+            let summary = operation["summary"].as_str().unwrap_or_default();
             assert!(!summary.is_empty(), "{method} {path} has no summary");
             assert!(
                 operation["responses"]

@@ -24,7 +24,7 @@ use crate::bus::LiveEvent;
 use crate::http::auth::{Role, TokenKeys};
 use crate::http::ports::{
     CallOrder, Capacity, CommandError, Contact, ExtensionStatus, InitiateError, Initiated,
-    Integration, IntegrationState, Operator, Readiness, TransferOrder,
+    Integration, IntegrationState, Operator, Readiness, SipListener, SipReach, TransferOrder,
 };
 use crate::http::{HttpConfig, HttpState, router};
 
@@ -417,6 +417,15 @@ impl Operator for FakeOperator {
                 checked_at: Some(at(0)),
                 latency_ms: Some(3),
             }],
+            sip: SipReach {
+                assistant: Some("assistant".into()),
+                host: Some("203.0.113.5".into()),
+                listeners: vec![SipListener {
+                    transport: "udp".into(),
+                    ip: "192.0.2.10".into(),
+                    port: 5070,
+                }],
+            },
         }
     }
 
