@@ -254,6 +254,15 @@ pub fn call_id(name: &str) -> CallId {
     CallId::from_unique(name)
 }
 
+/// The ids of a page's items, in its order.
+pub fn ids(page: &Value) -> Vec<&str> {
+    let items = page["items"].as_array().unwrap();
+    items
+        .iter()
+        .map(|row| row["id"].as_str().unwrap())
+        .collect()
+}
+
 /// A call that talks to the assistant.
 pub fn call(name: &str, second: i64) -> CallRow {
     let id = call_id(name);
@@ -408,15 +417,6 @@ impl Operator for FakeOperator {
                 calls_active: 1,
                 calls_max: 200,
             },
-            integrations: vec![Integration {
-                name: "notices".into(),
-                state: IntegrationState::Degraded,
-                detail: Some("last delivery failed".into()),
-                cause: Some("hooks.example.net answered 500".into()),
-                cure: Some("look at its log".into()),
-                checked_at: Some(at(0)),
-                latency_ms: Some(3),
-            }],
             sip: SipReach {
                 assistant: Some("assistant".into()),
                 host: Some("203.0.113.5".into()),
@@ -426,6 +426,15 @@ impl Operator for FakeOperator {
                     port: 5070,
                 }],
             },
+            integrations: vec![Integration {
+                name: "notices".into(),
+                state: IntegrationState::Degraded,
+                detail: Some("last delivery failed".into()),
+                cause: Some("hooks.example.net answered 500".into()),
+                cure: Some("look at its log".into()),
+                checked_at: Some(at(0)),
+                latency_ms: Some(3),
+            }],
         }
     }
 
