@@ -153,6 +153,14 @@ const READY = () => ({
     calls_active: [...calls.values()].filter((c) => c.call.status !== 'ended').length,
     calls_max: 200,
   },
+  sip: {
+    assistant: 'assistant',
+    host: null,
+    listeners: [
+      { transport: 'udp', ip: '127.0.0.1', port: 5060 },
+      { transport: 'tcp', ip: '127.0.0.1', port: 5060 },
+    ],
+  },
   integrations: [
     {
       name: 'database',

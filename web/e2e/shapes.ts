@@ -14,6 +14,7 @@ import type {
   Outcome,
   Readiness,
   Recording,
+  SipReach,
   Transfer,
   Turn,
   Violation,
@@ -274,6 +275,13 @@ const readiness: Shape<Readiness> = {
   integrations: list(integration),
   capacity: optional(
     object<{ calls_active: number; calls_max: number }>({ calls_active: whole, calls_max: whole }),
+  ),
+  sip: optional(
+    object<SipReach>({
+      assistant: optional(text),
+      host: optional(text),
+      listeners: list(object<SipReach['listeners'][number]>({ transport: text, ip: text, port: whole })),
+    }),
   ),
 };
 

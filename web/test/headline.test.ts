@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import i18next from 'i18next';
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { Headline } from '../src/api/types';
@@ -54,6 +56,19 @@ describe('the head line', () => {
     const newer = { ...nobody, clauses: [...nobody.clauses, { key: 'beamed_up' }] };
     expect(say(newer)).toBe('From the gateway.');
     expect(say(newer, 'de')).toBe('Vom Gateway.');
+  });
+
+  it('words every clause that call control knows', () => {
+    const source = readFileSync(join(import.meta.dirname, '../../crates/call/src/headline.rs'), 'utf8');
+    const body = /pub enum ClauseKey \{([^}]*)\}/.exec(source)?.[1] ?? '';
+    const keys = [...body.matchAll(/^ {4}(\w+),$/gm)].map((match) =>
+      (match[1] ?? '').replace(/(?<!^)([A-Z])/g, '_$1').toLowerCase(),
+    );
+    expect(keys).toContain('asked_for_human');
+    expect(keys.length).toBeGreaterThan(30);
+    for (const language of [en, de]) {
+      expect(keys.filter((key) => !(key in language.clause))).toEqual([]);
+    }
   });
 
   it('says the outcome when there is no head line', () => {

@@ -29,8 +29,6 @@ pub enum ProviderConfigError {
     },
 }
 
-/// Longest piece of a provider's error text that is kept, in characters.
-const ERROR_TEXT: usize = 300;
 /// Longest error body that is read, in bytes.
 pub(crate) const ERROR_BODY: usize = 16 * 1024;
 
@@ -179,16 +177,15 @@ pub(crate) async fn read_error_body(mut response: reqwest::Response) -> Bytes {
     Bytes::from(body)
 }
 
-/// What a provider said when it refused.
+/// How a provider refused. Its words are not kept: an error text may repeat what the caller said, a
+/// number or the key, and this is logged.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Refusal {
     /// HTTP status; 200 if the refusal came inside a stream.
     pub status: u16,
-    /// The provider's error code or type, if it gave one.
+    /// The provider's error code or type, if it gave one that is a code ([`word`]).
     pub code: Option<String>,
-    /// The provider's words, at most 300 characters, without control characters.
-    pub message: String,
-    /// The provider's id of the request (`x-request-id`), for its support.
+    /// The provider's id of the request (`x-request-id`), for its support; not part of the text.
     pub request_id: Option<String>,
     /// How long the provider asks to wait before the next try.
     pub retry_after: Option<Duration>,
@@ -201,12 +198,6 @@ impl std::fmt::Display for Refusal {
         write!(f, "status {}", self.status)?;
         if let Some(code) = &self.code {
             write!(f, " ({code})")?;
-        }
-        if !self.message.is_empty() {
-            write!(f, ": {}", self.message)?;
-        }
-        if let Some(id) = &self.request_id {
-            write!(f, " [request {id}]")?;
         }
         let cure = match self.status {
             401 | 403 => "check the API key",
@@ -227,7 +218,7 @@ impl Refusal {
     /// Reads the status, the headers and an OpenAI-style error body
     /// (`{"error":{"message","type","code"}}`), tolerating any other.
     pub(crate) fn read(status: u16, headers: &HeaderMap, body: &[u8]) -> Self {
-        let (code, message) = error_object(body);
+        let code = error_code(body);
         let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok());
         let by_status = matches!(status, 408 | 409 | 429) || status >= 500;
         let retryable = match text("x-should-retry") {
@@ -238,7 +229,6 @@ impl Refusal {
         Self {
             status,
             code,
-            message,
             request_id: request_id(headers),
             retry_after: retry_after(headers, SystemTime::now()),
             retryable,
@@ -247,7 +237,7 @@ impl Refusal {
 
     /// The refusal in a stream event after a 200.
     pub(crate) fn in_stream(error: &serde_json::Value, request_id: Option<String>) -> Self {
-        let (code, message) = read_error_value(error);
+        let code = read_error_value(error);
         let retryable = matches!(
             code.as_deref(),
             Some("server_error" | "overloaded_error" | "rate_limit_exceeded" | "rate_limit_error")
@@ -258,7 +248,6 @@ impl Refusal {
         Self {
             status: 200,
             code,
-            message,
             request_id,
             retry_after: None,
             retryable,
@@ -266,38 +255,57 @@ impl Refusal {
     }
 }
 
-/// The provider's id of a request: `x-request-id`, or `request-id`.
+/// The provider's id of a request: `x-request-id`, or `request-id`. Anything else than letters,
+/// digits, `-` and `_` is no id, and neither is what has digits only: it may be a number.
 pub(crate) fn request_id(headers: &HeaderMap) -> Option<String> {
     ["x-request-id", "request-id"]
         .iter()
         .find_map(|name| headers.get(*name))
         .and_then(|v| v.to_str().ok())
-        .map(|id| clean(id, 128))
+        .filter(|id| (1..=128).contains(&id.len()))
+        .filter(|id| {
+            id.bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+                && id.bytes().any(|b| b.is_ascii_alphabetic())
+        })
+        .map(str::to_owned)
 }
 
-fn error_object(body: &[u8]) -> (Option<String>, String) {
-    match serde_json::from_slice::<serde_json::Value>(body) {
-        Ok(value) => read_error_value(value.get("error").unwrap_or(&value)),
-        Err(_) => (None, clean(&String::from_utf8_lossy(body), ERROR_TEXT)),
-    }
+fn error_code(body: &[u8]) -> Option<String> {
+    let value = serde_json::from_slice::<serde_json::Value>(body).ok()?;
+    read_error_value(value.get("error").unwrap_or(&value))
 }
 
-/// `{"message","type","code"}`, or a bare string, as several local servers send it.
-fn read_error_value(error: &serde_json::Value) -> (Option<String>, String) {
-    if let Some(text) = error.as_str() {
-        return (None, clean(text, ERROR_TEXT));
-    }
+/// `{"message","type","code"}`.
+fn read_error_value(error: &serde_json::Value) -> Option<String> {
     let field = |name: &str| match error.get(name) {
-        Some(serde_json::Value::String(text)) if !text.is_empty() => Some(clean(text, ERROR_TEXT)),
-        Some(serde_json::Value::Number(number)) => Some(number.to_string()),
+        Some(serde_json::Value::String(text)) => word(text).map(str::to_owned),
+        Some(serde_json::Value::Number(number)) => number
+            .as_u64()
+            .filter(|code| (100..600).contains(code))
+            .map(|code| code.to_string()),
         _ => None,
     };
-    (
-        field("code").or_else(|| field("type")),
-        field("message")
-            .or_else(|| field("detail"))
-            .unwrap_or_default(),
-    )
+    field("code").or_else(|| field("type"))
+}
+
+/// The text if it is a code such as `rate_limit_exceeded`: small letters and `_`, at most 48. What
+/// a provider writes in place of a code may be anything, and codes are logged.
+pub(crate) fn word(text: &str) -> Option<&str> {
+    let is_code =
+        (1..=48).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+    is_code.then_some(text)
+}
+
+/// What is wrong with JSON from outside, without a word of it: serde's own text repeats values.
+pub(crate) fn json_fault(error: &serde_json::Error) -> String {
+    let kind = match error.classify() {
+        serde_json::error::Category::Io => "it cannot be read",
+        serde_json::error::Category::Syntax => "it is not JSON",
+        serde_json::error::Category::Data => "a field is missing or of the wrong type",
+        serde_json::error::Category::Eof => "it ends early",
+    };
+    format!("{kind} (line {}, column {})", error.line(), error.column())
 }
 
 /// Text from outside for logs and errors: one line, no control characters, bounded.
@@ -390,16 +398,38 @@ mod tests {
         assert!(!refusal.retryable);
         assert_eq!(
             refusal.to_string(),
-            "status 401 (invalid_api_key): bad key [request req_1]; check the API key"
+            "status 401 (invalid_api_key); check the API key"
         );
+        assert_eq!(refusal.request_id.as_deref(), Some("req_1"));
         let quota = Refusal::read(429, &headers, br#"{"error":{"code":"insufficient_quota"}}"#);
         assert!(!quota.retryable);
         headers.insert("x-should-retry", "false".parse().expect("header"));
         assert!(!Refusal::read(503, &headers, b"down").retryable);
         assert!(Refusal::read(503, &HeaderMap::new(), b"down").retryable);
+    }
+
+    #[test]
+    fn nothing_of_what_a_provider_writes_is_kept_but_codes() {
+        for body in [
+            r#"{"error":{"message":"my PIN is 4711","code":"call +12025550142","type":"Bearer sk-x"}}"#,
+            r#"{"error":"my PIN is 4711"}"#,
+            r#"{"error":{"code":12025550142}}"#,
+            r#"{"error":{"code":"4711"},"detail":"my PIN is 4711"}"#,
+            "my PIN is 4711",
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert("x-request-id", "12025550142".parse().expect("header"));
+            let refusal = Refusal::read(400, &headers, body.as_bytes());
+            assert_eq!(refusal.to_string(), "status 400", "{body}");
+            let debug = format!("{refusal:?}");
+            for secret in ["4711", "PIN", "2025550142", "sk-x"] {
+                assert!(!debug.contains(secret), "{debug}");
+            }
+        }
+        let error = serde_json::from_str::<Vec<u8>>(r#""my PIN is 4711""#).expect_err("a string");
         assert_eq!(
-            Refusal::read(500, &HeaderMap::new(), b"\"oops\"").message,
-            "oops"
+            json_fault(&error),
+            "a field is missing or of the wrong type (line 1, column 16)"
         );
     }
 }

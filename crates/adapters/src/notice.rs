@@ -38,7 +38,7 @@ pub enum NoticeError {
     Unreachable { host: String, cause: String },
     #[error("notice receiver {host} did not answer within {limit_ms} ms")]
     TimedOut { host: String, limit_ms: u64 },
-    #[error("notice receiver {host} answered {status}{}{body}; it is tried again", if body.is_empty() {""} else {": "})]
+    #[error("notice receiver {host} answered {status}; it is tried again")]
     Failed {
         host: String,
         status: u16,
@@ -46,7 +46,9 @@ pub enum NoticeError {
         /// As the receiver asked by `retry-after`.
         retry_after: Option<Duration>,
     },
-    #[error("notice receiver {host} refused with {status}{}{body}; it is not tried again: check the notice URL and the signing secret on both sides", if body.is_empty() {""} else {": "})]
+    #[error(
+        "notice receiver {host} refused with {status}; it is not tried again: check the notice URL and the signing secret on both sides"
+    )]
     Refused {
         host: String,
         status: u16,
@@ -66,6 +68,21 @@ impl NoticeError {
         match self {
             Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Failed { .. } => true,
             Self::Refused { .. } | Self::TooLarge { .. } | Self::Secret(_) | Self::Url(_) => false,
+        }
+    }
+
+    /// What the receiver wrote with its refusal, one line. It may repeat the notice, so it is not
+    /// part of the error's own text, which is logged: show it only beside the notice.
+    pub fn answer(&self) -> Option<&str> {
+        match self {
+            Self::Failed { body, .. } | Self::Refused { body, .. } => {
+                Some(body.as_str()).filter(|body| !body.is_empty())
+            }
+            Self::Unreachable { .. }
+            | Self::TimedOut { .. }
+            | Self::TooLarge { .. }
+            | Self::Secret(_)
+            | Self::Url(_) => None,
         }
     }
 

@@ -92,7 +92,10 @@ pub enum LlmError {
         what: &'static str,
     },
     #[error("language model {provider} declined to answer: {reason}")]
-    Declined { provider: String, reason: String },
+    Declined {
+        provider: String,
+        reason: &'static str,
+    },
 }
 
 impl LlmError {

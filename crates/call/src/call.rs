@@ -36,9 +36,23 @@ const ANSWER_GUARD: Duration = Duration::from_secs(32);
 /// A stored call cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
-    /// Not the JSON of a call, or of another version.
-    #[error("the stored call cannot be read: {0}; it was written by another version or is damaged")]
+    /// Of another version.
+    #[error(
+        "the stored call cannot be read: snapshot version {0}, but this program reads version {SNAPSHOT_VERSION}"
+    )]
+    Version(u32),
+    /// Not the JSON of a call.
+    #[error("the stored call cannot be read ({}); it was written by another version or is damaged", fault(.0))]
     Unreadable(#[from] serde_json::Error),
+}
+
+/// Where the stored text is wrong, without a word of it: it holds numbers and messages.
+fn fault(error: &serde_json::Error) -> String {
+    let (line, column) = (error.line(), error.column());
+    format!(
+        "{:?} error at line {line}, column {column}",
+        error.classify()
+    )
 }
 
 /// One call. Data only: clone it, store it, compare it.
@@ -70,7 +84,16 @@ pub struct Call {
     /// Sentences asked for and not reported back.
     pub(crate) says: BTreeMap<SayId, TextKey>,
     pub(crate) counters: Counters,
+    /// The assistant is taking a message of its own accord.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) takes_own_message: bool,
     outcome: Option<CallOutcome>,
+}
+
+/// The version of a stored call, whatever the rest of it.
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
 }
 
 /// A number that reads back only as [`SNAPSHOT_VERSION`].
@@ -214,6 +237,7 @@ impl Call {
             transfers_before_assistant: 0,
             says: BTreeMap::new(),
             counters: Counters::default(),
+            takes_own_message: false,
             outcome: None,
         }
     }
@@ -308,6 +332,11 @@ impl Call {
 
     /// A stored call.
     pub fn restore(snapshot: &str) -> Result<Self, RestoreError> {
+        if let Ok(Versioned { version }) = serde_json::from_str(snapshot)
+            && version != SNAPSHOT_VERSION
+        {
+            return Err(RestoreError::Version(version));
+        }
         Ok(serde_json::from_str(snapshot)?)
     }
 
@@ -358,6 +387,7 @@ impl Call {
                 recorded,
             } => self.message_taken(out, text, duration_ms, recorded),
             Event::MessageAbandoned => self.message_abandoned(out),
+            Event::AssistantTakesMessage { taking } => self.takes_own_message = taking,
             Event::AssistantEnded { reason } => self.assistant_ended(out, reason),
             Event::NoticeAccepted { message } => self.notice_accepted(out, &message),
             Event::NoticeRefused {

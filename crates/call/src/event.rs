@@ -132,6 +132,13 @@ pub enum Event {
     },
     /// The caller was asked for a message and left none.
     MessageAbandoned,
+    /// The assistant begins or ends taking a message of its own accord. While it does, the caller's
+    /// words exist nowhere but in the process and on the recording: a crash then owes staff a notice
+    /// that somebody has to listen.
+    AssistantTakesMessage {
+        /// Whether one is being taken from now on.
+        taking: bool,
+    },
     /// The assistant is through with the caller; its farewell was heard.
     AssistantEnded {
         /// Why.

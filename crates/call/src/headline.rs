@@ -122,6 +122,11 @@ pub struct Headline {
 }
 
 impl Headline {
+    /// Of a call that a restart cut off and of which nothing else is known.
+    pub fn ended_by_restart() -> Self {
+        Self::from_clauses(vec![clause(ClauseKey::EndedByRestart)])
+    }
+
     fn from_clauses(clauses: Vec<Clause>) -> Self {
         let sentence = |language| {
             let parts: Vec<String> = clauses.iter().map(|clause| clause.text(language)).collect();

@@ -135,6 +135,52 @@ fn while_the_message_of_a_caller_who_hung_up_is_made_out() {
 }
 
 #[test]
+fn while_the_assistant_takes_a_message_of_its_own_accord() {
+    let mut world = World::with_assistant(policy());
+    world.event(Event::AssistantTakesMessage { taking: true });
+    let world = killed_at(world, 30);
+    assert_eq!(notices(&world), 1, "a human has to listen");
+    assert_eq!(world.violations(), vec![]);
+}
+
+#[test]
+fn while_the_assistants_message_of_a_caller_who_hung_up_is_made_out() {
+    let mut world = World::with_assistant(policy());
+    world.event(Event::AssistantTakesMessage { taking: true });
+    world.run_until_s(20);
+    world.caller_hangs_up();
+    let before = world.view().outcome;
+    world.restart();
+    world.run_to_the_end();
+    assert_eq!(notices(&world), 1, "a human has to listen");
+    assert_eq!(world.view().outcome, before, "the caller ended it");
+    assert_eq!(world.violations(), vec![]);
+    world.restart();
+    assert_eq!(notices(&world), 1, "owed once");
+}
+
+#[test]
+fn after_the_assistants_message_nobody_is_alarmed() {
+    let mut world = World::with_assistant(policy());
+    world.event(Event::AssistantTakesMessage { taking: true });
+    world.event(Event::MessageTaken {
+        text: "this is Ada".to_owned(),
+        duration_ms: 2_000,
+        recorded: true,
+    });
+    // Killed before it was noted that the message is over.
+    let world = killed_at(world, 30);
+    assert_eq!(notices(&world), 1, "the message's own");
+    assert_eq!(world.violations(), vec![]);
+
+    let mut world = World::with_assistant(policy());
+    world.event(Event::AssistantTakesMessage { taking: true });
+    world.event(Event::AssistantTakesMessage { taking: false });
+    let world = killed_at(world, 30);
+    assert_eq!(notices(&world), 0, "nothing was said");
+}
+
+#[test]
 fn after_the_message_before_the_notice_is_accepted() {
     let world = killed_at(
         asked(Phone::Busy).receiver(Receiver::AcceptsAfter(4000)),

@@ -169,6 +169,11 @@ impl Conversation {
         matches!(self.mode, Mode::Stopped { message: None })
     }
 
+    /// Whether the model, of its own accord, is taking a message, also after the caller has gone.
+    pub fn takes_own_message(&self) -> bool {
+        self.message().is_some_and(MessageTaking::origin_is_tool)
+    }
+
     /// What an observer sees.
     pub fn turn_state(&self) -> TurnState {
         match &self.mode {

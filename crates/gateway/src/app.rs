@@ -13,6 +13,7 @@ use switchhook_sip::{
 };
 use switchhook_store::{Access, Store, StoreOptions};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -177,8 +178,14 @@ async fn route_sip(
     stop: CancellationToken,
 ) {
     let wire = WireLog::start(shared.store.clone());
-    let registrations = keep_registrations(Arc::clone(&shared));
-    while let Some(Some(event)) = stop.run_until_cancelled(events.recv()).await {
+    let (registrations, keeper) = keep_registrations(Arc::clone(&shared));
+    loop {
+        // After the stop only what is there already: the ladder of the calls just ended.
+        let event = match stop.run_until_cancelled(events.recv()).await {
+            Some(event) => event,
+            None => events.try_recv().ok(),
+        };
+        let Some(event) = event else { break };
         match event {
             SipEvent::Incoming(incoming) => {
                 calls::accept(&shared, *incoming);
@@ -213,12 +220,23 @@ async fn route_sip(
             }
         }
     }
+    // The store is closed after this task's end.
+    drop(registrations);
+    if keeper.await.is_err() {
+        tracing::error!("the writer of registrations had a fault");
+    }
+    wire.close().await;
 }
 
 /// Stores registrations one after the other: of two changes the later one stays.
-fn keep_registrations(shared: Arc<Shared>) -> mpsc::UnboundedSender<(Extension, Vec<Binding>)> {
+fn keep_registrations(
+    shared: Arc<Shared>,
+) -> (
+    mpsc::UnboundedSender<(Extension, Vec<Binding>)>,
+    JoinHandle<()>,
+) {
     let (sender, mut changes) = mpsc::unbounded_channel::<(Extension, Vec<Binding>)>();
-    tokio::spawn(async move {
+    let keeper = tokio::spawn(async move {
         while let Some((extension, bindings)) = changes.recv().await {
             if let Err(error) = registrations::keep(&shared.store, &extension, bindings).await {
                 tracing::error!(%error, "a registration could not be stored");
@@ -227,7 +245,7 @@ fn keep_registrations(shared: Arc<Shared>) -> mpsc::UnboundedSender<(Extension, 
             shared.bus.send(changed);
         }
     });
-    sender
+    (sender, keeper)
 }
 
 /// SIGHUP: certificates are read again at once. (Changed files are noticed by themselves, too.)

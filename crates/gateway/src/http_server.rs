@@ -35,6 +35,7 @@ pub async fn start(
             .public_url
             .as_ref()
             .is_some_and(|url| url.starts_with("https://")),
+        trusted_proxies: shared.config.http.trusted_proxies.clone(),
         ..HttpConfig::default()
     };
     let state = HttpState::new(

@@ -13,6 +13,7 @@ pub mod config;
 pub mod http;
 mod http_server;
 mod metrics;
+mod network;
 mod notices;
 mod registrations;
 mod signing_key;

@@ -242,16 +242,10 @@ impl NoticeWorker {
         let payload: Payload = match serde_json::from_value(row.payload.clone()) {
             Ok(payload) => payload,
             Err(error) => {
-                tracing::error!(key = row.key, %error, "outbox row cannot be read");
-                self.settle(
-                    row,
-                    None,
-                    Settlement::Failed {
-                        error: error.to_string(),
-                    },
-                    "failed",
-                )
-                .await;
+                let error = format!("{:?} error at column {}", error.classify(), error.column());
+                tracing::error!(key = row.key, error, "outbox row cannot be read");
+                self.settle(row, None, Settlement::Failed { error }, "failed")
+                    .await;
                 return;
             }
         };
@@ -281,26 +275,25 @@ impl NoticeWorker {
 
     async fn refused(&self, row: &WorkRow, message: MessageId, error: NoticeError) {
         let will_retry = error.is_retryable() && row.attempts < TRIES;
-        // What the receiver answered may repeat the notice: it is in the message's row.
-        tracing::warn!(message.id = %message, attempt = row.attempts, will_retry, "notice not accepted");
+        tracing::warn!(message.id = %message, attempt = row.attempts, will_retry, %error, "notice not accepted");
         metrics::counter!("switchhook_notices_refused_total").increment(1);
+        // What the receiver answered may repeat the notice: it stands in the message's row only.
+        let shown = match error.answer() {
+            Some(answer) => format!("{error}; it wrote: {answer}"),
+            None => error.to_string(),
+        };
         let (settlement, state) = if will_retry {
             let wait = error.retry_after().unwrap_or_else(|| backoff(row.attempts));
             let next_at = clock::now() + wait.min(Duration::from_secs(3600));
             (
                 Settlement::Retry {
                     next_at,
-                    error: error.to_string(),
+                    error: shown,
                 },
                 "queued",
             )
         } else {
-            (
-                Settlement::Failed {
-                    error: error.to_string(),
-                },
-                "failed",
-            )
+            (Settlement::Failed { error: shown }, "failed")
         };
         self.settle(row, Some(&message), settlement, state).await;
         let error = error.to_string();

@@ -1,5 +1,6 @@
 //! What the API can do to the running gateway.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,8 @@ use crate::clock;
 use crate::config::Mode;
 use crate::http::ports::{
     CallOrder, Capacity, CommandError, Contact, ExtensionStatus, InitiateError, Initiated,
-    Integration, IntegrationState, Operator, Readiness, RecordingOrder, TransferOrder, TransferTo,
+    Integration, IntegrationState, Operator, Readiness, RecordingOrder, SipListener, SipReach,
+    TransferOrder, TransferTo,
 };
 
 /// How long a call may take to obey: its task may be storing a step.
@@ -89,6 +91,26 @@ impl Switchboard {
                     Err("its host is not in outbound.allowed_sip_hosts".to_owned())
                 }
             }
+        }
+    }
+
+    fn sip_reach(&self) -> SipReach {
+        let config = &self.shared.config;
+        let (udp, tcp) = self.shared.sip.local_addrs();
+        let listeners = |transport: &str, addresses: Vec<SocketAddr>| -> Vec<SipListener> {
+            let listener = |address: SocketAddr| SipListener {
+                transport: transport.to_owned(),
+                ip: address.ip().to_string(),
+                port: address.port(),
+            };
+            addresses.into_iter().map(listener).collect()
+        };
+        let advertised = config.media.advertised_ip;
+        SipReach {
+            assistant: config.sip.assistant_numbers.first().cloned(),
+            host: (!advertised.is_loopback() && !advertised.is_unspecified())
+                .then(|| advertised.to_string()),
+            listeners: [listeners("udp", udp), listeners("tcp", tcp)].concat(),
         }
     }
 
@@ -334,6 +356,7 @@ impl Operator for Switchboard {
                 calls_active,
                 calls_max,
             },
+            sip: self.sip_reach(),
             integrations: vec![database, self.speech.borrow().clone(), trunk, notices],
         }
     }

@@ -1,5 +1,7 @@
 //! Logs: one line each for people, fields for queries, no numbers, digits, tokens or transcripts.
 
+use std::io::IsTerminal;
+
 use tracing::Level;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::filter_fn;
@@ -29,7 +31,10 @@ pub fn start(level: &str, json: bool) {
     let registry = tracing_subscriber::registry()
         .with(filter)
         .with(no_messages);
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    // Colours are for people: in a file or a journal their codes stand between the words.
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     if json {
         registry.with(layer.json()).init();
     } else {

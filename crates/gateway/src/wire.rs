@@ -6,6 +6,7 @@ use std::time::Duration;
 use switchhook_sip::{WireDirection, WireMessage};
 use switchhook_store::{NewWire, Step, Store, WireDirection as StoredDirection};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use crate::calls;
 
@@ -17,16 +18,17 @@ const BATCH: usize = 128;
 const GATHER: Duration = Duration::from_millis(100);
 
 /// Takes messages without waiting.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct WireLog {
     sender: mpsc::Sender<WireMessage>,
+    writer: JoinHandle<()>,
 }
 
 impl WireLog {
-    /// Starts the writer task; it ends when the last handle is gone.
+    /// Starts the writer task; [`WireLog::close`] ends it.
     pub fn start(store: Store) -> Self {
         let (sender, mut queue) = mpsc::channel(QUEUE);
-        tokio::spawn(async move {
+        let writer = tokio::spawn(async move {
             let mut batch = Vec::with_capacity(BATCH);
             while queue.recv_many(&mut batch, BATCH).await > 0 {
                 let more = tokio::time::timeout(GATHER, queue.recv()).await;
@@ -46,7 +48,15 @@ impl WireLog {
                 }
             }
         });
-        Self { sender }
+        Self { sender, writer }
+    }
+
+    /// Writes what waits. Returns when it is in the store, which may be closed then.
+    pub async fn close(self) {
+        drop(self.sender);
+        if self.writer.await.is_err() {
+            tracing::error!("the writer of ladder messages had a fault");
+        }
     }
 
     pub fn keep(&self, message: WireMessage) {
@@ -76,5 +86,38 @@ fn row(message: WireMessage) -> NewWire {
         sip_call_id: Some(message.sip_call_id),
         cseq: Some(message.cseq),
         raw: message.text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use switchhook_model::{CallId, LegId};
+    use switchhook_sip::SipTransport;
+
+    use super::*;
+    use crate::clock;
+
+    #[tokio::test]
+    async fn what_was_taken_before_the_end_is_in_the_store_after_it() {
+        let store = Store::memory();
+        let call = CallId::from_unique("a");
+        let wire = WireLog::start(store.clone());
+        for n in 0..300 {
+            wire.keep(WireMessage {
+                at: clock::now(),
+                leg: Some(LegId::derive(&call, 0)),
+                direction: WireDirection::Sent,
+                transport: SipTransport::Udp,
+                peer: ([192, 0, 2, 1], 5060).into(),
+                method: Some("INVITE".to_owned()),
+                status: None,
+                start_line: "INVITE sip:2001@192.0.2.1 SIP/2.0".to_owned(),
+                sip_call_id: format!("{n}@example.com"),
+                cseq: "1 INVITE".to_owned(),
+                text: String::new(),
+            });
+        }
+        wire.close().await;
+        assert_eq!(store.wire(&call).await.unwrap().len(), 300);
     }
 }

@@ -42,6 +42,7 @@ mod sys;
 pub mod tone;
 pub mod vad;
 pub mod wav;
+pub mod wav_length;
 mod worker;
 
 /// The socket layer for measuring tools, so that they need no unsafe code of their own.

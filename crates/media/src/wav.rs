@@ -176,8 +176,9 @@ fn expect_tag(file: &[u8], offset: usize, expected: &'static str) -> Result<(), 
     }
 }
 
+/// How a file's audio is coded.
 #[derive(Clone, Copy)]
-struct Format {
+pub(crate) struct Format {
     encoding: Encoding,
     channels: u16,
     rate_hz: u32,
@@ -191,7 +192,8 @@ enum Encoding {
 }
 
 impl Format {
-    fn parse(body: &[u8], offset: usize) -> Result<Self, WavError> {
+    /// Reads the body of a `fmt ` chunk that stands at `offset`.
+    pub(crate) fn parse(body: &[u8], offset: usize) -> Result<Self, WavError> {
         if body.len() < 16 {
             return Err(WavError::ShortFormat {
                 offset,
@@ -242,13 +244,23 @@ impl Format {
         })
     }
 
-    /// Decodes whole sample groups; a torn last one is left out.
-    fn decode(self, audio: &[u8]) -> Vec<i16> {
+    /// Octets of one sample of every channel.
+    fn block(self) -> usize {
         let width = match self.encoding {
             Encoding::Pcm(width) => width,
             Encoding::Law(_) => 1,
         };
-        let block = width * usize::from(self.channels);
+        width * usize::from(self.channels)
+    }
+
+    /// Milliseconds of so many octets of audio.
+    pub(crate) fn duration_ms(self, octets: u64) -> u64 {
+        octets / self.block() as u64 * 1_000 / u64::from(self.rate_hz)
+    }
+
+    /// Decodes whole sample groups; a torn last one is left out.
+    fn decode(self, audio: &[u8]) -> Vec<i16> {
+        let block = self.block();
         let audio = &audio[..audio.len() / block * block];
         match self.encoding {
             Encoding::Law(law) => {

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::core::Core;
 use crate::message::{self, LOCAL_HEADER, header_of};
+use crate::stack_error;
 use crate::transport::Path;
 
 /// What a client transaction brought.
@@ -66,7 +67,10 @@ pub(crate) fn run_client(
     tokio::spawn(async move {
         let mut finished = false;
         if let Err(error) = transaction.send().await {
-            tracing::debug!(%error, "SIP request not sent");
+            tracing::debug!(
+                error.kind = stack_error::kind(&error),
+                "SIP request not sent"
+            );
         } else {
             while let Some(message) = transaction.receive().await {
                 let SipMessage::Response(mut response) = message else {

@@ -24,6 +24,7 @@ use crate::leg::LegInput;
 use crate::message::{self, LOCAL_HEADER, header_of};
 use crate::registrar::Registrar;
 use crate::resolve::Resolver;
+use crate::stack_error;
 use crate::tap::{EventQueue, Tap, now};
 use crate::throttle::RateLimiter;
 use crate::transport::{Hub, RawReply, stack_address};
@@ -283,7 +284,7 @@ impl Core {
             .on_received_message(message, connection.clone(), &from)
             .await;
         if let Err(error) = result {
-            tracing::debug!(%source, %error, "SIP message not processed");
+            tracing::debug!(%source, error.kind = stack_error::kind(&error), "SIP message not processed");
         }
     }
 
@@ -462,7 +463,11 @@ fn spawn_reply(core: Arc<Core>, mut transaction: Transaction, status: u16) {
     tokio::spawn(async move {
         let response = core.response(&transaction.original, status, None);
         if let Err(error) = transaction.respond(response).await {
-            tracing::debug!(%error, status, "SIP response not sent");
+            tracing::debug!(
+                error.kind = stack_error::kind(&error),
+                status,
+                "SIP response not sent"
+            );
         }
     });
 }

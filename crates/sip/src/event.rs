@@ -196,7 +196,8 @@ pub enum DialError {
     UnknownTrunk(TrunkId),
     #[error("trunk {0} has no termination address: set its termination")]
     NoTermination(TrunkId),
-    #[error("target {target:?} cannot be dialled: {cause}")]
+    /// The target itself is not part of the text: it is somebody's number, and this is logged.
+    #[error("the target cannot be dialled: {cause}")]
     BadTarget { target: String, cause: String },
     #[error("host {host:?} cannot be resolved: {cause}")]
     Unresolvable { host: String, cause: String },

@@ -28,6 +28,7 @@ pub mod record;
 mod register;
 pub mod registrar;
 mod resolve;
+mod stack_error;
 mod tap;
 pub mod throttle;
 pub mod tls;

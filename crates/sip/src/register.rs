@@ -14,6 +14,7 @@ use crate::door::source_of;
 use crate::event::{SipEvent, UnregisterReason};
 use crate::message::{self, header_of};
 use crate::registrar::{Binding, Contacts, RegisterError, RegisterRequest, RegistrarLimits};
+use crate::stack_error;
 use crate::tap::now;
 
 impl Core {
@@ -21,7 +22,11 @@ impl Core {
     pub(crate) async fn finish(&self, transaction: &mut Transaction, response: Response) {
         let status = response.status_code.code();
         if let Err(error) = transaction.respond(response).await {
-            tracing::debug!(%error, status, "SIP response not sent");
+            tracing::debug!(
+                error.kind = stack_error::kind(&error),
+                status,
+                "SIP response not sent"
+            );
         }
     }
 

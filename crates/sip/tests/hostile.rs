@@ -311,15 +311,21 @@ async fn a_flood_from_one_source_is_cut() {
         .send(&other.compose("OPTIONS", &uri, 1, "", "", ""))
         .await;
     other.response("OPTIONS", 200).await;
+    // What its burst allows is answered, however slowly. Of the rest nothing can be waited for: a
+    // machine too slow for this pause sees less than is wrong, never more.
     let mut answers = 0;
+    while answers < 20 {
+        peer.response("OPTIONS", 200).await;
+        answers += 1;
+    }
     while peer
-        .recv_within(std::time::Duration::from_millis(500))
+        .recv_within(std::time::Duration::from_millis(100))
         .await
         .is_some()
     {
         answers += 1;
     }
-    assert!((20..60).contains(&answers), "{answers}");
+    assert!(answers < 60, "{answers}");
 }
 
 #[tokio::test]

@@ -22,7 +22,8 @@ pub enum StoreError {
     )]
     ReadOnly { database: String, detail: String },
     #[error(
-        "database {database}: table {table}, row {row}, column {column} holds {found:?}, which this version cannot read"
+        "database {database}: table {table}, row {row}, column {column} holds {}, which this version cannot read",
+        shown(found)
     )]
     Inconsistent {
         database: String,
@@ -60,6 +61,18 @@ impl StoreError {
             Self::Unavailable { .. } => "store.unavailable",
             Self::Closed => "store.closed",
         }
+    }
+}
+
+/// A word of ours (`answered`), or only how long it is: a column may hold a number or what somebody
+/// said, and this is logged.
+fn shown(found: &str) -> String {
+    let is_word = (1..=32).contains(&found.len())
+        && found.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+    if is_word {
+        format!("{found:?}")
+    } else {
+        format!("{} characters", found.chars().count())
     }
 }
 

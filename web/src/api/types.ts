@@ -239,6 +239,16 @@ export interface Readiness {
   mode?: string | null;
   integrations: Integration[];
   capacity?: { calls_active?: number | null; calls_max?: number | null } | null;
+  /** Where phones reach the gateway. */
+  sip?: SipReach | null;
+}
+
+export interface SipReach {
+  /** The user part that leads to the assistant. */
+  assistant?: string | null;
+  /** The address peers are told; null: this machine, by whatever name it is known. */
+  host?: string | null;
+  listeners: { transport: string; ip: string; port: number }[];
 }
 
 export interface Page<T> {

@@ -11,7 +11,7 @@ import {
 import { type KeyboardEvent, type ReactNode, useEffect, useRef, useState } from 'react';
 import { Trans, useTranslation } from 'react-i18next';
 import { Link, useLocation, useSearch } from 'wouter';
-import { useCalls, useExtensions } from '../api/queries';
+import { useCalls, useExtensions, useReadiness } from '../api/queries';
 import type { CallRow } from '../api/types';
 import {
   type CallFilters,
@@ -24,6 +24,7 @@ import {
 } from '../lib/filters';
 import { between, clockDuration, dayHeading, latency, localDay } from '../lib/format';
 import { shortTarget } from '../lib/party';
+import { assistantUri } from '../lib/sip';
 import { routes } from '../routes';
 import { type BadgeTone, Blank, Button, Failure, Loading, StatusBadge, Time, useWord } from '../ui/basics';
 import { useKeys, useLocale, useMayAct, useNow, useTitle } from '../ui/hooks';
@@ -432,6 +433,7 @@ function NoCalls({ filtered, onStart, onClear }: { filtered: boolean; onStart():
   const { t } = useTranslation();
   const mayAct = useMayAct();
   const extensions = useExtensions().data?.items ?? [];
+  const address = assistantUri(useReadiness().data?.sip, location.hostname);
   if (filtered) {
     return (
       <Blank
@@ -450,16 +452,18 @@ function NoCalls({ filtered, onStart, onClear }: { filtered: boolean; onStart():
       <h2>{t('calls.empty.title')}</h2>
       <p className="muted">{t('calls.empty.lead')}</p>
       <div className="first-call-ways">
-        <div>
-          <h3>{t('calls.empty.from_phone')}</h3>
-          <p>
-            <Trans
-              i18nKey="calls.empty.from_phone_text"
-              values={{ address: `sip:assistant@${location.hostname}` }}
-              components={{ code: <code dir="ltr" /> }}
-            />
-          </p>
-        </div>
+        {address && (
+          <div>
+            <h3>{t('calls.empty.from_phone')}</h3>
+            <p>
+              <Trans
+                i18nKey="calls.empty.from_phone_text"
+                values={{ address }}
+                components={{ code: <code dir="ltr" /> }}
+              />
+            </p>
+          </div>
+        )}
         <div>
           <h3>{t('calls.empty.from_here')}</h3>
           <p>{t('calls.empty.from_here_text')}</p>

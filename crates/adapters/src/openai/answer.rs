@@ -152,7 +152,8 @@ impl AnswerReader {
 
     /// Reads one chunk; gives the number of its choices.
     fn chunk(&mut self, data: &str, out: &mut Vec<ModelDelta>) -> Result<usize, LlmError> {
-        let chunk: Chunk = serde_json::from_str(data).map_err(|e| self.malformed(e.to_string()))?;
+        let chunk: Chunk =
+            serde_json::from_str(data).map_err(|e| self.malformed(crate::http::json_fault(&e)))?;
         if let Some(error) = chunk.error.filter(|e| !e.is_null()) {
             return Err(self.refused(&error));
         }
@@ -209,7 +210,7 @@ impl AnswerReader {
             Some("content_filter") if self.text_bytes == 0 && calls.is_empty() => {
                 return Err(LlmError::Declined {
                     provider: self.provider.clone(),
-                    reason: "its content filter stopped the answer".into(),
+                    reason: "its content filter stopped the answer",
                 });
             }
             _ => {}

@@ -275,7 +275,15 @@ fn not_audio(content_type: Option<&HeaderValue>) -> Option<String> {
     let text = content_type?.to_str().ok()?;
     let kind = text.split(['/', ';']).next().unwrap_or_default().trim();
     let plausible = kind.eq_ignore_ascii_case("audio") || text.starts_with("application/octet");
-    (!plausible).then(|| http::clean(text, 100))
+    (!plausible).then(|| {
+        let essence = text.split(';').next().unwrap_or_default().trim();
+        // Only what can be a media type is shown: headers come from outside, and this is logged.
+        let is_type = essence.len() <= 48
+            && essence
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || matches!(b, b'/' | b'+' | b'-' | b'.'));
+        if is_type { essence } else { "something else" }.to_owned()
+    })
 }
 
 #[derive(Debug)]

@@ -154,7 +154,7 @@ impl OpenAiTranscription {
                 Err(http::BodyError::Read(error)) => return Err(self.unreachable(error)),
             };
             let answer: Answer =
-                serde_json::from_slice(&body).map_err(|e| self.malformed(e.to_string()))?;
+                serde_json::from_slice(&body).map_err(|e| self.malformed(http::json_fault(&e)))?;
             Ok(Transcript {
                 text: answer.text.trim().chars().take(MAX_TEXT).collect(),
                 request_id: http::request_id(&headers),

@@ -43,6 +43,10 @@ impl Call {
         for action in unsettled {
             out.push(action);
         }
+        // Also when the call had ended: the caller hung up within it, and it was being made out.
+        if std::mem::take(&mut self.takes_own_message) && self.answered_at.is_some() {
+            self.owe_own_unread_message(out);
+        }
         self.cut_off(
             out,
             OutcomeCode::Restarted,

@@ -18,6 +18,8 @@ impl Call {
         duration_ms: u64,
         recorded: bool,
     ) {
+        // In the same step: a crash after it owes no second notice.
+        self.takes_own_message = false;
         if text.trim().is_empty() && !recorded {
             self.message_abandoned(out);
             return;

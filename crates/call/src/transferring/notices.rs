@@ -18,6 +18,13 @@ impl Call {
         self.owe_notice(out, transfer, template, String::new(), 0, recorded);
     }
 
+    /// The same for a message that the assistant was taking of its own accord.
+    pub(crate) fn owe_own_unread_message(&mut self, out: &mut Out) {
+        let recorded = self.counters.recording > 0;
+        let template = NoticeTemplate::MessageUnread;
+        self.owe_notice(out, None, template, String::new(), 0, recorded);
+    }
+
     pub(crate) fn owe_notice(
         &mut self,
         out: &mut Out,

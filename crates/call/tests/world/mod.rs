@@ -387,6 +387,8 @@ impl World {
             Event::SayFinished { .. } => None,
             Event::MessageTaken { text, .. } => inward("assistant", &format!("message: {text}")),
             Event::MessageAbandoned => inward("assistant", "no message"),
+            Event::AssistantTakesMessage { taking: true } => inward("assistant", "takes a message"),
+            Event::AssistantTakesMessage { taking: false } => inward("assistant", "has taken it"),
             Event::AssistantEnded { reason } => inward("assistant", &format!("ended, {reason:?}")),
             Event::NoticeAccepted { .. } => inward("staff", "notice accepted"),
             Event::NoticeRefused { error, .. } => {

@@ -71,7 +71,7 @@ impl MessageTaking {
 
 impl Conversation {
     /// The message being taken, also after the caller has gone.
-    fn message(&self) -> Option<&MessageTaking> {
+    pub(super) fn message(&self) -> Option<&MessageTaking> {
         match &self.mode {
             Mode::TakingMessage(message)
             | Mode::Stopped {

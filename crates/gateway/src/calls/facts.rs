@@ -89,6 +89,14 @@ pub(super) fn recording_paused(paused: bool, by: &str) -> Fact {
     }
 }
 
+/// The stored machine could not be read after a restart.
+pub(super) fn unreadable_state() -> Fact {
+    Fact {
+        kind: SHELL,
+        data: json!({ "unreadable_state": {} }),
+    }
+}
+
 pub(super) fn dial_refused(leg: &LegId, reason: &str) -> Fact {
     Fact {
         kind: SHELL,

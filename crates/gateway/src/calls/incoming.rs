@@ -11,7 +11,7 @@ use tracing::Instrument;
 
 use super::audio;
 use super::inbox::{CallInput, Inbox};
-use super::legs::{LegMedia, LegParts, Legs, Signalling};
+use super::legs::{LegMedia, LegParts, Legs, Signalling, fault};
 use super::registry::{Registry, call_of};
 use super::shared::Shared;
 use super::task::CallTask;
@@ -72,7 +72,7 @@ async fn admit(
         Some(offer) => match LegMedia::answering(media, audio, offer) {
             Ok(media) => media,
             Err(error) => {
-                tracing::info!(leg.id = %leg, %error, "the SDP offer cannot be used");
+                tracing::info!(leg.id = %leg, reason = fault(&error), "the SDP offer cannot be used");
                 let status = if error.is_malformed() { 400 } else { 488 };
                 return Err((incoming.handle, status, Some(error.to_string())));
             }

@@ -109,11 +109,25 @@ impl LegMedia {
     /// The party's answer to our offer; starts the media.
     pub(super) fn answered(&mut self, answer: Option<&str>) -> Result<(), String> {
         let answer = answer.ok_or("the answer has no SDP")?;
-        let params = sdp::apply_answer(&self.local, answer).map_err(|error| error.to_string())?;
+        let params = sdp::apply_answer(&self.local, answer).map_err(|error| fault(&error))?;
         self.agreed = Some(params.codec);
         self.figures.agreed(&params);
         self.leg.start(params);
         Ok(())
+    }
+}
+
+/// What is wrong with a party's description, for the log: without a word of it, as it may hold keys.
+/// The ladder shows it whole.
+pub(super) fn fault(error: &SdpError) -> String {
+    match error {
+        SdpError::Syntax { line, .. } | SdpError::NoConnection { line } => {
+            format!("line {line} is malformed")
+        }
+        SdpError::NoAudio { .. } => "no audio of a kind we take".to_owned(),
+        SdpError::NoCommonCodec { .. } => "no common codec".to_owned(),
+        other if other.is_malformed() => "malformed".to_owned(),
+        _ => "not acceptable".to_owned(),
     }
 }
 

@@ -25,7 +25,11 @@ mod rows;
 mod shared;
 mod talk;
 mod task;
+mod unreadable;
 mod verdict;
+
+#[cfg(test)]
+mod tests;
 
 pub use inbox::CallInput;
 pub use incoming::{StartError, accept, new_leg_id, start_outbound};

@@ -7,7 +7,7 @@ use switchhook_sip::{DialFrom, DialRequest, DialTarget, ReInviteResponder, Trunk
 
 use super::audio;
 use super::facts;
-use super::legs::{LegMedia, LegParts, Signalling};
+use super::legs::{LegMedia, LegParts, Signalling, fault};
 use super::talk::Talk;
 use super::task::CallTask;
 use crate::clock;
@@ -364,7 +364,7 @@ impl CallTask {
                 self.music_for_peer_of(leg);
             }
             Err(error) => {
-                tracing::warn!(leg.id = %leg, %error, "the re-INVITE's offer cannot be used");
+                tracing::warn!(leg.id = %leg, reason = fault(&error), "the re-INVITE's offer cannot be used");
                 responder.reject(if error.is_malformed() { 400 } else { 488 });
             }
         }

@@ -6,14 +6,14 @@
 use std::sync::Arc;
 
 use switchhook_call::{ActionKind, Call, Event};
-use switchhook_media::wav::Wav;
+use switchhook_media::wav_length;
 use switchhook_model::{CallId, HangupCause};
 use switchhook_sip::DialogRecord;
-use switchhook_store::{CallRow, CommitError, RecordingState, Step, Store, StoreError};
+use switchhook_store::{CallRow, CommitError, LegRow, RecordingState, Step, Store, StoreError};
 
 use super::legs::{LegParts, Legs, Signalling};
 use super::shared::Shared;
-use super::{facts, rows, verdict};
+use super::{facts, rows, unreadable, verdict};
 use crate::bus::{Bus, LiveEvent};
 use crate::clock;
 use crate::notices::Destination;
@@ -24,8 +24,14 @@ pub async fn recover(shared: &Arc<Shared>) -> Result<usize, StoreError> {
     let count = open.len();
     for row in open {
         let id = row.head.id.clone();
-        if let Err(error) = close(shared, row).await {
-            tracing::error!(call.id = %id, %error, "a call of before the restart cannot be closed");
+        match close(shared, row).await {
+            Ok(legs) => {
+                tracing::warn!(call.id = %id, legs, "a call of before the restart was closed");
+                verdict::pronounce(&shared.store, &id).await;
+            }
+            Err(error) => {
+                tracing::error!(call.id = %id, %error, "a call of before the restart cannot be closed");
+            }
         }
     }
     close_recordings(shared).await?;
@@ -42,9 +48,25 @@ enum CloseError {
     Commit(#[from] CommitError),
 }
 
-async fn close(shared: &Arc<Shared>, row: CallRow) -> Result<(), CloseError> {
+impl From<unreadable::Unclosed> for CloseError {
+    fn from(error: unreadable::Unclosed) -> Self {
+        match error {
+            unreadable::Unclosed::Store(error) => Self::Store(error),
+            unreadable::Unclosed::Commit(error) => Self::Commit(error),
+        }
+    }
+}
+
+/// Returns how many legs were still to be ended.
+async fn close(shared: &Arc<Shared>, row: CallRow) -> Result<usize, CloseError> {
     let id = row.head.id.clone();
-    let mut call = Call::restore(&row.snapshot.to_string())?;
+    let mut call = match Call::restore(&row.snapshot.to_string()) {
+        Ok(call) => call,
+        Err(error) => {
+            tracing::error!(call.id = %id, %error, "only the legs of the call are known");
+            return Ok(unreadable::close(shared, row).await?);
+        }
+    };
     let legs = stored_legs(&shared.store, &id).await?;
     let mut revision = row.revision;
     let mut events = vec![Event::Restarted];
@@ -103,12 +125,10 @@ async fn close(shared: &Arc<Shared>, row: CallRow) -> Result<(), CloseError> {
             events.push(noted);
         }
     }
-    tracing::warn!(call.id = %id, legs = orphans, "a call of before the restart was closed");
-    verdict::pronounce(&shared.store, &id).await;
-    Ok(())
+    Ok(orphans)
 }
 
-fn end_orphan(shared: &Shared, record: &DialogRecord) {
+pub(super) fn end_orphan(shared: &Shared, record: &DialogRecord) {
     if let Err(error) = shared.sip.end_orphan(record) {
         tracing::error!(leg.id = %record.leg, %error, "a leg of before the restart cannot be ended");
     }
@@ -178,13 +198,21 @@ async fn take_late(
     Ok(())
 }
 
+/// The dialog record of a stored leg, if it has one that can be read.
+pub(super) fn stored_record(leg: &LegRow) -> Option<DialogRecord> {
+    let dialog = leg.dialog.clone()?;
+    serde_json::from_value(dialog)
+        .inspect_err(|error| {
+            tracing::error!(leg.id = %leg.id, kind = ?error.classify(), column = error.column(), "the leg's dialog cannot be read: it cannot be ended");
+        })
+        .ok()
+}
+
 /// The stored legs, without anything that runs.
 async fn stored_legs(store: &Store, id: &CallId) -> Result<Legs, StoreError> {
     let mut legs = Legs::default();
     for leg in store.legs(id).await? {
-        let record = leg
-            .dialog
-            .and_then(|dialog| serde_json::from_value(dialog).ok());
+        let record = stored_record(&leg);
         let parts = LegParts {
             signalling: Signalling::Over,
             media: None,
@@ -199,14 +227,19 @@ async fn stored_legs(store: &Store, id: &CallId) -> Result<Legs, StoreError> {
 async fn close_recordings(shared: &Shared) -> Result<(), StoreError> {
     for mut row in shared.store.unfinished_recordings().await? {
         let path = shared.config.data.recordings.join(&row.file);
-        match Wav::read(&path) {
-            Ok(wav) => {
+        let measured = tokio::task::spawn_blocking(move || wav_length::duration_ms(&path)).await;
+        match measured {
+            Ok(Ok(duration_ms)) => {
                 row.state = RecordingState::Ready;
-                row.duration_ms = Some(wav.duration_ms());
+                row.duration_ms = Some(duration_ms);
+            }
+            Ok(Err(error)) => {
+                row.state = RecordingState::Failed;
+                row.error = Some(error.to_string());
             }
             Err(error) => {
                 row.state = RecordingState::Failed;
-                row.error = Some(error.to_string());
+                row.error = Some(format!("the file could not be looked at: {error}"));
             }
         }
         row.ended_at = Some(clock::now());

@@ -1,7 +1,7 @@
 //! From a call's state to the rows that are stored with each step.
 
 use serde_json::Value;
-use switchhook_call::{Action, ActionKind, Call, CallView, LegView, TransferView};
+use switchhook_call::{Action, ActionKind, Call, CallView, Headline, LegView, TransferView};
 use switchhook_conversation::{Speaker, Turn};
 use switchhook_model::{CallId, Timestamp, TurnId};
 use switchhook_store::{AttemptRow, CallHead, CallRow, LegRow, Step, TransferRow, TurnRow};
@@ -89,7 +89,7 @@ pub(super) fn fill(
 
 /// The call's row with its machine.
 fn row(call: &Call, view: &CallView, legs: &Legs, position: Position) -> CallRow {
-    let mut shown = serde_json::to_value(view).unwrap_or(Value::Null);
+    let mut shown = self::view(view, &call.headline());
     for (leg, place) in view.legs.iter().zip(shown_legs(&mut shown)) {
         if let (Value::Object(fields), Some(figures)) = (place, legs.figures(&leg.id)) {
             fields.insert(
@@ -97,12 +97,6 @@ fn row(call: &Call, view: &CallView, legs: &Legs, position: Position) -> CallRow
                 serde_json::to_value(figures).unwrap_or(Value::Null),
             );
         }
-    }
-    if let Value::Object(fields) = &mut shown {
-        fields.insert(
-            "headline".to_owned(),
-            serde_json::to_value(call.headline()).unwrap_or(Value::Null),
-        );
     }
     CallRow {
         head: head(view, position.is_settled),
@@ -119,6 +113,18 @@ fn shown_legs(shown: &mut Value) -> impl Iterator<Item = &mut Value> {
         .and_then(Value::as_array_mut)
         .into_iter()
         .flatten()
+}
+
+/// What the API shows of a call.
+pub(super) fn view(view: &CallView, headline: &Headline) -> Value {
+    let mut shown = serde_json::to_value(view).unwrap_or(Value::Null);
+    if let Value::Object(fields) = &mut shown {
+        fields.insert(
+            "headline".to_owned(),
+            serde_json::to_value(headline).unwrap_or(Value::Null),
+        );
+    }
+    shown
 }
 
 fn leg(call: &CallId, view: &LegView, legs: &Legs) -> LegRow {
@@ -143,7 +149,7 @@ fn leg(call: &CallId, view: &LegView, legs: &Legs) -> LegRow {
     }
 }
 
-fn transfer(call: &CallId, view: &TransferView) -> (TransferRow, Vec<AttemptRow>) {
+pub(super) fn transfer(call: &CallId, view: &TransferView) -> (TransferRow, Vec<AttemptRow>) {
     let attempts = view
         .attempts
         .iter()

@@ -91,10 +91,15 @@ impl Talk {
     /// Gives one input to the machine and carries out what it wants.
     pub(super) fn handle(&mut self, now: Timestamp, input: Input) -> TalkResult {
         let mut result = TalkResult::default();
+        let took = self.machine.takes_own_message();
         for output in self.machine.handle(now, input) {
             self.perform(output, &mut result);
         }
         self.ears.set_assistant_speaks(self.machine.is_speaking());
+        let taking = self.machine.takes_own_message();
+        if taking != took {
+            result.events.push(Event::AssistantTakesMessage { taking });
+        }
         result
     }
 
@@ -161,7 +166,8 @@ impl Talk {
                         arguments,
                     });
                 } else {
-                    tracing::warn!(tool = name, "the model called a tool that is not offered");
+                    // Its name is the model's text: in the transcript's place, not in the log.
+                    tracing::warn!(request, "the model called a tool that is not offered");
                     let content = format!("{{\"error\":\"there is no tool {name:?}\"}}");
                     let input = Input::ToolResult {
                         request,

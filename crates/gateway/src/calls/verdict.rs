@@ -62,7 +62,7 @@ async fn record(store: &Store, call: &CallId) -> Result<Option<CallRecord>, Stor
     let view: CallView = match serde_json::from_value(row.view) {
         Ok(view) => view,
         Err(error) => {
-            tracing::error!(call.id = %call, %error, "the call's view cannot be read");
+            tracing::error!(call.id = %call, kind = ?error.classify(), column = error.column(), "the call's view cannot be read");
             return Ok(None);
         }
     };
@@ -73,7 +73,10 @@ async fn record(store: &Store, call: &CallId) -> Result<Option<CallRecord>, Stor
         .filter(|event| event.kind == FACT)
         .filter_map(|event| {
             let fact = serde_json::from_value(event.data)
-                .inspect_err(|error| tracing::error!(%error, "a fact cannot be read"))
+                .inspect_err(|error: &serde_json::Error| {
+                    // Not its text: serde repeats the value, and a fact may be what was said.
+                    tracing::error!(kind = ?error.classify(), column = error.column(), "a fact cannot be read");
+                })
                 .ok()?;
             Some(Stamped { at: event.at, fact })
         })

@@ -93,6 +93,11 @@ pub(super) const TABLE: &[Variable] = &[
     key("JWT_SECRET_KEY", "http.signing_key", Kind::Secret),
     key("JWT_SECRET", "http.signing_key", Kind::Secret),
     key("SWITCHHOOK_HTTP_BIND", "http.bind", Kind::Text),
+    key(
+        "SWITCHHOOK_TRUSTED_PROXIES",
+        "http.trusted_proxies",
+        Kind::List,
+    ),
     key("PORT", "http.port", Kind::Number),
     key("SWITCHHOOK_DATA_DIR", "data.dir", Kind::Text),
     key("DATABASE_URL", "data.database_url", Kind::Secret),

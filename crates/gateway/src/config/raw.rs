@@ -66,6 +66,10 @@ pub struct RawHttp {
     /// Key of our JWTs, at least 32 characters.
     pub signing_key: Option<Secret>,
     pub signing_key_file: Option<PathBuf>,
+    /// Proxies in front of us whose `X-Forwarded-For` names the client: addresses or networks such
+    /// as `10.0.0.0/8`. Default none: the client is whoever connects.
+    #[serde(default)]
+    pub trusted_proxies: Vec<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

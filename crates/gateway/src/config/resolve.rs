@@ -20,6 +20,7 @@ use super::raw::{RawConfig, RawHours};
 use super::secret::Secret;
 use super::sip_network;
 use super::types::*;
+use crate::network::Network;
 
 /// Collects problems; each method returns something usable so that the rest is checked too.
 pub(super) struct Problems(Vec<String>);
@@ -167,6 +168,17 @@ pub(super) fn resolve(
         .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080)));
     if let Some(port) = raw.http.port {
         http_bind.set_port(port);
+    }
+    let trusted_proxies: Vec<Network> = raw
+        .http
+        .trusted_proxies
+        .iter()
+        .filter_map(|text| problems.parse("http.trusted_proxies", text))
+        .collect();
+    for network in trusted_proxies.iter().filter(|n| n.is_everybody()) {
+        problems.add(format!(
+            "http.trusted_proxies: {network} trusts everybody, and then any client can choose its address"
+        ));
     }
     let signing_key = problems.secret(
         "http.signing_key",
@@ -475,6 +487,7 @@ pub(super) fn resolve(
         time_zone,
         http: HttpConfig {
             bind: http_bind,
+            trusted_proxies,
             signing_key,
         },
         data: DataConfig {

@@ -94,6 +94,34 @@ fn bad_values_name_their_variable_or_file() {
 }
 
 #[test]
+fn trusted_proxies_are_networks_and_never_everybody() {
+    let load_with = |value: &str| {
+        let environment = Environment::from_pairs([("SWITCHHOOK_TRUSTED_PROXIES", value)]);
+        load(&Source::Profile("demo".into()), &environment)
+    };
+    let config = load_with("127.0.0.1, 10.0.0.0/8,2001:db8::/32").unwrap();
+    let shown: Vec<String> = config
+        .http
+        .trusted_proxies
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(shown, ["127.0.0.1/32", "10.0.0.0/8", "2001:db8::/32"]);
+    for (value, expected) in [
+        ("10.0.0.1/8", "10.0.0.0/8"),
+        ("proxy.example.com", "proxy.example.com"),
+        ("0.0.0.0/0", "trusts everybody"),
+    ] {
+        let found = load_with(value).unwrap_err().to_string();
+        assert!(
+            found.contains("SWITCHHOOK_TRUSTED_PROXIES sets http.trusted_proxies")
+                && found.contains(expected),
+            "{value}: {found}"
+        );
+    }
+}
+
+#[test]
 fn check_masks_secrets_and_shows_what_differs() {
     let environment = Environment::from_pairs([
         (

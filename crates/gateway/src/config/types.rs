@@ -13,6 +13,7 @@ use switchhook_sip::{SipTransport, TrunkAddress};
 
 use super::secret::Secret;
 use super::sip_network::SipNetwork;
+use crate::network::Network;
 
 /// How strict the program is about its surroundings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +53,8 @@ pub struct HttpConfig {
     pub bind: SocketAddr,
     /// None only in `demo` and `development`: then one is made and kept in the data directory.
     pub signing_key: Option<Secret>,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<Network>,
 }
 
 #[derive(Debug, Clone)]

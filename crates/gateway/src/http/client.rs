@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use axum::extract::{ConnectInfo, Request};
 use axum::http::HeaderMap;
 
+use crate::network::Network;
+
 /// The address of the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Source {
@@ -15,25 +17,29 @@ pub(super) struct Source {
 
 impl Source {
     /// Believes `X-Forwarded-For` only from proxies we know, and only its last unknown address:
-    /// everything before it was written by the client.
-    pub fn of(request: &Request, trusted: &[IpAddr]) -> Self {
+    /// everything before it was written by the client. What cannot be read ends the search at the
+    /// proxy that sent it on: an entry before it is the client's own text.
+    pub fn of(request: &Request, trusted: &[Network]) -> Self {
         let peer = request
             .extensions()
             .get::<ConnectInfo<SocketAddr>>()
             .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ConnectInfo(peer)| {
                 peer.ip().to_canonical()
             });
-        let forwarded = forwarded(request.headers());
-        let was_forwarded = !forwarded.is_empty();
-        let address = if trusted.contains(&peer) {
-            forwarded
-                .into_iter()
-                .rev()
-                .find(|address| !trusted.contains(address))
-                .unwrap_or(peer)
-        } else {
-            peer
-        };
+        let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(address));
+        let mut address = peer;
+        for hop in forwarded(request.headers()).rev() {
+            if !is_trusted(address) {
+                break;
+            }
+            match hop {
+                Some(hop) => address = hop,
+                None => break,
+            }
+        }
+        let was_forwarded = [FORWARDED_FOR, "forwarded", "x-real-ip"]
+            .iter()
+            .any(|name| request.headers().contains_key(*name));
         Self {
             address,
             is_local: peer.is_loopback() && !was_forwarded,
@@ -53,15 +59,27 @@ impl Source {
     }
 }
 
-fn forwarded(headers: &HeaderMap) -> Vec<IpAddr> {
+const FORWARDED_FOR: &str = "x-forwarded-for";
+
+/// The addresses in the header, the client's own words first; `None` for what is no address.
+fn forwarded(headers: &HeaderMap) -> impl DoubleEndedIterator<Item = Option<IpAddr>> {
     headers
-        .get_all("x-forwarded-for")
+        .get_all(FORWARDED_FOR)
         .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|text| text.trim().parse::<IpAddr>().ok())
+        .flat_map(|value| value.to_str().unwrap_or("?").split(','))
+        .map(|text| address(text.trim()))
+}
+
+/// An address, alone or with a port, as some proxies write it.
+fn address(text: &str) -> Option<IpAddr> {
+    let alone = text.parse::<IpAddr>().ok();
+    alone
+        .or_else(|| {
+            text.parse::<SocketAddr>()
+                .ok()
+                .map(|with_port| with_port.ip())
+        })
         .map(|address| address.to_canonical())
-        .collect()
 }
 
 #[cfg(test)]
@@ -77,7 +95,7 @@ mod tests {
         let mut request = request.body(Body::empty()).unwrap();
         let peer: SocketAddr = peer.parse().unwrap();
         request.extensions_mut().insert(ConnectInfo(peer));
-        let trusted: Vec<IpAddr> = trusted.iter().map(|t| t.parse().unwrap()).collect();
+        let trusted: Vec<Network> = trusted.iter().map(|t| t.parse().unwrap()).collect();
         Source::of(&request, &trusted)
     }
 
@@ -91,14 +109,29 @@ mod tests {
             &["10.0.0.2", "10.0.0.3"],
         );
         assert_eq!(proxied.address.to_string(), "198.51.100.7");
+        let network = source("10.9.8.7:1", &["1.2.3.4, 198.51.100.7"], &["10.0.0.0/8"]);
+        assert_eq!(network.address.to_string(), "198.51.100.7");
         let nonsense = source("10.0.0.2:1", &["x, y"], &["10.0.0.2"]);
         assert_eq!(nonsense.address.to_string(), "10.0.0.2");
+        // The client wrote the first one; what the proxy added cannot be read.
+        let unreadable = source("10.0.0.2:1", &["1.2.3.4, unknown"], &["10.0.0.2"]);
+        assert_eq!(unreadable.address.to_string(), "10.0.0.2");
+        let with_ports = source(
+            "10.0.0.2:1",
+            &["1.2.3.4, 198.51.100.7:4711", "[::ffff:10.0.0.3]:80"],
+            &["10.0.0.0/8"],
+        );
+        assert_eq!(with_ports.address.to_string(), "198.51.100.7");
+        let only_proxies = source("10.0.0.2:1", &["10.0.0.3"], &["10.0.0.0/8"]);
+        assert_eq!(only_proxies.address.to_string(), "10.0.0.3");
     }
 
     #[test]
     fn a_forwarded_request_is_never_local() {
         assert!(source("127.0.0.1:1", &[], &[]).is_local);
         assert!(!source("127.0.0.1:1", &["203.0.113.9"], &[]).is_local);
+        assert!(!source("127.0.0.1:1", &["unknown"], &[]).is_local);
+        assert!(!source("127.0.0.1:1", &["127.0.0.1"], &["127.0.0.1"]).is_local);
         assert!(!source("203.0.113.9:1", &[], &[]).is_local);
         assert!(source("[::ffff:127.0.0.1]:1", &[], &[]).is_local);
     }

@@ -141,7 +141,31 @@ pub struct Readiness {
     pub mode: String,
     pub version: String,
     pub capacity: Capacity,
+    pub sip: SipReach,
     pub integrations: Vec<Integration>,
+}
+
+/// Where phones reach the gateway.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct SipReach {
+    /// The user part that leads to the assistant, as in `sip:assistant@HOST`; null when no number of
+    /// the gateway does.
+    pub assistant: Option<String>,
+    /// The address peers are told (`media.advertised_ip`). Null when that is loopback: then phones
+    /// use whatever name they know this machine by.
+    pub host: Option<String>,
+    /// What the gateway listens on, the ports really taken.
+    pub listeners: Vec<SipListener>,
+}
+
+/// One address the gateway listens on for SIP.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct SipListener {
+    /// `udp` or `tcp`.
+    pub transport: String,
+    /// As bound; `0.0.0.0` or `::` is every address of the machine.
+    pub ip: String,
+    pub port: u16,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]

@@ -1,6 +1,5 @@
 //! What handlers share.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +14,7 @@ use super::auth::{PasswordCheck, TokenKeys};
 use super::limits::{LoginThrottle, RateLimits};
 use super::live::LiveFeed;
 use super::ports::Operator;
+use crate::network::Network;
 
 /// Settings of the HTTP side.
 #[derive(Debug, Clone)]
@@ -30,7 +30,7 @@ pub struct HttpConfig {
     /// Requests a signed-in user may make per second, and at once.
     pub user_rate: Rate,
     /// Proxies whose `X-Forwarded-For` is believed.
-    pub trusted_proxies: Vec<IpAddr>,
+    pub trusted_proxies: Vec<Network>,
     /// Largest request body in bytes.
     pub body_max: usize,
     /// Live streams open at once, over all users.

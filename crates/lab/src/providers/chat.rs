@@ -13,7 +13,7 @@ use futures::stream;
 use serde_json::{Value, json};
 
 use super::log::{AnswerGuard, Request};
-use super::{Fault, State, authorization, refusal};
+use super::{Fault, State, authorization, echo, refusal};
 
 /// A chat request as it arrived.
 #[derive(Debug, Clone, PartialEq)]
@@ -240,7 +240,8 @@ impl ChatReply {
                 data.truncate(n);
                 data.push("{\"choices\":[{\"delta\":".to_owned());
             }
-            Some(Fault::Status(_) | Fault::RateLimited(_) | Fault::WebPage) | None => {
+            Some(Fault::Status(_) | Fault::Echo(_) | Fault::RateLimited(_) | Fault::WebPage)
+            | None => {
                 data.push("[DONE]".to_owned());
             }
         }
@@ -274,6 +275,7 @@ pub(super) async fn handle(
 ) -> Response {
     let request = ChatRequest { body };
     let reply = choose(&state, &request);
+    let said = request.last_user().unwrap_or_default();
     let guard = state
         .log
         .begin(Request::Chat(request), authorization(&headers));
@@ -281,7 +283,8 @@ pub(super) async fn handle(
         guard.sent();
         return refusal(Some(&Fault::Status(500))).expect("a status is refused at once");
     };
-    if let Some(response) = refusal(reply.fault.as_ref()) {
+    let refused = refusal(reply.fault.as_ref());
+    if let Some(response) = refused.or_else(|| echo(reply.fault.as_ref(), &headers, &said)) {
         tokio::time::sleep(reply.first_after).await;
         guard.sent();
         return response;

@@ -34,6 +34,9 @@ use log::Log;
 pub enum Fault {
     /// Refused with this status and an OpenAI-style error body.
     Status(u16),
+    /// Refused with this status and an error body that repeats the request: what was said or is to
+    /// be said (in message, code and type), and the key.
+    Echo(u16),
     /// 429 with a `retry-after` header of this value.
     RateLimited(String),
     /// The connection breaks after this many events (chat) or pieces (speech).
@@ -267,6 +270,22 @@ fn authorization(headers: &HeaderMap) -> Option<String> {
     value.to_str().ok().map(str::to_owned)
 }
 
+/// The refusal of [`Fault::Echo`], if that is the fault.
+fn echo(fault: Option<&Fault>, headers: &HeaderMap, said: &str) -> Option<Response> {
+    let Some(Fault::Echo(status)) = fault else {
+        return None;
+    };
+    let key = authorization(headers).unwrap_or_default();
+    let words = format!("cannot process {said:?} for {key}");
+    let body = serde_json::json!({"error": {"message": words, "type": said, "code": said}});
+    let response = Response::builder()
+        .status(*status)
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(Body::from(body.to_string()))
+        .expect("a fault names a real status");
+    Some(response)
+}
+
 /// The answer of a fault that needs no stream; `None` if the fault comes later.
 fn refusal(fault: Option<&Fault>) -> Option<Response> {
     let error = |status: u16, code: &str| {
@@ -295,7 +314,8 @@ fn refusal(fault: Option<&Fault>) -> Option<Response> {
                 .body(Body::from("<html><body>Please log in</body></html>"))
                 .expect("a valid response"),
         ),
-        Fault::CutAfter(_)
+        Fault::Echo(_)
+        | Fault::CutAfter(_)
         | Fault::StallAfter(_)
         | Fault::ErrorAfter(_)
         | Fault::GarbageAfter(_)

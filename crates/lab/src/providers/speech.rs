@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::chat::send;
 use super::log::Request;
-use super::{Fault, State, authorization, refusal};
+use super::{Fault, State, authorization, echo, refusal};
 
 /// Sample rate of the audio, in Hz, as the route has it for `pcm`.
 pub const RATE_HZ: u32 = 24_000;
@@ -125,7 +125,9 @@ pub(super) async fn handle(
     let guard = state
         .log
         .begin(Request::Speech(request.clone()), authorization(&headers));
-    if let Some(response) = refusal(reply.fault.as_ref()) {
+    let refused = refusal(reply.fault.as_ref());
+    if let Some(response) = refused.or_else(|| echo(reply.fault.as_ref(), &headers, &request.input))
+    {
         tokio::time::sleep(reply.first_after).await;
         guard.sent();
         return response;

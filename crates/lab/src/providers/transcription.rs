@@ -11,7 +11,7 @@ use axum::response::{IntoResponse as _, Response};
 use serde_json::json;
 
 use super::log::Request;
-use super::{Fault, State, authorization, refusal};
+use super::{Fault, State, authorization, echo, refusal};
 
 /// A transcription request as it arrived.
 #[derive(Clone, PartialEq, Default)]
@@ -65,6 +65,13 @@ impl TranscriptReply {
         }
     }
 
+    /// The fault, with the text that was heard: what [`Fault::Echo`] repeats.
+    #[must_use]
+    pub fn with_fault(mut self, fault: Fault) -> Self {
+        self.fault = Some(fault);
+        self
+    }
+
     /// Time before the answer.
     #[must_use]
     pub fn after(mut self, wait: Duration) -> Self {
@@ -97,7 +104,8 @@ pub(super) async fn handle(
         .log
         .begin(Request::Transcription(request), authorization(&headers));
     tokio::time::sleep(reply.after).await;
-    if let Some(response) = refusal(reply.fault.as_ref()) {
+    let refused = refusal(reply.fault.as_ref());
+    if let Some(response) = refused.or_else(|| echo(reply.fault.as_ref(), &headers, &reply.text)) {
         guard.sent();
         return response;
     }

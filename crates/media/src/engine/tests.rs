@@ -47,17 +47,22 @@ async fn a_fault_in_one_leg_spares_the_others_of_its_worker() {
         assert_eq!(engine.stats().faults, 1);
         let sent = |leg: &MediaLeg| leg.stats().tx_packets;
         let before = [sent(&legs[0]), sent(&legs[2])];
-        let end = Instant::now() + Duration::from_secs(20);
-        while sent(&legs[0]) < before[0] + 5 || sent(&legs[2]) < before[1] + 5 {
-            assert!(Instant::now() < end, "the other legs go on");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        until("the other legs go on", || {
+            sent(&legs[0]) >= before[0] + 5 && sent(&legs[2]) >= before[1] + 5
+        })
+        .await;
         // Closing the handle of a leg that is gone disturbs nobody.
         drop(legs);
-        while engine.stats().legs > 0 {
-            assert!(Instant::now() < end, "every leg is freed");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        until("every leg is freed", || engine.stats().legs == 0).await;
+    }
+}
+
+/// Waits until counters, which nothing announces, satisfy a condition.
+async fn until(what: &str, condition: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(Instant::now() < end, "not in time: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 

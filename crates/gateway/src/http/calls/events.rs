@@ -223,9 +223,13 @@ fn fact(row: EventRow, everything: bool) -> Option<(Place, LadderEvent)> {
         }
         ("action", "take_message") => (GATEWAY, "assistant"),
         ("action", "notify") => (GATEWAY, "notices"),
-        ("event", "assistant_asked_for_human" | "message_taken" | "assistant_ended") => {
-            ("assistant", GATEWAY)
-        }
+        (
+            "event",
+            "assistant_asked_for_human"
+            | "assistant_takes_message"
+            | "message_taken"
+            | "assistant_ended",
+        ) => ("assistant", GATEWAY),
         ("event", "notice_accepted" | "notice_refused") => ("notices", GATEWAY),
         ("event", "operator_hangup" | "operator_transfer" | "restarted") => (GATEWAY, GATEWAY),
         ("event" | "action", _) if !everything => return None,

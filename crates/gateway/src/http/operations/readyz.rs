@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use crate::http::auth::OptionalPrincipal;
 use crate::http::error::ApiError;
-use crate::http::ports::{Capacity, Integration, IntegrationState};
+use crate::http::ports::{Capacity, Integration, IntegrationState, SipReach};
 use crate::http::state::HttpState;
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -19,12 +19,15 @@ pub(in crate::http) struct ReadinessAnswer {
     version: String,
     mode: String,
     capacity: Capacity,
+    /// Where phones reach the gateway; null for readers who are not signed in.
+    sip: Option<SipReach>,
     integrations: Vec<Integration>,
 }
 
 /// Ready for calls
 ///
-/// Without a token the states are shown, but not their texts: they name hosts and accounts.
+/// Without a token the states are shown, but not their texts and not where phones call: they name
+/// hosts and accounts.
 #[utoipa::path(
     get, path = "/readyz", tag = "operations", security((), ("bearer" = [])),
     responses(
@@ -67,6 +70,7 @@ pub(in crate::http) async fn readyz(
         version: readiness.version,
         mode: readiness.mode,
         capacity: readiness.capacity,
+        sip: principal.is_some().then_some(readiness.sip),
         integrations,
     };
     Ok((code, Json(answer)))

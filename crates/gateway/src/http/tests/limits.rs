@@ -36,6 +36,93 @@ async fn a_source_that_asks_too_often_waits_and_others_do_not() {
     world.send(from("192.0.2.2:1000")).await.ok();
 }
 
+/// From whom, and what it says about whom it asks for.
+fn forwarded(peer: &str, header: &str, mut request: Request<Body>) -> Request<Body> {
+    let peer: SocketAddr = peer.parse().unwrap();
+    let header = header.parse().unwrap();
+    request.headers_mut().insert("x-forwarded-for", header);
+    request.extensions_mut().insert(ConnectInfo(peer));
+    request
+}
+
+#[tokio::test]
+async fn a_stranger_cannot_write_itself_another_address() {
+    let world = World::with(|config| {
+        config.trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()];
+        config.source_rate = Rate {
+            per_second: 1,
+            burst: 3,
+        };
+    })
+    .await;
+    let ask = async |peer: &str, header: &str| {
+        world
+            .send(forwarded(
+                peer,
+                header,
+                Request::get("/healthz").body(Body::empty()).unwrap(),
+            ))
+            .await
+    };
+    // Not through a proxy of ours: each claims to be somebody else, and is the same one.
+    for n in 1..=3 {
+        ask("203.0.113.9:1", &format!("198.51.100.{n}")).await.ok();
+    }
+    ask("203.0.113.9:1", "198.51.100.4")
+        .await
+        .refused(429, "http.too_many_requests");
+    // Through the proxy: what the client wrote before its own address counts for nothing.
+    for n in 1..=3 {
+        let header = format!("198.51.100.{n}, 203.0.113.10");
+        ask("10.0.0.2:1", &header).await.ok();
+    }
+    ask("10.0.0.3:1", "198.51.100.4, 203.0.113.10")
+        .await
+        .refused(429, "http.too_many_requests");
+    // Another client behind the same proxy is another source.
+    ask("10.0.0.2:1", "203.0.113.11").await.ok();
+}
+
+#[tokio::test]
+async fn failed_logins_are_counted_by_the_address_the_proxy_saw() {
+    let world = World::with(|config| {
+        config.trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()];
+    })
+    .await;
+    // Always another name, so that only the address is counted.
+    let login = async |n: u32, peer: &str, header: &str| {
+        let body = json!({"username": format!("user{n}"), "password": "wrong"});
+        let request = Request::post("/api/auth/token")
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Body::from(body.to_string()))
+            .unwrap();
+        world.send(forwarded(peer, header, request)).await
+    };
+    for n in 0..20 {
+        let claimed = format!("198.51.100.{n}");
+        login(n, "203.0.113.9:1", &claimed)
+            .await
+            .refused(401, "auth.invalid");
+    }
+    login(20, "203.0.113.9:1", "198.51.100.20")
+        .await
+        .refused(429, "auth.throttled");
+    // What the client writes before its own address counts for nothing behind the proxy either,
+    // and others behind it are not held up.
+    for n in 100..120 {
+        let claimed = format!("198.51.100.{n}, 203.0.113.10");
+        login(n, "10.0.0.2:1", &claimed)
+            .await
+            .refused(401, "auth.invalid");
+    }
+    login(120, "10.0.0.2:1", "198.51.100.120, 203.0.113.10")
+        .await
+        .refused(429, "auth.throttled");
+    login(121, "10.0.0.2:1", "203.0.113.11")
+        .await
+        .refused(401, "auth.invalid");
+}
+
 #[tokio::test]
 async fn a_user_that_asks_too_often_waits_from_wherever_it_asks() {
     let world = World::with(|config| {

@@ -1,8 +1,12 @@
 //! The router in process, over both stores, with a gateway that only notes what it is asked.
 
 mod auth;
-mod calls;
+mod call_detail;
+mod call_list;
+mod commands;
+mod ladder;
 mod limits;
+mod lists;
 mod live;
 mod operations;
 mod pages;

@@ -50,6 +50,7 @@ async fn readiness_names_causes_only_to_those_who_signed_in() {
     assert_eq!(open["integrations"][0]["name"], "database");
     assert_eq!(open["integrations"][1]["state"], "degraded");
     assert!(!open.to_string().contains("example.net"));
+    assert_eq!(open["sip"], json!(null), "{open}");
     let known = world.get("/readyz").await.ok();
     assert_eq!(
         known["integrations"][1]["cause"],
@@ -58,6 +59,14 @@ async fn readiness_names_causes_only_to_those_who_signed_in() {
     assert_eq!(
         known["capacity"],
         json!({"calls_active": 1, "calls_max": 200})
+    );
+    assert_eq!(
+        known["sip"],
+        json!({
+            "assistant": "assistant",
+            "host": "203.0.113.5",
+            "listeners": [{"transport": "udp", "ip": "192.0.2.10", "port": 5070}],
+        })
     );
     world
         .get_as(Some("wrong"), "/readyz")
@@ -99,6 +108,35 @@ async fn metrics_are_for_this_machine_and_for_users() {
     let token = world.token(Role::Viewer);
     let remote = world.send(from("192.0.2.9:1", false, Some(token))).await;
     assert_eq!(remote.status, 200);
+}
+
+#[tokio::test]
+async fn times_are_counted_in_buckets() {
+    let world = World::memory().await;
+    let _recording = metrics::set_default_local_recorder(&world.recorder);
+    world.get_as(None, "/healthz").await.ok();
+    metrics::histogram!("switchhook_turn_first_audio_seconds").record(0.55);
+    metrics::histogram!("switchhook_turn_first_audio_seconds").record(7.0);
+    let text = world.get("/metrics").await.text();
+    let value = |series: &str| -> u64 {
+        let line = text
+            .lines()
+            .find(|line| line.starts_with(series))
+            .unwrap_or_else(|| panic!("no {series} in\n{text}"));
+        line.rsplit(' ').next().unwrap().parse().unwrap()
+    };
+    let turn = |le: &str| {
+        value(&format!(
+            "switchhook_turn_first_audio_seconds_bucket{{le=\"{le}\"}}"
+        ))
+    };
+    assert_eq!(["0.5", "0.6", "5", "10", "+Inf"].map(turn), [0, 1, 1, 2, 2]);
+    assert_eq!(value("switchhook_turn_first_audio_seconds_count"), 2);
+    assert!(text.contains("# TYPE switchhook_turn_first_audio_seconds histogram"));
+    // Of each route, not of each path.
+    let request = "switchhook_http_request_seconds_bucket{route=\"/healthz\",le=\"+Inf\"}";
+    assert_eq!(value(request), 1);
+    assert!(!text.contains("quantile="), "{text}");
 }
 
 #[tokio::test]

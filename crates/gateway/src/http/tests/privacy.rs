@@ -36,6 +36,10 @@ impl<'a> MakeWriter<'a> for Lines {
 #[tokio::test]
 async fn logs_hold_no_names_numbers_words_or_secrets_at_any_level() {
     let lines = Lines::default();
+    // With one subscriber in the process, tracing asks whichever thread first comes by a log line
+    // whether it is wanted, and remembers the answer: another test's thread would say no. With two
+    // it asks them all.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::TRACE)
         .with_writer(lines.clone())

@@ -10,7 +10,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, Request, StatusCode, header};
-use metrics_exporter_prometheus::PrometheusBuilder;
+use metrics_exporter_prometheus::PrometheusRecorder;
 use serde_json::{Value, json};
 use switchhook_model::{CallId, Direction, LegId, RecordingId, Timestamp, TurnId};
 use switchhook_store::{
@@ -24,7 +24,8 @@ use crate::bus::LiveEvent;
 use crate::http::auth::{Role, TokenKeys};
 use crate::http::ports::{
     CallOrder, Capacity, CommandError, Contact, ExtensionStatus, InitiateError, Initiated,
-    Integration, IntegrationState, Operator, Readiness, RecordingOrder, TransferOrder,
+    Integration, IntegrationState, Operator, Readiness, RecordingOrder, SipListener, SipReach,
+    TransferOrder,
 };
 use crate::http::{HttpConfig, HttpState, router};
 
@@ -38,6 +39,8 @@ pub struct World {
     pub operator: Arc<FakeOperator>,
     pub keys: TokenKeys,
     pub shutdown: CancellationToken,
+    /// What `/metrics` shows; it records only where it is set as the local recorder.
+    pub recorder: PrometheusRecorder,
     pub recordings: std::path::PathBuf,
     clock: Arc<AtomicI64>,
     _directory: tempfile::TempDir,
@@ -121,7 +124,7 @@ impl World {
         let operator = Arc::new(FakeOperator::default());
         let clock = Arc::new(AtomicI64::new(START));
         let shutdown = CancellationToken::new();
-        let metrics = PrometheusBuilder::new().build_recorder().handle();
+        let recorder = crate::metrics::recorder().unwrap();
         let reads = clock.clone();
         let state = HttpState::new(
             store.clone(),
@@ -129,7 +132,7 @@ impl World {
             TokenKeys::new(KEY).unwrap(),
             config,
             move || Timestamp::from_millis(reads.load(Ordering::Relaxed)),
-            Some(metrics),
+            Some(recorder.handle()),
             shutdown.clone(),
         );
         Self {
@@ -138,6 +141,7 @@ impl World {
             operator,
             keys: TokenKeys::new(KEY).unwrap(),
             shutdown,
+            recorder,
             recordings,
             clock,
             _directory: directory,
@@ -249,6 +253,15 @@ pub fn at(second: i64) -> Timestamp {
 
 pub fn call_id(name: &str) -> CallId {
     CallId::from_unique(name)
+}
+
+/// The ids of a page's items, in its order.
+pub fn ids(page: &Value) -> Vec<&str> {
+    let items = page["items"].as_array().unwrap();
+    items
+        .iter()
+        .map(|row| row["id"].as_str().unwrap())
+        .collect()
 }
 
 /// A call that talks to the assistant.
@@ -428,6 +441,15 @@ impl Operator for FakeOperator {
             capacity: Capacity {
                 calls_active: 1,
                 calls_max: 200,
+            },
+            sip: SipReach {
+                assistant: Some("assistant".into()),
+                host: Some("203.0.113.5".into()),
+                listeners: vec![SipListener {
+                    transport: "udp".into(),
+                    ip: "192.0.2.10".into(),
+                    port: 5070,
+                }],
             },
             integrations: vec![Integration {
                 name: "notices".into(),
