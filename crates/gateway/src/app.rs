@@ -23,10 +23,12 @@ use crate::notices::{Destination, NoticeWorker};
 use crate::speech::SpeechServer;
 use crate::switchboard::Switchboard;
 use crate::wire::WireLog;
-use crate::{brains, clock, registrations, signing_key, users, voices};
+use crate::{brains, clock, registrations, signing_key, trunks, users, voices};
 
 /// Longest wait for running calls when the program is asked to stop.
 const DRAIN: Duration = Duration::from_secs(30);
+/// How long registrars may take to confirm that we are gone.
+const UNREGISTER: Duration = Duration::from_secs(2);
 /// How long cancelled and hung-up legs may take to confirm after that.
 const SETTLE: Duration = Duration::from_secs(3);
 
@@ -120,6 +122,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     tasks.spawn(worker.run(last.clone()));
     let draining = CancellationToken::new();
     tasks.spawn(route_sip(Arc::clone(&shared), sip_events, last.clone()));
+    tasks.spawn(trunks::measure(sip.clone(), last.clone()));
 
     let board = Switchboard::new(Arc::clone(&shared), speech_url, draining.clone());
     let http =
@@ -129,6 +132,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     stop.cancelled().await;
     draining.cancel();
     sip.set_draining(true);
+    // First, so that no PBX sends new calls here while the running ones finish.
+    sip.unregister_trunks(UNREGISTER).await;
     drain(&shared).await;
     last.cancel();
     http.await??;
@@ -194,6 +199,7 @@ async fn route_sip(
                 tracing::info!(?reason, "registration ended");
                 let _ = registrations.send((extension, bindings));
             }
+            SipEvent::TrunkChanged(status) => trunks::log(&status),
             SipEvent::WireMessage(message) => wire.keep(*message),
             SipEvent::OrphanEnded { leg, outcome } => {
                 tracing::info!(leg.id = %leg, ?outcome, "a leg of before the restart is over");
@@ -246,6 +252,9 @@ fn sip_config(config: &Config, bindings: Vec<Binding>) -> anyhow::Result<SipConf
     let mut sip = SipConfig::new(config.sip.bind, Arc::new(calls::new_leg_id));
     sip.user_agent = concat!("Switchhook/", env!("CARGO_PKG_VERSION")).to_owned();
     sip.realm.clone_from(&config.sip.realm);
+    sip.digest.clone_from(&config.sip.digest);
+    sip.session_timer = config.sip.session_timer;
+    sip.reliable_provisionals = config.sip.reliable_provisionals;
     sip.advertised_ip =
         (config.media.advertised_ip != config.sip.bind.ip()).then_some(config.media.advertised_ip);
     if config.sip.bind.ip().is_unspecified() {
@@ -294,6 +303,9 @@ fn trunk_config(name: &str, section: &TrunkSection) -> anyhow::Result<TrunkConfi
     trunk.from_user.clone_from(&section.from_user);
     trunk.from_domain.clone_from(&section.from_domain);
     trunk.caller_id = section.caller_id.as_ref().map(ToString::to_string);
+    trunk.qualify_every = section.watch.qualify_every;
+    trunk.skip_when_down = section.watch.skip_when_down;
+    trunk.registration.clone_from(&section.watch.registration);
     Ok(trunk)
 }
 

@@ -15,8 +15,9 @@ use crate::clock;
 use crate::config::Mode;
 use crate::http::ports::{
     CallOrder, Capacity, CommandError, Contact, ExtensionStatus, InitiateError, Initiated,
-    Integration, IntegrationState, Operator, Readiness, TransferOrder, TransferTo,
+    Integration, IntegrationState, Operator, Readiness, TransferOrder, TransferTo, TrunkView,
 };
+use crate::trunks;
 
 /// How often integrations are checked.
 const CHECK_EVERY: Duration = Duration::from_secs(15);
@@ -271,6 +272,11 @@ impl Operator for Switchboard {
             .collect()
     }
 
+    async fn trunks(&self) -> Vec<TrunkView> {
+        let trunks = self.shared.sip.trunks();
+        trunks.into_iter().map(trunks::view).collect()
+    }
+
     async fn readiness(&self) -> Readiness {
         let config = &self.shared.config;
         let mut database = integration("database", IntegrationState::Ok);
@@ -279,15 +285,12 @@ impl Operator for Switchboard {
             database.cause = Some(trouble.to_string());
             database.cure = Some("free disk space or repair the file, see the log".to_owned());
         }
-        let mut trunk = integration("trunk", IntegrationState::NotConfigured);
-        if !config.trunks.is_empty() {
-            trunk.state = IntegrationState::Ok;
-            trunk.detail = Some("configured; not probed yet".to_owned());
-        }
         let mut notices = integration("notices", IntegrationState::Ok);
         if config.notice.webhook.is_none() {
             notices.detail = Some("the built-in inbox".to_owned());
         }
+        let mut integrations = vec![database, self.speech.borrow().clone(), notices];
+        integrations.extend(trunks::integrations(&self.shared.sip.trunks()));
         let calls_active = u32::try_from(self.shared.registry.len()).unwrap_or(u32::MAX);
         // A bridged call has two legs.
         let calls_max = u32::try_from(config.media.max_legs / 2).unwrap_or(u32::MAX);
@@ -304,7 +307,7 @@ impl Operator for Switchboard {
                 calls_active,
                 calls_max,
             },
-            integrations: vec![database, self.speech.borrow().clone(), trunk, notices],
+            integrations,
         }
     }
 

@@ -1,6 +1,6 @@
 //! The middle of the endpoint: what comes in is checked, limited and sent to where it belongs.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,10 +14,11 @@ use rsipstack::transaction::{Transaction, TransactionReceiver, TransactionTimer}
 use rsipstack::transport::{SipAddr, SipConnection, TransportLayer};
 use switchhook_model::LegId;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::Authenticator;
-use crate::config::{SipConfig, SipStartError, SipTransport};
+use crate::config::{SipConfig, SipStartError, SipTransport, TrunkId};
 use crate::door::{Refusal, read_message};
 use crate::event::WireDirection;
 use crate::leg::LegInput;
@@ -26,6 +27,7 @@ use crate::registrar::Registrar;
 use crate::tap::{EventQueue, Tap, now};
 use crate::throttle::RateLimiter;
 use crate::transport::{Hub, RawReply, stack_address};
+use crate::trunks::{Line, TrunkBook};
 use crate::wire::stateless_reply;
 
 /// Call-ID and our tag: what names a dialog on our side (RFC 3261 §12).
@@ -42,6 +44,12 @@ pub(crate) struct Core {
     pub authenticator: Mutex<Authenticator>,
     limiter: Mutex<RateLimiter>,
     legs: Mutex<Legs>,
+    pub trunks: TrunkBook,
+    /// Our registered contacts.
+    pub lines: Mutex<BTreeMap<TrunkId, Line>>,
+    /// Tasks that keep us registered; they end after `leaving`.
+    pub registrations: Mutex<Vec<JoinHandle<()>>>,
+    pub leaving: CancellationToken,
     pub draining: AtomicBool,
     pub stop: CancellationToken,
 }
@@ -109,7 +117,7 @@ impl Core {
             endpoint: endpoint.inner.clone(),
             hub,
             tap,
-            events,
+            events: events.clone(),
             registrar: Mutex::new(Registrar::restore(
                 config.initial_bindings.iter().cloned(),
                 now(),
@@ -121,6 +129,10 @@ impl Core {
                 limits.max_sources,
             )),
             legs: Mutex::default(),
+            trunks: TrunkBook::new(&config, events.clone()),
+            lines: Mutex::default(),
+            registrations: Mutex::default(),
+            leaving: CancellationToken::new(),
             draining: AtomicBool::new(false),
             stop,
             config,
@@ -128,6 +140,7 @@ impl Core {
         core.spawn_timers();
         tokio::spawn(core.clone().dispatch(incoming));
         core.hub.serve(&core);
+        core.watch_trunks();
         Ok(core)
     }
 
@@ -477,6 +490,12 @@ impl Core {
         let is_options = request.method == Method::Options;
         if matches!(status, 405 | 501) || (status == 200 && is_options) {
             response.headers.push(header_of("Allow", message::ALLOW));
+        }
+        if let Some(supported) = crate::leg::supported(&self.config)
+            && status / 100 == 2
+            && (is_options || request.method == Method::Invite)
+        {
+            response.headers.push(supported);
         }
         if is_options && status == 200 {
             response

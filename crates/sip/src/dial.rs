@@ -16,6 +16,7 @@ use crate::leg::{Leg, LegInput, OutboundStart};
 use crate::message::random_token;
 use crate::record::{DialogRecord, DialogRole, DialogState, RECORD_VERSION};
 use crate::tap::now;
+use crate::trunks::Reachability;
 use crate::uri::{SipUri, format_name_addr};
 
 /// How long a look-up of a host name may take.
@@ -135,7 +136,8 @@ impl Core {
             request_uri: plan.request_uri.to_string(),
             branch_base: format!("z9hG4bK{}", random_token(16)),
             invite_attempts: 1,
-            may_retry: plan.credentials.is_some(),
+            // 401, 407 or 422 may be answered with another INVITE.
+            may_retry: plan.credentials.is_some() || plan.trunk.is_some(),
             trunk: plan.trunk,
             invite_cseq: 1,
             local_cseq: 1,
@@ -236,6 +238,15 @@ impl Core {
             .termination
             .as_deref()
             .ok_or_else(|| DialError::NoTermination(id.clone()))?;
+        if trunk.skip_when_down
+            && let Some(status) = self.trunks.get(id)
+            && status.reachability == Reachability::Down
+        {
+            return Err(DialError::TrunkDown {
+                trunk: id.clone(),
+                cause: status.last_error.unwrap_or_default(),
+            });
+        }
         let bad = |cause: &str| DialError::BadTarget {
             target: number.to_owned(),
             cause: cause.to_owned(),
@@ -314,16 +325,13 @@ impl Core {
         })
     }
 
-    fn trunk(&self, id: &TrunkId) -> Option<&TrunkConfig> {
+    pub(crate) fn trunk(&self, id: &TrunkId) -> Option<&TrunkConfig> {
         self.config.trunks.iter().find(|trunk| trunk.id == *id)
     }
 
     pub(crate) fn trunk_credentials(&self, id: &TrunkId) -> Option<Credentials> {
         let auth = self.trunk(id)?.auth.as_ref()?;
-        Some(Credentials {
-            user: auth.user.clone(),
-            password: auth.password.clone(),
-        })
+        Some(Credentials::new(&auth.user, &auth.password))
     }
 
     /// Transport and address of a URI: its own parameter, else `preferred`, else UDP; address

@@ -10,6 +10,7 @@ mod env;
 mod raw;
 mod resolve;
 mod secret;
+mod signalling;
 mod types;
 
 use std::path::{Path, PathBuf};
@@ -23,7 +24,7 @@ pub use secret::Secret;
 pub use types::{
     AssistantConfig, BrainConfig, Config, DataConfig, ExtensionConfig, HttpConfig, LimitsConfig,
     LlmConfig, MediaSection, Mode, NoticeConfig, OutboundConfig, RecordingConfig, SipSection,
-    SpeechConfig, TransferConfig, TrunkSection, UserSeed,
+    SpeechConfig, TransferConfig, TrunkSection, TrunkWatch, UserSeed,
 };
 
 /// Profiles that are part of the binary: name and text.

@@ -16,13 +16,14 @@ use super::ConfigError;
 use super::env::Environment;
 use super::raw::{RawConfig, RawHours};
 use super::secret::Secret;
+use super::signalling;
 use super::types::*;
 
 /// Collects problems; each method returns something usable so that the rest is checked too.
-struct Problems(Vec<String>);
+pub(super) struct Problems(Vec<String>);
 
 impl Problems {
-    fn add(&mut self, problem: impl Into<String>) {
+    pub(super) fn add(&mut self, problem: impl Into<String>) {
         self.0.push(problem.into());
     }
 
@@ -50,7 +51,7 @@ impl Problems {
             .collect()
     }
 
-    fn in_range(&mut self, key: &str, value: u32, least: u32, most: u32) -> u32 {
+    pub(super) fn in_range(&mut self, key: &str, value: u32, least: u32, most: u32) -> u32 {
         if (least..=most).contains(&value) {
             return value;
         }
@@ -182,6 +183,7 @@ pub(super) fn resolve(
     let mut trunks = BTreeMap::new();
     for (name, trunk) in raw.trunks {
         let key = format!("trunks.{name}");
+        let watch = signalling::trunk_watch(&key, &trunk, &mut problems);
         let password = problems.secret(
             &format!("{key}.password"),
             trunk.password,
@@ -217,6 +219,7 @@ pub(super) fn resolve(
                 from_user: trunk.from_user,
                 from_domain: trunk.from_domain,
                 caller_id,
+                watch,
             },
         );
     }
@@ -415,6 +418,9 @@ pub(super) fn resolve(
         sip: SipSection {
             bind: sip_bind,
             realm: raw.sip.realm.unwrap_or_else(|| "switchhook".to_owned()),
+            session_timer: signalling::session_timer(&raw.sip, &mut problems),
+            reliable_provisionals: raw.sip.reliable_provisionals.unwrap_or(true),
+            digest: signalling::digest(raw.sip.digest, &mut problems),
             loopback_guests,
             assistant_numbers: raw
                 .sip

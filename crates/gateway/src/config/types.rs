@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use switchhook_call::{FallbackStep, OpenHours};
 use switchhook_model::{E164, Extension, Language, Target};
+use switchhook_sip::digest::DigestHash;
+use switchhook_sip::{SessionTimerConfig, TrunkRegistration};
 
 use super::secret::Secret;
 
@@ -61,6 +63,9 @@ pub struct DataConfig {
 pub struct SipSection {
     pub bind: SocketAddr,
     pub realm: String,
+    pub digest: Vec<DigestHash>,
+    pub session_timer: Option<SessionTimerConfig>,
+    pub reliable_provisionals: bool,
     pub loopback_guests: bool,
     pub assistant_numbers: Vec<String>,
 }
@@ -81,6 +86,15 @@ pub struct TrunkSection {
     pub from_user: Option<String>,
     pub from_domain: Option<String>,
     pub caller_id: Option<E164>,
+    pub watch: TrunkWatch,
+}
+
+/// How we know whether a trunk is there, and it whether we are.
+#[derive(Debug, Clone)]
+pub struct TrunkWatch {
+    pub qualify_every: Option<Duration>,
+    pub skip_when_down: bool,
+    pub registration: Option<TrunkRegistration>,
 }
 
 #[derive(Debug, Clone)]
