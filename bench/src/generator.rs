@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use socket2::{Domain, Protocol, Socket, Type};
-use switchhook_media::Codec;
 use switchhook_media::bench_io::{RecvBatch, SendBatch, pin_to_core, schedule_realtime};
 use switchhook_media::rtp::RtpPacket;
+use switchhook_media::{Codec, Law};
 
 use crate::machine::thread_time;
 
@@ -29,15 +29,23 @@ const SLICES: usize = 20;
 /// buffer would have given it up.
 const LATE: Duration = Duration::from_millis(30);
 
+/// The codec of a law, for its payload type.
+pub fn codec(law: Law) -> Codec {
+    match law {
+        Law::Mu => Codec::Pcmu,
+        Law::A => Codec::Pcma,
+    }
+}
+
 /// One direction of audio.
 #[derive(Debug, Clone, Copy)]
 pub struct Stream {
     /// Where it is sent, and as what.
     pub to: SocketAddrV4,
-    pub sent_as: Codec,
+    pub sent_as: Law,
     /// From where its audio must come back, and as what.
     pub back_from: SocketAddrV4,
-    pub back_as: Codec,
+    pub back_as: Law,
 }
 
 /// What came of a run.
@@ -193,7 +201,7 @@ impl Load {
                 self.send.push(stream.to, PACKET, |out| {
                     RtpPacket {
                         marker: frame == 0,
-                        payload_type: stream.sent_as.payload_type(),
+                        payload_type: codec(stream.sent_as).payload_type(),
                         sequence: frame as u16,
                         timestamp: frame * 160,
                         ssrc: n as u32,
@@ -239,7 +247,7 @@ impl Load {
         let Some(stream) = self.streams.get(n as usize) else {
             return;
         };
-        let right = packet.payload_type == stream.back_as.payload_type()
+        let right = packet.payload_type == codec(stream.back_as).payload_type()
             && datagram.from == SocketAddr::V4(stream.back_from)
             && self.through.is_right(packet.payload, n, frame, stream);
         if right {
@@ -295,20 +303,20 @@ impl Load {
 /// survives transcoding. The rest is one value that follows from both numbers.
 const MARKS: usize = 64;
 
-fn payload(stream: u32, frame: u32, codec: Codec) -> [u8; PAYLOAD] {
+fn payload(stream: u32, frame: u32, law: Law) -> [u8; PAYLOAD] {
     let marks = (u64::from(stream) << 32) | u64::from(frame);
     let mut payload = [filler(stream, frame); PAYLOAD];
     for (bit, octet) in payload[..MARKS].iter_mut().enumerate() {
-        *octet = loud(marks >> bit & 1 == 1, codec);
+        *octet = loud(marks >> bit & 1 == 1, law);
     }
     payload
 }
 
 /// The loudest positive or negative octet.
-fn loud(positive: bool, codec: Codec) -> u8 {
-    let magnitude = match codec {
-        Codec::Pcmu => 0x00,
-        Codec::Pcma => 0x2A,
+fn loud(positive: bool, law: Law) -> u8 {
+    let magnitude = match law {
+        Law::Mu => 0x00,
+        Law::A => 0x2A,
     };
     magnitude | (u8::from(positive) << 7)
 }
@@ -329,18 +337,18 @@ fn read_marks(payload: &[u8]) -> Option<(u32, u32)> {
 /// What each octet becomes between two codecs, computed once.
 struct Through([[[u8; 256]; 2]; 2]);
 
-fn index(codec: Codec) -> usize {
-    match codec {
-        Codec::Pcmu => 0,
-        Codec::Pcma => 1,
+fn index(law: Law) -> usize {
+    match law {
+        Law::Mu => 0,
+        Law::A => 1,
     }
 }
 
 impl Through {
     fn new() -> Self {
         let mut tables = [[[0; 256]; 2]; 2];
-        for from in [Codec::Pcmu, Codec::Pcma] {
-            for to in [Codec::Pcmu, Codec::Pcma] {
+        for from in [Law::Mu, Law::A] {
+            for to in [Law::Mu, Law::A] {
                 for octet in 0..=255u8 {
                     let (mut pcm, mut back) = ([0; 1], [0; 1]);
                     from.decode(&[octet], &mut pcm);
@@ -374,11 +382,7 @@ mod tests {
     fn marks_survive_and_wrong_octets_are_seen() {
         let through = Through::new();
         let address = SocketAddrV4::new([127, 0, 0, 1].into(), 1);
-        for (sent_as, back_as) in [
-            (Codec::Pcmu, Codec::Pcmu),
-            (Codec::Pcmu, Codec::Pcma),
-            (Codec::Pcma, Codec::Pcmu),
-        ] {
+        for (sent_as, back_as) in [(Law::Mu, Law::Mu), (Law::Mu, Law::A), (Law::A, Law::Mu)] {
             let stream = Stream {
                 to: address,
                 sent_as,

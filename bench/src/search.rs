@@ -4,7 +4,7 @@ use std::net::{SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use switchhook_media::{Codec, MediaConfig, MediaEngine, MediaLeg, RtpParams};
+use switchhook_media::{Law, MediaConfig, MediaEngine, MediaLeg, RtpParams};
 use switchhook_model::{CallId, LegId};
 
 use crate::echo::{self, Echo};
@@ -159,9 +159,9 @@ impl Subject for PlainEcho {
                 let address = v4(*address)?;
                 Ok(Stream {
                     to: address,
-                    sent_as: Codec::Pcmu,
+                    sent_as: Law::Mu,
                     back_from: address,
-                    back_as: Codec::Pcmu,
+                    back_as: Law::Mu,
                 })
             })
             .collect::<anyhow::Result<_>>()?;
@@ -171,18 +171,18 @@ impl Subject for PlainEcho {
 
 /// The gateway's media engine with one worker, every call two bridged legs.
 pub struct Bridges {
-    a: Codec,
-    b: Codec,
+    a: Law,
+    b: Law,
 }
 
 impl Bridges {
     pub const SAME_CODEC: Self = Self {
-        a: Codec::Pcmu,
-        b: Codec::Pcmu,
+        a: Law::Mu,
+        b: Law::Mu,
     };
     pub const TRANSCODED: Self = Self {
-        a: Codec::Pcmu,
-        b: Codec::Pcma,
+        a: Law::Mu,
+        b: Law::A,
     };
 }
 
@@ -209,11 +209,11 @@ impl Subject for Bridges {
         let mut streams = Vec::with_capacity(2 * calls);
         for call in 0..calls {
             let id = CallId::from_unique(&format!("bench{call}"));
-            let open = |n: u32, codec: Codec| -> anyhow::Result<MediaLeg> {
+            let open = |n: u32, law: Law| -> anyhow::Result<MediaLeg> {
                 let leg = engine.open_leg(LegId::derive(&id, n))?;
                 // The party of leg 2n sends and receives on the socket of stream 2n.
                 let party = sockets.address(2 * call + n as usize - 1)?;
-                leg.start(RtpParams::new(party, codec));
+                leg.start(RtpParams::new(party, generator::codec(law)));
                 Ok(leg)
             };
             let (a, b) = (open(1, self.a)?, open(2, self.b)?);

@@ -24,10 +24,12 @@ use crate::notices::{Destination, NoticeWorker};
 use crate::speech::SpeechServer;
 use crate::switchboard::Switchboard;
 use crate::wire::WireLog;
-use crate::{brains, clock, registrations, signing_key, users, voices};
+use crate::{brains, clock, registrations, signing_key, trunks, users, voices};
 
 /// Longest wait for running calls when the program is asked to stop.
 const DRAIN: Duration = Duration::from_secs(30);
+/// How long registrars may take to confirm that we are gone.
+const UNREGISTER: Duration = Duration::from_secs(2);
 /// How long cancelled and hung-up legs may take to confirm after that.
 const SETTLE: Duration = Duration::from_secs(3);
 
@@ -134,6 +136,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     tasks.spawn(worker.run(last.clone()));
     let draining = CancellationToken::new();
     tasks.spawn(route_sip(Arc::clone(&shared), sip_events, last.clone()));
+    tasks.spawn(trunks::measure(sip.clone(), last.clone()));
 
     let board = Switchboard::new(Arc::clone(&shared), speech_url, draining.clone());
     let http =
@@ -143,6 +146,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     stop.cancelled().await;
     draining.cancel();
     sip.set_draining(true);
+    // First, so that no PBX sends new calls here while the running ones finish.
+    sip.unregister_trunks(UNREGISTER).await;
     drain(&shared).await;
     last.cancel();
     http.await??;
@@ -214,6 +219,7 @@ async fn route_sip(
                 tracing::info!(?reason, "registration ended");
                 let _ = registrations.send((extension, bindings));
             }
+            SipEvent::TrunkChanged(status) => trunks::log(&status),
             SipEvent::WireMessage(message) => wire.keep(*message),
             SipEvent::OrphanEnded { leg, outcome } => {
                 tracing::info!(leg.id = %leg, ?outcome, "a leg of before the restart is over");
@@ -297,6 +303,9 @@ fn sip_config(config: &Config, bindings: Vec<Binding>) -> anyhow::Result<SipConf
     sip.realm.clone_from(&config.sip.realm);
     sip.tls = config.sip.network.tls.clone();
     sip.dns.servers.clone_from(&config.sip.network.dns_servers);
+    sip.digest.clone_from(&config.sip.digest);
+    sip.session_timer = config.sip.session_timer;
+    sip.reliable_provisionals = config.sip.reliable_provisionals;
     sip.advertised_ip =
         (config.media.advertised_ip != config.sip.bind.ip()).then_some(config.media.advertised_ip);
     if config.sip.bind.ip().is_unspecified() {
@@ -341,6 +350,9 @@ fn trunk_config(name: &str, section: &TrunkSection) -> TrunkConfig {
     trunk.from_user.clone_from(&section.from_user);
     trunk.from_domain.clone_from(&section.from_domain);
     trunk.caller_id = section.caller_id.as_ref().map(ToString::to_string);
+    trunk.qualify_every = section.watch.qualify_every;
+    trunk.skip_when_down = section.watch.skip_when_down;
+    trunk.registration.clone_from(&section.watch.registration);
     trunk
 }
 

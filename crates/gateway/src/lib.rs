@@ -20,6 +20,7 @@ mod signing_key;
 mod speech;
 mod switchboard;
 mod telemetry;
+mod trunks;
 mod users;
 mod voices;
 mod wire;

@@ -76,6 +76,18 @@ pub fn install() -> anyhow::Result<PrometheusHandle> {
         "switchhook_srtp_unauthentic_total",
         "SRTP packets that were not believed, counted at the leg's end"
     );
+    metrics::describe_gauge!(
+        "switchhook_trunk_up",
+        "1: the trunk answers OPTIONS, 0: it does not; absent while unknown"
+    );
+    metrics::describe_gauge!(
+        "switchhook_trunk_round_trip_seconds",
+        "Round trip of the last OPTIONS the trunk answered"
+    );
+    metrics::describe_gauge!(
+        "switchhook_trunk_registered",
+        "1: we are registered at the trunk's registrar, 0: we are not"
+    );
     Ok(handle)
 }
 

@@ -17,8 +17,9 @@ use crate::config::Mode;
 use crate::http::ports::{
     CallOrder, Capacity, CommandError, Contact, ExtensionStatus, InitiateError, Initiated,
     Integration, IntegrationState, Operator, Readiness, RecordingOrder, SipListener, SipReach,
-    TransferOrder, TransferTo,
+    TransferOrder, TransferTo, TrunkView,
 };
+use crate::trunks;
 
 /// How long a call may take to obey: its task may be storing a step.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
@@ -323,6 +324,11 @@ impl Operator for Switchboard {
             .collect()
     }
 
+    async fn trunks(&self) -> Vec<TrunkView> {
+        let trunks = self.shared.sip.trunks();
+        trunks.into_iter().map(trunks::view).collect()
+    }
+
     async fn readiness(&self) -> Readiness {
         let config = &self.shared.config;
         let mut database = integration("database", IntegrationState::Ok);
@@ -331,15 +337,12 @@ impl Operator for Switchboard {
             database.cause = Some(trouble.to_string());
             database.cure = Some("free disk space or repair the file, see the log".to_owned());
         }
-        let mut trunk = integration("trunk", IntegrationState::NotConfigured);
-        if !config.trunks.is_empty() {
-            trunk.state = IntegrationState::Ok;
-            trunk.detail = Some("configured; not probed yet".to_owned());
-        }
         let mut notices = integration("notices", IntegrationState::Ok);
         if config.notice.webhook.is_none() {
             notices.detail = Some("the built-in inbox".to_owned());
         }
+        let mut integrations = vec![database, self.speech.borrow().clone(), notices];
+        integrations.extend(trunks::integrations(&self.shared.sip.trunks()));
         let calls_active = u32::try_from(self.shared.registry.len()).unwrap_or(u32::MAX);
         // A bridged call has two legs.
         let calls_max = u32::try_from(config.media.max_legs / 2).unwrap_or(u32::MAX);
@@ -357,7 +360,7 @@ impl Operator for Switchboard {
                 calls_max,
             },
             sip: self.sip_reach(),
-            integrations: vec![database, self.speech.borrow().clone(), trunk, notices],
+            integrations,
         }
     }
 

@@ -8,11 +8,11 @@ use rsipstack::sip::{Headers, Request};
 use rsipstack::transaction::Transaction;
 use switchhook_model::{Extension, Timestamp};
 
-use crate::config::{AccountSecret, SipConfig, TrunkId};
+use crate::config::{AccountSecret, SipConfig, SipStartError, TrunkId};
 use crate::core::Core;
 use crate::digest::{
-    Authorization, DigestInput, NonceBook, NonceVerdict, constant_time_eq, digest_response, ha1,
-    hex,
+    Authorization, DigestHash, DigestInput, NonceBook, NonceVerdict, constant_time_eq,
+    digest_response, hex,
 };
 use crate::message::{self, header_of};
 use crate::tap::now;
@@ -44,13 +44,61 @@ pub(crate) enum Verdict {
 }
 
 struct Account {
-    ha1: String,
+    /// One for each hash that is offered.
+    ha1: HashMap<DigestHash, String>,
     who: Who,
+}
+
+/// The hashes challenges offer, strongest first: those configured that every account can be
+/// verified with.
+pub(crate) fn offered_hashes(config: &SipConfig) -> Result<Vec<DigestHash>, SipStartError> {
+    let mut offered: Vec<DigestHash> = DigestHash::STRONGEST_FIRST
+        .into_iter()
+        .filter(|hash| config.digest.contains(hash))
+        .collect();
+    for account in &config.extensions {
+        let known = |hash: DigestHash| match &account.secret {
+            AccountSecret::Password(_) => true,
+            AccountSecret::Ha1(_) => hash == DigestHash::Md5,
+            AccountSecret::Ha1s(all) => all.iter().any(|(of, _)| *of == hash),
+        };
+        offered.retain(|hash| known(*hash));
+        if offered.is_empty() {
+            let why = format!("extension {} has none", account.extension);
+            return Err(SipStartError::NoDigest(why));
+        }
+    }
+    if offered.is_empty() {
+        return Err(SipStartError::NoDigest("none is configured".to_owned()));
+    }
+    Ok(offered)
+}
+
+fn ha1_by_hash(
+    offered: &[DigestHash],
+    name: &str,
+    realm: &str,
+    secret: &AccountSecret,
+) -> HashMap<DigestHash, String> {
+    let of = |hash: DigestHash| match secret {
+        AccountSecret::Password(password) => Some(hash.ha1(name, realm, password)),
+        AccountSecret::Ha1(ha1) => (hash == DigestHash::Md5).then(|| ha1.to_ascii_lowercase()),
+        AccountSecret::Ha1s(all) => all
+            .iter()
+            .find(|(given, _)| *given == hash)
+            .map(|(_, ha1)| ha1.to_ascii_lowercase()),
+    };
+    offered
+        .iter()
+        .filter_map(|hash| Some((*hash, of(*hash)?)))
+        .collect()
 }
 
 /// Accounts, nonces and failure counters.
 pub(crate) struct Authenticator {
     realm: String,
+    /// Strongest first.
+    offered: Vec<DigestHash>,
     accounts: HashMap<String, Account>,
     /// Stands in for the HA1 of users we do not have, so that the work is the same.
     decoy_ha1: String,
@@ -61,19 +109,19 @@ pub(crate) struct Authenticator {
 
 impl Authenticator {
     pub(crate) fn new(config: &SipConfig) -> Self {
+        // The endpoint does not start without any.
+        let offered = offered_hashes(config).unwrap_or_default();
         let mut accounts = HashMap::new();
         for account in &config.extensions {
             let name = account.extension.as_str();
-            let ha1 = match &account.secret {
-                AccountSecret::Password(password) => ha1(name, &config.realm, password),
-                AccountSecret::Ha1(ha1) => ha1.to_ascii_lowercase(),
-            };
+            let ha1 = ha1_by_hash(&offered, name, &config.realm, &account.secret);
             let who = Who::Extension(account.extension.clone());
             accounts.insert(name.to_owned(), Account { ha1, who });
         }
         for trunk in &config.trunks {
             if let Some(auth) = &trunk.inbound_auth {
-                let ha1 = ha1(&auth.user, &config.realm, &auth.password);
+                let secret = AccountSecret::Password(auth.password.clone());
+                let ha1 = ha1_by_hash(&offered, &auth.user, &config.realm, &secret);
                 let who = Who::Trunk(trunk.id.clone());
                 accounts.insert(auth.user.clone(), Account { ha1, who });
             }
@@ -82,8 +130,9 @@ impl Authenticator {
         let lifetime_ms = u64::try_from(config.timers.nonce_lifetime.as_millis());
         Self {
             realm: config.realm.clone(),
+            offered,
             accounts,
-            decoy_ha1: hex(&rand::random::<[u8; 16]>()),
+            decoy_ha1: hex(&rand::random::<[u8; 32]>()),
             nonces: NonceBook::new(
                 rand::random(),
                 lifetime_ms.unwrap_or(u64::MAX),
@@ -102,14 +151,17 @@ impl Authenticator {
         }
     }
 
-    /// Value of WWW-Authenticate (RFC 3261 §22.4).
-    pub(crate) fn challenge(&self, now: Timestamp, source: IpAddr, stale: bool) -> String {
-        let nonce = self.nonces.make(now, source, rand::random());
+    /// Values of WWW-Authenticate, one header each, strongest first (RFC 3261 §22.4, RFC 8760 §2.4).
+    pub(crate) fn challenges(&self, now: Timestamp, source: IpAddr, stale: bool) -> Vec<String> {
         let stale = if stale { ", stale=true" } else { "" };
-        format!(
-            "Digest realm=\"{}\", nonce=\"{nonce}\", algorithm=MD5, qop=\"auth\"{stale}",
-            self.realm
-        )
+        let challenge = |hash: &DigestHash| {
+            let nonce = self.nonces.make(now, source, rand::random());
+            format!(
+                "Digest realm=\"{}\", nonce=\"{nonce}\", algorithm={hash}, qop=\"auth\"{stale}",
+                self.realm
+            )
+        };
+        self.offered.iter().map(challenge).collect()
     }
 
     /// Judges the credentials of a request; those for other realms are not ours to judge.
@@ -132,8 +184,11 @@ impl Authenticator {
             return Verdict::Refused;
         }
         let account = self.accounts.get(&auth.username);
+        let hash = auth.algorithm.hash;
+        let known = account.and_then(|a| a.ha1.get(&hash));
         let expected = digest_response(DigestInput {
-            ha1: account.map_or(&self.decoy_ha1, |a| &a.ha1),
+            algorithm: auth.algorithm,
+            ha1: known.unwrap_or(&self.decoy_ha1),
             method,
             uri: &auth.uri,
             nonce: &auth.nonce,
@@ -143,6 +198,8 @@ impl Authenticator {
                 .map(|c| (c.nc_text.as_str(), c.cnonce.as_str())),
         });
         let right = constant_time_eq(expected.as_bytes(), auth.response.as_bytes());
+        // An algorithm that was not offered is worth nothing, however right the digest is.
+        let right = right && known.is_some() && self.offered.contains(&hash);
         let Some(account) = account.filter(|_| right && names_same(&auth.uri, request_uri)) else {
             self.by_user.failed(key, now);
             self.by_address.failed(source, now);
@@ -190,7 +247,7 @@ impl Core {
     ) -> Option<Who> {
         let request: &Request = &transaction.original;
         let ip = source.ip().to_canonical();
-        let (verdict, challenge) = {
+        let (verdict, challenges) = {
             let mut authenticator = self
                 .authenticator
                 .lock()
@@ -199,11 +256,11 @@ impl Core {
             let uri = request.uri.to_string().replace("%25", "%");
             let method = request.method.to_string();
             let verdict = authenticator.verify(now(), ip, &method, &uri, &request.headers);
-            let challenge = match verdict {
-                Verdict::Challenge { stale } => Some(authenticator.challenge(now(), ip, stale)),
-                Verdict::Verified(_) | Verdict::Refused => None,
+            let challenges = match verdict {
+                Verdict::Challenge { stale } => authenticator.challenges(now(), ip, stale),
+                Verdict::Verified(_) | Verdict::Refused => Vec::new(),
             };
-            (verdict, challenge)
+            (verdict, challenges)
         };
         let mut response = match &verdict {
             Verdict::Verified(who) => return Some(who.clone()),
@@ -213,7 +270,7 @@ impl Core {
                 self.response(request, 403, None)
             }
         };
-        if let Some(challenge) = challenge {
+        for challenge in challenges {
             response
                 .headers
                 .push(header_of("WWW-Authenticate", challenge));
@@ -227,11 +284,16 @@ impl Core {
 mod tests {
     use super::*;
     use crate::config::ExtensionAccount;
+    use crate::digest::Algorithm;
     use switchhook_model::LegId;
 
     const HOME: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
     fn authenticator() -> Authenticator {
+        Authenticator::new(&config())
+    }
+
+    fn config() -> SipConfig {
         let address = "127.0.0.1:5060".parse().expect("valid");
         let mut config = SipConfig::new(address, Arc::new(|| LegId::from_unique("1")));
         config.extensions.push(ExtensionAccount {
@@ -239,13 +301,25 @@ mod tests {
             secret: AccountSecret::Password("pw".to_owned()),
         });
         config.limits.max_auth_failures = 3;
-        Authenticator::new(&config)
+        config
     }
 
     fn headers(auth: &Authenticator, user: &str, password: &str, nc: u32, nonce: &str) -> Headers {
-        let ha1 = ha1(user, &auth.realm, password);
+        headers_by("MD5", auth, [user, password], nc, nonce)
+    }
+
+    fn headers_by(
+        algorithm: &str,
+        auth: &Authenticator,
+        [user, password]: [&str; 2],
+        nc: u32,
+        nonce: &str,
+    ) -> Headers {
+        let algorithm = Algorithm::by_name(algorithm).expect("known");
+        let ha1 = algorithm.hash.ha1(user, &auth.realm, password);
         let nc = format!("{nc:08x}");
         let response = digest_response(DigestInput {
+            algorithm,
             ha1: &ha1,
             method: "REGISTER",
             uri: "sip:h",
@@ -256,7 +330,7 @@ mod tests {
             "Authorization",
             format!(
                 "Digest username=\"{user}\", realm=\"{}\", nonce=\"{nonce}\", uri=\"sip:h\", \
-                 response=\"{response}\", qop=auth, nc={nc}, cnonce=\"c\"",
+                 response=\"{response}\", algorithm={algorithm}, qop=auth, nc={nc}, cnonce=\"c\"",
                 auth.realm
             ),
         )]
@@ -264,7 +338,7 @@ mod tests {
     }
 
     fn nonce_of(auth: &Authenticator, now: Timestamp) -> String {
-        let challenge = auth.challenge(now, HOME, false);
+        let challenge = auth.challenges(now, HOME, false).remove(0);
         let (_, rest) = challenge.split_once("nonce=\"").expect("has one");
         rest.split('"').next().expect("closed").to_owned()
     }
@@ -320,5 +394,68 @@ mod tests {
             auth.verify(now, HOME, "REGISTER", "sip:h", &none),
             challenge
         );
+    }
+
+    #[test]
+    fn offered_algorithms_and_no_others() {
+        let now = Timestamp::from_millis(1_000_000);
+        let mut config = config();
+        config.limits.max_auth_failures = 100;
+        config.digest = vec![DigestHash::Sha256, DigestHash::Sha512_256];
+        let mut auth = Authenticator::new(&config);
+        let challenges = auth.challenges(now, HOME, false);
+        assert_eq!(challenges.len(), 2);
+        assert!(challenges[0].contains("algorithm=SHA-512-256,"));
+        assert!(challenges[1].contains("algorithm=SHA-256,"));
+        for (algorithm, welcome) in [
+            ("SHA-256", true),
+            ("SHA-512-256", true),
+            ("SHA-256-sess", true),
+            ("MD5", false),
+            ("MD5-sess", false),
+        ] {
+            let nonce = nonce_of(&auth, now);
+            let headers = headers_by(algorithm, &auth, ["2001", "pw"], 1, &nonce);
+            let verdict = auth.verify(now, HOME, "REGISTER", "sip:h", &headers);
+            assert_eq!(
+                matches!(verdict, Verdict::Verified(_)),
+                welcome,
+                "{algorithm}"
+            );
+            // The same nonce with the same count by another algorithm is a replay all the same.
+            let other = headers_by("SHA-256", &auth, ["2001", "pw"], 1, &nonce);
+            let again = auth.verify(now, HOME, "REGISTER", "sip:h", &other);
+            assert_eq!(again == Verdict::Challenge { stale: true }, welcome);
+        }
+    }
+
+    #[test]
+    fn stored_ha1_decides_what_is_offered() {
+        let now = Timestamp::from_millis(1_000_000);
+        let mut config = config();
+        config.digest = DigestHash::STRONGEST_FIRST.to_vec();
+        let md5 = DigestHash::Md5.ha1("2001", &config.realm, "pw");
+        config.extensions[0].secret = AccountSecret::Ha1(md5.to_uppercase());
+        let mut auth = Authenticator::new(&config);
+        assert_eq!(auth.offered, [DigestHash::Md5]);
+        let nonce = nonce_of(&auth, now);
+        let good = headers(&auth, "2001", "pw", 1, &nonce);
+        let verdict = auth.verify(now, HOME, "REGISTER", "sip:h", &good);
+        assert!(matches!(verdict, Verdict::Verified(_)));
+        // With an HA1 for each they are all offered again.
+        let all = DigestHash::STRONGEST_FIRST;
+        let all = all.map(|hash| (hash, hash.ha1("2001", &config.realm, "pw")));
+        config.extensions[0].secret = AccountSecret::Ha1s(all.to_vec());
+        let mut auth = Authenticator::new(&config);
+        for hash in DigestHash::STRONGEST_FIRST {
+            let nonce = nonce_of(&auth, now);
+            let good = headers_by(hash.name(), &auth, ["2001", "pw"], 1, &nonce);
+            let verdict = auth.verify(now, HOME, "REGISTER", "sip:h", &good);
+            assert!(matches!(verdict, Verdict::Verified(_)), "{hash}");
+        }
+        config.digest = vec![DigestHash::Sha256];
+        config.extensions[0].secret = AccountSecret::Ha1(md5);
+        let error = offered_hashes(&config).expect_err("nothing is left");
+        assert!(error.to_string().contains("2001"), "{error}");
     }
 }

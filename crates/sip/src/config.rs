@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use switchhook_model::{Extension, LegId, ParseError};
 
+use crate::digest::DigestHash;
 use crate::registrar::Binding;
 use crate::resolve::DnsConfig;
 use crate::tls::{TlsConfig, TlsError};
@@ -35,12 +36,21 @@ pub struct SipConfig {
     pub user_agent: String,
     /// Digest realm. Stored HA1 values are bound to it.
     pub realm: String,
+    /// Digest algorithms that callers and phones may use; challenges offer them strongest first
+    /// (RFC 8760 §2.4). One is offered only if all accounts can be verified with it: a challenge
+    /// must not tell who is known, and a phone answers the strongest it can.
+    pub digest: Vec<DigestHash>,
     /// Host part of the addresses we write for ourselves and for extensions.
     pub domain: String,
     pub extensions: Vec<ExtensionAccount>,
     pub trunks: Vec<TrunkConfig>,
     /// Callers from a loopback address need no credentials, unless they claim to be an extension.
     pub allow_loopback_guests: bool,
+    /// Session timers (RFC 4028); `None`: neither asked for nor answered.
+    pub session_timer: Option<SessionTimerConfig>,
+    /// 100rel (RFC 3262): offered in INVITEs, and used when a caller requires it, or supports it and
+    /// early media is sent. Without it `Require: 100rel` gets 420.
+    pub reliable_provisionals: bool,
     pub limits: SipLimits,
     pub timers: SipTimers,
     /// Bindings kept from before a restart; expired ones are dropped.
@@ -59,10 +69,13 @@ impl SipConfig {
             advertised_ip: None,
             user_agent: "Switchhook".to_owned(),
             realm: "switchhook".to_owned(),
+            digest: vec![DigestHash::Md5],
             domain: address.ip().to_string(),
             extensions: Vec::new(),
             trunks: Vec::new(),
             allow_loopback_guests: false,
+            session_timer: Some(SessionTimerConfig::default()),
+            reliable_provisionals: true,
             limits: SipLimits::default(),
             timers: SipTimers::default(),
             initial_bindings: Vec::new(),
@@ -86,11 +99,15 @@ impl fmt::Debug for SipConfig {
     }
 }
 
-/// A password, or MD5(user:realm:password) in lower-case hex (RFC 2617 §3.2.2.2, HA1).
+/// How an account is verified.
 #[derive(Clone, PartialEq, Eq)]
 pub enum AccountSecret {
+    /// Good for every algorithm.
     Password(String),
+    /// MD5(user:realm:password) in hex (HA1, RFC 2617 §3.2.2.2): good for MD5 only.
     Ha1(String),
+    /// HA1 in hex for each of these algorithms (RFC 7616 §3.4.2).
+    Ha1s(Vec<(DigestHash, String)>),
 }
 
 impl fmt::Debug for AccountSecret {
@@ -148,6 +165,23 @@ pub struct TrunkConfig {
     pub from_domain: Option<String>,
     /// Number shown to the called party when the dial names none.
     pub caller_id: Option<String>,
+    /// How often the termination is asked by OPTIONS whether it is there; never when `None`.
+    pub qualify_every: Option<Duration>,
+    /// A dial over this trunk fails at once while OPTIONS gets no answer. Otherwise it is tried all
+    /// the same: a trunk may refuse OPTIONS and take calls.
+    pub skip_when_down: bool,
+    /// Register there as an extension, with the credentials of `auth`.
+    pub registration: Option<TrunkRegistration>,
+}
+
+/// Our registration at a PBX. The address of record is `from_user` (or the user of `auth`) at
+/// `from_domain` (or the registrar's host).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrunkRegistration {
+    /// `host` or `host:port`; the trunk's termination when absent.
+    pub registrar: Option<String>,
+    /// Seconds asked for.
+    pub expires_s: u32,
 }
 
 impl TrunkConfig {
@@ -163,6 +197,9 @@ impl TrunkConfig {
             from_user: None,
             from_domain: None,
             caller_id: None,
+            qualify_every: None,
+            skip_when_down: false,
+            registration: None,
         }
     }
 }
@@ -306,6 +343,24 @@ impl FromStr for TrunkAddress {
     }
 }
 
+/// How long a dialog may go without a refresh (RFC 4028).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionTimerConfig {
+    /// Seconds asked for, and the longest we agree to.
+    pub expires_s: u32,
+    /// Shortest interval we accept, in seconds; below it callers get 422.
+    pub min_s: u32,
+}
+
+impl Default for SessionTimerConfig {
+    fn default() -> Self {
+        Self {
+            expires_s: 1_800,
+            min_s: 90,
+        }
+    }
+}
+
 /// Bounds on what the network can make us do.
 #[derive(Debug, Clone)]
 pub struct SipLimits {
@@ -369,6 +424,11 @@ pub struct SipTimers {
     pub partial_message_timeout: Duration,
     /// How long a digest nonce is good for.
     pub nonce_lifetime: Duration,
+    /// How long a trunk may take to answer OPTIONS.
+    pub qualify_timeout: Duration,
+    /// Wait after a registration that failed; it doubles up to the maximum, a tenth more or less.
+    pub registration_retry: Duration,
+    pub registration_retry_max: Duration,
 }
 
 impl Default for SipTimers {
@@ -381,6 +441,9 @@ impl Default for SipTimers {
             write_timeout: Duration::from_secs(5),
             partial_message_timeout: Duration::from_secs(20),
             nonce_lifetime: Duration::from_secs(300),
+            qualify_timeout: Duration::from_secs(4),
+            registration_retry: Duration::from_secs(2),
+            registration_retry_max: Duration::from_secs(300),
         }
     }
 }
@@ -414,6 +477,12 @@ pub enum SipStartError {
     DuplicateTrunk(TrunkId),
     #[error("trunk {trunk}: termination {value:?} is not host or host:port")]
     BadTermination { trunk: TrunkId, value: String },
+    #[error("trunk {trunk}: registration {why}")]
+    BadRegistration { trunk: TrunkId, why: String },
+    #[error("session timer: {expires_s} s is shorter than the least of {min_s} s, or one is 0")]
+    BadSessionTimer { expires_s: u32, min_s: u32 },
+    #[error("no digest algorithm is left that all accounts can be verified with: {0}")]
+    NoDigest(String),
     #[error("user agent, realm or domain holds a quote, a line break or nothing: {0:?}")]
     BadText(String),
 }

@@ -1,6 +1,6 @@
 //! The middle of the endpoint: what comes in is checked, limited and sent to where it belongs.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,10 +14,11 @@ use rsipstack::transaction::{Transaction, TransactionReceiver, TransactionTimer}
 use rsipstack::transport::{SipAddr, SipConnection, TransportLayer};
 use switchhook_model::LegId;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::Authenticator;
-use crate::config::{SipConfig, SipStartError, SipTransport};
+use crate::config::{SipConfig, SipStartError, SipTransport, TrunkId};
 use crate::door::{Refusal, read_message};
 use crate::event::WireDirection;
 use crate::leg::LegInput;
@@ -28,6 +29,7 @@ use crate::stack_error;
 use crate::tap::{EventQueue, Tap, now};
 use crate::throttle::RateLimiter;
 use crate::transport::{Hub, RawReply, stack_address};
+use crate::trunks::{Line, TrunkBook};
 use crate::wire::stateless_reply;
 
 /// Call-ID and our tag: what names a dialog on our side (RFC 3261 §12).
@@ -45,6 +47,12 @@ pub(crate) struct Core {
     pub resolver: Resolver,
     limiter: Mutex<RateLimiter>,
     legs: Mutex<Legs>,
+    pub trunks: TrunkBook,
+    /// Our registered contacts.
+    pub lines: Mutex<BTreeMap<TrunkId, Line>>,
+    /// Tasks that keep us registered; they end after `leaving`.
+    pub registrations: Mutex<Vec<JoinHandle<()>>>,
+    pub leaving: CancellationToken,
     pub draining: AtomicBool,
     pub stop: CancellationToken,
 }
@@ -112,7 +120,7 @@ impl Core {
             endpoint: endpoint.inner.clone(),
             hub,
             tap,
-            events,
+            events: events.clone(),
             registrar: Mutex::new(Registrar::restore(
                 config.initial_bindings.iter().cloned(),
                 now(),
@@ -125,6 +133,10 @@ impl Core {
                 limits.max_sources,
             )),
             legs: Mutex::default(),
+            trunks: TrunkBook::new(&config, events.clone()),
+            lines: Mutex::default(),
+            registrations: Mutex::default(),
+            leaving: CancellationToken::new(),
             draining: AtomicBool::new(false),
             stop,
             config,
@@ -133,6 +145,7 @@ impl Core {
         core.prefetch();
         tokio::spawn(core.clone().dispatch(incoming));
         core.hub.serve(&core);
+        core.watch_trunks();
         Ok(core)
     }
 
@@ -486,6 +499,12 @@ impl Core {
         let is_options = request.method == Method::Options;
         if matches!(status, 405 | 501) || (status == 200 && is_options) {
             response.headers.push(header_of("Allow", message::ALLOW));
+        }
+        if let Some(supported) = crate::leg::supported(&self.config)
+            && status / 100 == 2
+            && (is_options || request.method == Method::Invite)
+        {
+            response.headers.push(supported);
         }
         if is_options && status == 200 {
             response

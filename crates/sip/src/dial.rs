@@ -17,6 +17,7 @@ use crate::record::{DialogRecord, DialogRole, DialogState, RECORD_VERSION};
 use crate::resolve::Question;
 use crate::tap::now;
 use crate::transport::Target;
+use crate::trunks::Reachability;
 use crate::uri::{SipUri, format_name_addr};
 
 /// Headers a dial may not set: the stack writes them.
@@ -134,7 +135,8 @@ impl Core {
             request_uri: plan.request_uri.to_string(),
             branch_base: format!("z9hG4bK{}", random_token(16)),
             invite_attempts: 1,
-            may_retry: plan.credentials.is_some(),
+            // 401, 407 or 422 may be answered with another INVITE.
+            may_retry: plan.credentials.is_some() || plan.trunk.is_some(),
             trunk: plan.trunk,
             invite_cseq: 1,
             local_cseq: 1,
@@ -235,6 +237,15 @@ impl Core {
             .termination
             .as_deref()
             .ok_or_else(|| DialError::NoTermination(id.clone()))?;
+        if trunk.skip_when_down
+            && let Some(status) = self.trunks.get(id)
+            && status.reachability == Reachability::Down
+        {
+            return Err(DialError::TrunkDown {
+                trunk: id.clone(),
+                cause: status.last_error.unwrap_or_default(),
+            });
+        }
         let bad = |cause: &str| DialError::BadTarget {
             target: number.to_owned(),
             cause: cause.to_owned(),
@@ -311,16 +322,13 @@ impl Core {
         })
     }
 
-    fn trunk(&self, id: &TrunkId) -> Option<&TrunkConfig> {
+    pub(crate) fn trunk(&self, id: &TrunkId) -> Option<&TrunkConfig> {
         self.config.trunks.iter().find(|trunk| trunk.id == *id)
     }
 
     pub(crate) fn trunk_credentials(&self, id: &TrunkId) -> Option<Credentials> {
         let auth = self.trunk(id)?.auth.as_ref()?;
-        Some(Credentials {
-            user: auth.user.clone(),
-            password: auth.password.clone(),
-        })
+        Some(Credentials::new(&auth.user, &auth.password))
     }
 
     /// Targets that are known by now, or the question. No look-up here: the call's task is not to
@@ -362,8 +370,8 @@ impl Core {
         }
     }
 
-    /// The first target of a URI, for requests within a dialog.
-    async fn resolve(
+    /// The first target of a URI, for requests within a dialog and those that stand alone.
+    pub(crate) async fn resolve(
         &self,
         uri: &SipUri,
         preferred: Option<SipTransport>,

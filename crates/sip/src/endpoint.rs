@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use switchhook_model::{Digit, Extension, HangupCause, LegId};
 use tokio::sync::mpsc::{self, UnboundedSender};
@@ -16,6 +17,7 @@ use crate::record::{DialogRecord, RecordError};
 use crate::registrar::Binding;
 use crate::tap::{EventQueue, now};
 use crate::tls::TlsError;
+use crate::trunks::TrunkStatus;
 use crate::uri::SipUri;
 
 /// Events that may wait in the channel handed out by [`SipEndpoint::start`]; more wait inside.
@@ -87,6 +89,17 @@ impl SipEndpoint {
         registrar
             .unwrap_or_else(PoisonError::into_inner)
             .live(extension, now())
+    }
+
+    /// What we know of each trunk now, by name.
+    pub fn trunks(&self) -> Vec<TrunkStatus> {
+        self.core.trunks.all()
+    }
+
+    /// Takes our registrations at PBXs back, for at most `within`; they are not renewed afterwards.
+    /// To be called before [`Self::shutdown`].
+    pub async fn unregister_trunks(&self, within: Duration) {
+        self.core.unregister_trunks(within).await;
     }
 
     /// While draining, new INVITEs get 503 with Retry-After; running legs go on.
@@ -294,6 +307,15 @@ fn check(config: &SipConfig) -> Result<(), SipStartError> {
     if SipUri::parse(&format!("sip:{}", bracketed(&config.domain))).is_err() {
         return Err(SipStartError::BadText(config.domain.clone()));
     }
+    crate::auth::offered_hashes(config)?;
+    if let Some(timer) = config.session_timer
+        && (timer.min_s == 0 || timer.expires_s < timer.min_s)
+    {
+        return Err(SipStartError::BadSessionTimer {
+            expires_s: timer.expires_s,
+            min_s: timer.min_s,
+        });
+    }
     let mut extensions = std::collections::BTreeSet::new();
     for account in &config.extensions {
         if !extensions.insert(&account.extension) {
@@ -305,6 +327,7 @@ fn check(config: &SipConfig) -> Result<(), SipStartError> {
         if !trunks.insert(&trunk.id) {
             return Err(SipStartError::DuplicateTrunk(trunk.id.clone()));
         }
+        crate::trunks::check_registration(trunk)?;
         if let Some(termination) = &trunk.termination
             && SipUri::parse(&format!("sip:{termination}")).is_err()
         {

@@ -9,6 +9,7 @@ use crate::config::TrunkId;
 use crate::endpoint::{InboundHandle, ReInviteResponder};
 use crate::record::DialogRecord;
 use crate::registrar::Binding;
+use crate::trunks::TrunkStatus;
 
 /// Everything the endpoint reports, in the order it happened.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub enum SipEvent {
         bindings: Vec<Binding>,
         reason: UnregisterReason,
     },
+    /// A trunk went up or down, or our registration there changed.
+    TrunkChanged(Box<TrunkStatus>),
     /// A message went over the wire, secrets removed. For the ladder.
     WireMessage(Box<WireMessage>),
     /// A leg left over from before a restart is over (see `SipEndpoint::end_orphan`).
@@ -196,6 +199,8 @@ pub enum DialError {
     UnknownTrunk(TrunkId),
     #[error("trunk {0} has no termination address: set its termination")]
     NoTermination(TrunkId),
+    #[error("trunk {trunk} is down and set to be skipped then: {cause}")]
+    TrunkDown { trunk: TrunkId, cause: String },
     /// The target itself is not part of the text: it is somebody's number, and this is logged.
     #[error("the target cannot be dialled: {cause}")]
     BadTarget { target: String, cause: String },
@@ -222,6 +227,7 @@ impl DialError {
             | Self::NotRegistered(_)
             | Self::UnknownTrunk(_)
             | Self::NoTermination(_)
+            | Self::TrunkDown { .. }
             | Self::Unresolvable { .. }
             | Self::NoTransport { .. } => HangupCause::Unreachable,
             Self::BadTarget { .. }

@@ -11,13 +11,10 @@ use crate::wire::{Frame, Peek, next_frame, redact, stateless_reply};
 pub fn fuzz_authorization(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     if let Ok(auth) = Authorization::parse(&text) {
-        assert_eq!(auth.response.len(), 32);
+        assert_eq!(auth.response.len(), auth.algorithm.hash.hex_digits());
     }
     if let Ok(challenge) = Challenge::parse(&text) {
-        let credentials = crate::digest::Credentials {
-            user: "u".to_owned(),
-            password: "p".to_owned(),
-        };
+        let credentials = crate::digest::Credentials::new("u", "p");
         let answered = crate::digest::answer_challenges(
             std::iter::once(&*text),
             &credentials,
@@ -123,6 +120,32 @@ pub fn fuzz_message(data: &[u8]) {
     crate::door::fuzz_read(data);
 }
 
+/// Values of Session-Expires and RAck, and numbers among headers.
+pub fn fuzz_extensions(data: &[u8]) {
+    use crate::extension::{RAck, SessionExpires, allows, has_option, min_se, rseq};
+    let text = String::from_utf8_lossy(data);
+    if let Some(expires) = SessionExpires::parse(&text) {
+        assert!((1..=86_400).contains(&expires.interval_s));
+        assert_eq!(SessionExpires::parse(&expires.to_string()), Some(expires));
+    }
+    let _ = RAck::parse(&text);
+    let names = [
+        "Session-Expires",
+        "Min-SE",
+        "RSeq",
+        "Require",
+        "Allow",
+        "Retry-After",
+    ];
+    let header = |name: &&str| crate::message::header_of(name, text.as_ref());
+    let headers: rsipstack::sip::Headers = names.iter().map(header).collect::<Vec<_>>().into();
+    let _ = (min_se(&headers), rseq(&headers), allows(&headers, "UPDATE"));
+    let _ = (
+        has_option(&headers, "Require", "100rel"),
+        crate::message::retry_after_s(&headers),
+    );
+}
+
 /// The body of an INFO.
 pub fn fuzz_dtmf(data: &[u8]) {
     let _ = crate::leg::dtmf_digit(data);
@@ -136,7 +159,7 @@ mod tests {
     /// bodies are exercised without cargo-fuzz as well.
     #[test]
     fn targets_survive_mutated_seeds() {
-        const SEEDS: [&str; 6] = [
+        const SEEDS: [&str; 7] = [
             "INVITE sip:a@b SIP/2.0\r\nVia: SIP/2.0/UDP h:5060;branch=z9hG4bK1;rport\r\n\
              From: \"x\" <sip:f@h>;tag=1\r\nTo: <sip:t@h>\r\nCall-ID: c\r\nCSeq: 1 INVITE\r\n\
              Contact: <sip:f@h>\r\nContent-Length: 4\r\n\r\nbody",
@@ -146,6 +169,7 @@ mod tests {
             "\"a\\\"b\" <sip:u;x=y:pw@[::1]:5060;transport=tcp?h=v>;tag=1;expires=60, *",
             "c\u{1}<sip:a@b>\u{1}t\u{1}<sip:c@d>\u{1}u\u{1}h:1\u{1}sip:r@s\u{1}z\u{1}sip:t@v\u{1}<sip:p;lr>\u{1}<sip:q>\u{1}v",
             "Signal=5\r\nDuration=100",
+            "1800;refresher=uac 1 INVITE, 100rel",
         ];
         let mut state = 0x9e37_79b9_7f4a_7c15_u64;
         let mut random = move |below: usize| {
@@ -178,6 +202,7 @@ mod tests {
             fuzz_wire(&data);
             fuzz_message(&data);
             fuzz_dtmf(&data);
+            fuzz_extensions(&data);
         }
     }
 }

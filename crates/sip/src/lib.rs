@@ -20,6 +20,7 @@ pub mod digest;
 mod door;
 mod endpoint;
 pub mod event;
+mod extension;
 pub mod fuzzing;
 mod leg;
 mod message;
@@ -33,12 +34,14 @@ mod tap;
 pub mod throttle;
 pub mod tls;
 mod transport;
+pub mod trunks;
 pub mod uri;
 mod wire;
 
 pub use config::{
-    AccountSecret, ExtensionAccount, LegIdSource, SipConfig, SipLimits, SipStartError, SipTimers,
-    SipTransport, TrunkAddress, TrunkAuth, TrunkConfig, TrunkId,
+    AccountSecret, ExtensionAccount, LegIdSource, SessionTimerConfig, SipConfig, SipLimits,
+    SipStartError, SipTimers, SipTransport, TrunkAddress, TrunkAuth, TrunkConfig, TrunkId,
+    TrunkRegistration,
 };
 pub use dial::PreparedDial;
 pub use endpoint::{InboundHandle, ReInviteResponder, SipEndpoint};
@@ -50,3 +53,4 @@ pub use record::{DialogRecord, DialogRole, DialogState, RecordError};
 pub use registrar::Binding;
 pub use resolve::DnsConfig;
 pub use tls::{TlsConfig, TlsError, TlsIdentity};
+pub use trunks::{Reachability, RegistrationState, RegistrationStatus, TrunkStatus};

@@ -9,7 +9,7 @@ use rsipstack::sip::{
 use crate::uri::{AddressError, NameAddr, SipUri};
 
 /// The methods we take part in, as in Allow (RFC 3261 §20.5).
-pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, INFO";
+pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, INFO, PRACK, UPDATE";
 
 /// Marks where a request came from, from the socket to the transaction user. Never on the wire: an
 /// incoming header of this name is removed first.
@@ -200,6 +200,13 @@ pub(crate) fn respond(
         headers,
         body: Vec::new(),
     }
+}
+
+/// Seconds of Retry-After (RFC 3261 §20.33), without its comment and parameters.
+pub(crate) fn retry_after_s(headers: &Headers) -> Option<u32> {
+    let value = header(headers, "Retry-After")?;
+    let end = value.find(|c: char| !c.is_ascii_digit());
+    value[..end.unwrap_or(value.len())].parse().ok()
 }
 
 /// Why a body cannot be used.

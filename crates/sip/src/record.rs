@@ -72,7 +72,8 @@ pub struct DialogRecord {
     pub branch_base: String,
     /// Outbound: attempts known to have been sent, at least 1. Their CSeq is the same number.
     pub invite_attempts: u32,
-    /// Outbound: a further attempt may have left before this record was stored (credentials).
+    /// Outbound: a further attempt may have left before this record was stored (credentials, or a longer
+    /// session interval).
     pub may_retry: bool,
     /// Outbound over a trunk: whose credentials answer challenges.
     pub trunk: Option<TrunkId>,

@@ -179,6 +179,15 @@ impl Core {
         }
     }
 
+    /// Extensions we have, where they mean something.
+    fn is_supported(&self, request: &rsipstack::sip::Request, option: &str) -> bool {
+        let is_invite = request.method == rsipstack::sip::Method::Invite;
+        (is_invite && self.config.reliable_provisionals && option.eq_ignore_ascii_case("100rel"))
+            || (is_invite
+                && self.config.session_timer.is_some()
+                && option.eq_ignore_ascii_case("timer"))
+    }
+
     /// 420 when the request requires what we do not have (RFC 3261 §8.2.2.3).
     pub(crate) fn unsupported_options(
         &self,
@@ -187,7 +196,7 @@ impl Core {
         let required: Vec<&str> = message::headers_all(&request.headers, "Require")
             .flat_map(|value| value.split(','))
             .map(str::trim)
-            .filter(|option| !option.is_empty())
+            .filter(|option| !option.is_empty() && !self.is_supported(request, option))
             .collect();
         if required.is_empty() {
             return None;

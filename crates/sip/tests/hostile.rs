@@ -101,7 +101,7 @@ async fn malformed_requests_are_answered_with_the_field_at_fault() {
         ("application/sdp", "text/html".to_owned(), 415, "Media"),
         (
             "Max-Forwards: 70\r\n",
-            "Require: 100rel\r\n".to_owned(),
+            "Require: tdialog\r\n".to_owned(),
             420,
             "Extension",
         ),
@@ -125,7 +125,7 @@ async fn malformed_requests_are_answered_with_the_field_at_fault() {
             answer.start_line()
         );
         if status == 420 {
-            assert_eq!(answer.header("Unsupported"), "100rel");
+            assert_eq!(answer.header("Unsupported"), "tdialog");
         }
     }
     still_alive(&mut world).await;

@@ -140,9 +140,60 @@ async fn both_change_the_media_at_once() {
         .await;
     peer.response("INVITE", 491).await;
     peer.reply(&ours, "491 Request Pending", "").await;
+    peer.request("ACK").await;
+    // Ours waits a little and comes again (RFC 3261 §14.1).
+    let again = loop {
+        let message = peer.request("INVITE").await;
+        if message.cseq() > ours.cseq() {
+            break message;
+        }
+    };
+    assert_eq!(again.body(), HOLD);
+    peer.reply(&again, "200 OK", SDP).await;
+    assert!(matches!(
+        world.leg_event(&leg).await,
+        SipLegEvent::ReInviteAnswered { .. }
+    ));
+}
+
+#[tokio::test]
+async fn a_refused_hold_is_tried_again_a_few_times_only() {
+    let (mut world, peer, leg, _ok) = talking().await;
+    world.endpoint.reinvite(&leg, HOLD.to_owned()).unwrap();
+    let mut last = 0;
+    for round in 0..4 {
+        let reinvite = loop {
+            let message = peer.request("INVITE").await;
+            if message.cseq() > last {
+                break message;
+            }
+        };
+        last = reinvite.cseq();
+        let (status, more) = match round {
+            // Retry-After on a 500 is followed (RFC 3261 §14.1).
+            1 => ("500 Server Internal Error", "Retry-After: 1\r\n"),
+            _ => ("491 Request Pending", ""),
+        };
+        peer.send(&peer.answer(&reinvite, status, more, "")).await;
+        peer.request("ACK").await;
+    }
     assert!(matches!(
         world.leg_event(&leg).await,
         SipLegEvent::ReInviteFailed { status: Some(491) }
+    ));
+    assert_eq!(world.endpoint.leg_count(), 1);
+    // Without Retry-After a 500 is a refusal.
+    world.endpoint.reinvite(&leg, HOLD.to_owned()).unwrap();
+    let reinvite = loop {
+        let message = peer.request("INVITE").await;
+        if message.cseq() > last {
+            break message;
+        }
+    };
+    peer.reply(&reinvite, "500 Server Internal Error", "").await;
+    assert!(matches!(
+        world.leg_event(&leg).await,
+        SipLegEvent::ReInviteFailed { status: Some(500) }
     ));
 }
 
@@ -224,7 +275,7 @@ async fn strangers_and_disorder_change_nothing() {
     peer.response("OPTIONS", 200).await;
     peer.send(&request(&world, &peer, &ok, "BYE", 8, "")).await;
     peer.response("BYE", 500).await;
-    for (cseq, method) in [(10, "REFER"), (11, "UPDATE"), (12, "NOTIFY")] {
+    for (cseq, method) in [(10, "REFER"), (11, "SUBSCRIBE"), (12, "NOTIFY")] {
         peer.send(&request(&world, &peer, &ok, method, cseq, ""))
             .await;
         let refusal = peer.response(method, 405).await;

@@ -118,9 +118,11 @@ async fn we_log_in_and_show_the_caller_id() {
     );
     assert_eq!(invite.header("X-Switchhook-Call"), "call_1");
     assert_eq!(invite.header("User-Agent"), "Switchhook");
-    // The one we cannot compute is passed over.
-    let challenges = "Proxy-Authenticate: Digest realm=\"c\", nonce=\"n1\", algorithm=SHA-256, qop=\"auth\"\r\n\
-        Proxy-Authenticate: Digest realm=\"c\", nonce=\"n2\", algorithm=MD5, qop=\"auth,auth-int\", opaque=\"o\"\r\n";
+    // The one we cannot compute is passed over, the strongest of the others answered, wherever it
+    // stands (RFC 8760 §2.4).
+    let challenges = "Proxy-Authenticate: Digest realm=\"c\", nonce=\"n0\", algorithm=AKAv1-MD5, qop=\"auth\"\r\n\
+        Proxy-Authenticate: Digest realm=\"c\", nonce=\"n1\", algorithm=MD5, qop=\"auth\"\r\n\
+        Proxy-Authenticate: Digest realm=\"c\", nonce=\"n2\", algorithm=SHA-256, qop=\"auth,auth-int\", opaque=\"o\"\r\n";
     let needed = peer.answer(&invite, "407 Proxy Authentication Required", challenges, "");
     peer.send(&needed).await;
     peer.request("ACK").await;
@@ -132,8 +134,7 @@ async fn we_log_in_and_show_the_caller_id() {
     assert_eq!(second.body(), SDP);
     check_digest(&second, "INVITE");
     // A stale nonce is answered once more; then it goes through.
-    let stale =
-        "Proxy-Authenticate: Digest realm=\"c\", nonce=\"n3\", qop=\"auth\", stale=true\r\n";
+    let stale = "Proxy-Authenticate: Digest realm=\"c\", nonce=\"n3\", algorithm=SHA-256, qop=\"auth\", stale=true\r\n";
     peer.send(&peer.answer(&second, "407 Proxy Authentication Required", stale, ""))
         .await;
     peer.request("ACK").await;
@@ -154,7 +155,7 @@ async fn we_log_in_and_show_the_caller_id() {
     // BYE may be challenged as well.
     world.endpoint.hangup(&leg, HangupCause::Normal).unwrap();
     let bye = peer.request("BYE").await;
-    let again = "WWW-Authenticate: Digest realm=\"c\", nonce=\"n4\"\r\n";
+    let again = "WWW-Authenticate: Digest realm=\"c\", nonce=\"n4\", algorithm=SHA-512-256, qop=\"auth\"\r\n";
     peer.send(&peer.answer(&bye, "401 Unauthorized", again, ""))
         .await;
     let authorized = loop {
@@ -177,7 +178,7 @@ async fn we_log_in_and_show_the_caller_id() {
 }
 
 fn check_digest(request: &Message, method: &str) {
-    use switchhook_sip::digest::{Authorization, DigestInput, digest_response, ha1};
+    use switchhook_sip::digest::{Authorization, DigestInput, digest_response};
     let auth = Authorization::parse(request.header("Proxy-Authorization")).unwrap();
     let uri = request.start_line().split(' ').nth(1).unwrap();
     assert_eq!(
@@ -185,8 +186,11 @@ fn check_digest(request: &Message, method: &str) {
         "the digest is for the Request-URI as it is on the wire"
     );
     let counted = auth.counted.unwrap();
+    let algorithm = auth.algorithm;
+    assert_eq!(algorithm.to_string(), "SHA-256");
     let expected = digest_response(DigestInput {
-        ha1: &ha1("acct", "c", "pw"),
+        algorithm,
+        ha1: &algorithm.hash.ha1("acct", "c", "pw"),
         method,
         uri,
         nonce: "n2",
@@ -255,4 +259,36 @@ async fn what_cannot_be_dialled_says_why() {
     }
     let error = dial(DialTarget::Uri("sip:a@[::1]".to_owned())).await;
     assert!(matches!(error, DialError::NoTransport { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_weaker_challenge_after_a_stronger_one_is_not_answered() {
+    let (mut world, peer) = scene(|trunk, _| {
+        trunk.auth = Some(TrunkAuth {
+            user: "acct".to_owned(),
+            password: "pw".to_owned(),
+        });
+    })
+    .await;
+    let leg = world.dial(number()).await;
+    for algorithm in ["SHA-256", "MD5"] {
+        let invite = peer.request("INVITE").await;
+        let challenge = format!(
+            "WWW-Authenticate: Digest realm=\"c\", nonce=\"n\", algorithm={algorithm}, \
+             qop=\"auth\", stale=true\r\n"
+        );
+        peer.send(&peer.answer(&invite, "401 Unauthorized", &challenge, ""))
+            .await;
+        peer.request("ACK").await;
+    }
+    match world.leg_event(&leg).await {
+        SipLegEvent::Failed { status, reason, .. } => {
+            assert_eq!(status, Some(401));
+            assert!(
+                reason.contains("no digest challenge we can answer"),
+                "{reason}"
+            );
+        }
+        other => panic!("{other:?}"),
+    }
 }

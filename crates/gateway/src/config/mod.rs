@@ -10,6 +10,7 @@ mod env;
 mod raw;
 mod resolve;
 mod secret;
+mod signalling;
 mod sip_network;
 mod types;
 
@@ -25,7 +26,7 @@ pub use sip_network::SipNetwork;
 pub use types::{
     AssistantConfig, BrainConfig, Config, DataConfig, DtmfMode, ExtensionConfig, HttpConfig,
     LimitsConfig, LlmConfig, MediaSection, Mode, NoticeConfig, OutboundConfig, RecordingConfig,
-    SipSection, SpeechConfig, TransferConfig, TrunkSection, UserSeed,
+    SipSection, SpeechConfig, TransferConfig, TrunkSection, TrunkWatch, UserSeed,
 };
 
 /// Profiles that are part of the binary: name and text.

@@ -88,6 +88,16 @@ pub struct RawSip {
     pub bind: Option<String>,
     /// Digest realm; default `switchhook`.
     pub realm: Option<String>,
+    /// Digest algorithms callers and phones may use: `MD5`, `SHA-256`, `SHA-512-256`; the strongest
+    /// is offered first. Default `["MD5"]`.
+    pub digest: Option<Vec<String>>,
+    /// Seconds after which a dialog that nobody refreshes ends (RFC 4028); 0: no session timers.
+    /// Default 1800.
+    pub session_expires_s: Option<u32>,
+    /// Shortest such interval accepted from others. Default 90.
+    pub session_min_s: Option<u32>,
+    /// 100rel (RFC 3262). Default true.
+    pub reliable_provisionals: Option<bool>,
     /// Callers from a loopback address need no credentials. Default false.
     pub loopback_guests: Option<bool>,
     /// User parts and numbers that reach the assistant; default `["assistant"]`.
@@ -153,6 +163,17 @@ pub struct RawTrunk {
     pub srtp: Option<String>,
     /// `auto` or `info`; default: `media.dtmf`.
     pub dtmf: Option<String>,
+    /// Seconds between two OPTIONS that ask whether the termination is there, a tenth more or less;
+    /// 0: never. Default 30.
+    pub qualify_s: Option<u32>,
+    /// While it does not answer OPTIONS, dials over it fail at once. Default false: they are tried.
+    pub skip_when_down: Option<bool>,
+    /// Register there as an extension, with `username` and `password`. Default false.
+    pub register: Option<bool>,
+    /// Host or host:port of the registrar; default: `termination`.
+    pub registrar: Option<String>,
+    /// Seconds a registration is asked for; default 3600.
+    pub register_expires_s: Option<u32>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -18,6 +18,7 @@ use super::ConfigError;
 use super::env::Environment;
 use super::raw::{RawConfig, RawHours};
 use super::secret::Secret;
+use super::signalling;
 use super::sip_network;
 use super::types::*;
 use crate::network::Network;
@@ -210,6 +211,7 @@ pub(super) fn resolve(
         |names| problems.codecs("sip.codecs", &names),
     );
     let network = sip_network::resolve(&mut raw_sip, &mut problems);
+    let session_timer = signalling::session_timer(&raw_sip, &mut problems);
     let loopback_guests = raw_sip.loopback_guests.unwrap_or(false);
     if loopback_guests && mode == Mode::Production {
         problems.add("sip.loopback_guests is for demo and development: remove it, or set mode");
@@ -250,6 +252,7 @@ pub(super) fn resolve(
     let mut trunks = BTreeMap::new();
     for (name, trunk) in raw.trunks {
         let key = format!("trunks.{name}");
+        let watch = signalling::trunk_watch(&key, &trunk, &mut problems);
         let password = problems.secret(
             &format!("{key}.password"),
             trunk.password,
@@ -299,6 +302,7 @@ pub(super) fn resolve(
                 codecs,
                 srtp: problems.srtp(&format!("{key}.srtp"), trunk.srtp.as_deref(), media_srtp),
                 dtmf: problems.dtmf(&format!("{key}.dtmf"), trunk.dtmf.as_deref(), media_dtmf),
+                watch,
             },
         );
     }
@@ -498,6 +502,9 @@ pub(super) fn resolve(
         sip: SipSection {
             bind: sip_bind,
             realm: raw_sip.realm.unwrap_or_else(|| "switchhook".to_owned()),
+            session_timer,
+            reliable_provisionals: raw_sip.reliable_provisionals.unwrap_or(true),
+            digest: signalling::digest(raw_sip.digest, &mut problems),
             loopback_guests,
             assistant_numbers: raw_sip
                 .assistant_numbers

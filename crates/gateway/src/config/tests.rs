@@ -248,3 +248,71 @@ fn tls_needs_files_that_can_be_used() {
     let found = problems("mode = \"demo\"\n[sip]\ntls = [\"127.0.0.1:0\"]", &[]);
     assert!(found[0].contains("tls_certificate_file"), "{found:?}");
 }
+
+#[test]
+fn digest_algorithms_are_known_ones() {
+    let environment = Environment::default();
+    let (_dir, source) = file("mode = \"demo\"\n[sip]\ndigest = [\"sha-256\", \"MD5\"]");
+    let config = load(&source, &environment).unwrap();
+    let names: Vec<_> = config.sip.digest.iter().map(|hash| hash.name()).collect();
+    assert_eq!(names, ["SHA-256", "MD5"]);
+    for wrong in ["[]", "[\"SHA-1\"]"] {
+        let found = problems(&format!("mode = \"demo\"\n[sip]\ndigest = {wrong}"), &[]);
+        assert!(found.join(" ").contains("sip.digest"), "{found:?}");
+    }
+}
+
+#[test]
+fn trunks_are_watched_and_registered_at() {
+    let trunk = |lines: &str| format!("mode = \"demo\"\n[trunks.pbx]\n{lines}");
+    let load = |lines: &str| {
+        let (_dir, source) = file(&trunk(lines));
+        let mut config = load(&source, &Environment::default()).unwrap();
+        config.trunks.remove("pbx").unwrap().watch
+    };
+    let watch = load("termination = \"pbx.example.com\"");
+    assert_eq!(watch.qualify_every.unwrap().as_secs(), 30);
+    assert!(watch.registration.is_none() && !watch.skip_when_down);
+    let watch = load(
+        "registrar = \"pbx.example.com\"\nregister = true\nusername = \"u\"\npassword = \"p\"\n\
+         qualify_s = 0\nskip_when_down = true",
+    );
+    assert!(watch.qualify_every.is_none() && watch.skip_when_down);
+    assert_eq!(watch.registration.unwrap().expires_s, 3_600);
+    let found = problems(
+        &trunk("register = true\nqualify_s = 9999\nregister_expires_s = 5"),
+        &[],
+    )
+    .join(" ");
+    for key in [
+        "trunks.pbx.username",
+        "trunks.pbx.password",
+        "trunks.pbx.registrar",
+        "trunks.pbx.qualify_s",
+        "trunks.pbx.register_expires_s",
+    ] {
+        assert!(found.contains(key), "{key} not in {found}");
+    }
+}
+
+#[test]
+fn session_timers_have_bounds() {
+    let sip = |lines: &str| format!("mode = \"demo\"\n[sip]\n{lines}");
+    let load = |lines: &str| {
+        let (_dir, source) = file(&sip(lines));
+        load(&source, &Environment::default()).unwrap().sip
+    };
+    let default = load("").session_timer.unwrap();
+    assert_eq!((default.expires_s, default.min_s), (1_800, 90));
+    assert!(load("").reliable_provisionals);
+    let off = load("session_expires_s = 0\nreliable_provisionals = false");
+    assert!(off.session_timer.is_none() && !off.reliable_provisionals);
+    for (lines, key) in [
+        ("session_expires_s = 60", "sip.session_expires_s"),
+        ("session_min_s = 10", "sip.session_min_s"),
+        ("session_min_s = 3600", "sip.session_expires_s"),
+    ] {
+        let found = problems(&sip(lines), &[]);
+        assert!(found.join(" ").contains(key), "{found:?}");
+    }
+}

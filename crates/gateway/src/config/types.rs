@@ -9,6 +9,8 @@ use switchhook_call::{FallbackStep, OpenHours};
 use switchhook_media::Codec;
 use switchhook_media::srtp::sdes::SrtpPolicy;
 use switchhook_model::{E164, Extension, Language, Target};
+use switchhook_sip::digest::DigestHash;
+use switchhook_sip::{SessionTimerConfig, TrunkRegistration};
 use switchhook_sip::{SipTransport, TrunkAddress};
 
 use super::secret::Secret;
@@ -68,6 +70,9 @@ pub struct DataConfig {
 pub struct SipSection {
     pub bind: SocketAddr,
     pub realm: String,
+    pub digest: Vec<DigestHash>,
+    pub session_timer: Option<SessionTimerConfig>,
+    pub reliable_provisionals: bool,
     pub loopback_guests: bool,
     pub assistant_numbers: Vec<String>,
     /// In order of preference, none twice, at least one.
@@ -109,6 +114,15 @@ pub struct TrunkSection {
     pub codecs: Option<Vec<Codec>>,
     pub srtp: SrtpPolicy,
     pub dtmf: DtmfMode,
+    pub watch: TrunkWatch,
+}
+
+/// How we know whether a trunk is there, and it whether we are.
+#[derive(Debug, Clone)]
+pub struct TrunkWatch {
+    pub qualify_every: Option<Duration>,
+    pub skip_when_down: bool,
+    pub registration: Option<TrunkRegistration>,
 }
 
 #[derive(Debug, Clone)]

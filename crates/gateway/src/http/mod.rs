@@ -26,6 +26,7 @@ mod rfc3339;
 mod router;
 mod state;
 mod stats;
+mod trunks;
 
 #[cfg(test)]
 mod tests;

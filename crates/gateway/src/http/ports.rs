@@ -28,6 +28,8 @@ pub trait Operator: Send + Sync + 'static {
     async fn initiate(&self, order: CallOrder) -> Result<Initiated, InitiateError>;
     /// Configured extensions with their registrations, by extension.
     async fn extensions(&self) -> Vec<ExtensionStatus>;
+    /// Configured trunks with what is known of them, by name.
+    async fn trunks(&self) -> Vec<TrunkView>;
     /// The last check of each integration; does not itself wait for anything slow.
     async fn readiness(&self) -> Readiness;
     /// What changes from now on.
@@ -130,6 +132,44 @@ pub struct Contact {
     #[serde(serialize_with = "rfc3339::option")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub expires_at: Option<Timestamp>,
+}
+
+/// A configured trunk and what is known of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct TrunkView {
+    pub trunk: String,
+    /// `up`, `down` or `unknown` (not asked by OPTIONS yet, or never asked).
+    pub state: String,
+    /// Since when it has been so.
+    #[serde(serialize_with = "rfc3339::required")]
+    #[schema(value_type = String, format = DateTime)]
+    pub since: Timestamp,
+    #[serde(serialize_with = "rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub checked_at: Option<Timestamp>,
+    /// Of the last OPTIONS that was answered, in milliseconds.
+    pub round_trip_ms: Option<u64>,
+    /// Why the last OPTIONS counts as failed; null after one that succeeded.
+    pub last_error: Option<String>,
+    /// Null unless we register there.
+    pub registration: Option<TrunkRegistration>,
+}
+
+/// Our registration at a trunk's registrar.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct TrunkRegistration {
+    /// `registering`, `registered`, `failed` or `unregistered`.
+    pub state: String,
+    #[serde(serialize_with = "rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub registered_until: Option<Timestamp>,
+    /// SIP status of the last refusal.
+    pub last_status: Option<u16>,
+    /// Why the last REGISTER failed; null after one that succeeded.
+    pub last_error: Option<String>,
+    #[serde(serialize_with = "rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub next_attempt_at: Option<Timestamp>,
 }
 
 /// What the gateway depends on.

@@ -19,7 +19,7 @@ use super::openapi::{Description, General};
 use super::state::HttpState;
 use super::{
     auth, calls, console, extensions, headers, live, messages, openapi, operations, oversized,
-    request_id, stats,
+    request_id, stats, trunks,
 };
 
 /// How long an answer may take to begin. Streams go on after that.
@@ -43,6 +43,7 @@ fn api() -> OpenApiRouter<HttpState> {
         .routes(routes!(live::live))
         .routes(routes!(messages::messages))
         .routes(routes!(extensions::extensions))
+        .routes(routes!(trunks::trunks))
         .routes(routes!(stats::stats))
         .routes(routes!(operations::healthz))
         .routes(routes!(operations::readyz))

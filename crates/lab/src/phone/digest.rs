@@ -1,7 +1,8 @@
-//! The client's side of digest authentication (RFC 2617 §3.2.2, RFC 8760): MD5 and SHA-256.
+//! The client's side of digest authentication (RFC 7616 §3.4, RFC 8760): MD5, SHA-256 and
+//! SHA-512-256; other challenges are passed over.
 
 use md5::{Digest as _, Md5};
-use sha2::Sha256;
+use sha2::{Sha256, Sha512_256};
 
 /// A challenge of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +22,7 @@ pub struct Challenge {
 }
 
 impl Challenge {
-    /// Reads `Digest realm="…", nonce="…", …`.
+    /// Reads `Digest realm="…", nonce="…", …`. `None` when it is no digest or of an unknown algorithm.
     pub fn parse(value: &str) -> Option<Self> {
         let rest = value.trim().strip_prefix("Digest")?;
         let field = |name: &str| {
@@ -30,12 +31,20 @@ impl Challenge {
                 .find(|(n, _)| n.eq_ignore_ascii_case(name))
                 .map(|f| f.1)
         };
+        let algorithm = field("algorithm").unwrap_or_else(|| "MD5".into());
+        let known = ["MD5", "SHA-256", "SHA-512-256"];
+        if !known
+            .iter()
+            .any(|name| algorithm.eq_ignore_ascii_case(name))
+        {
+            return None;
+        }
         Some(Self {
             realm: field("realm")?,
             nonce: field("nonce")?,
             opaque: field("opaque"),
             qop_auth: field("qop").is_some_and(|q| q.split(',').any(|q| q.trim() == "auth")),
-            algorithm: field("algorithm").unwrap_or_else(|| "MD5".into()),
+            algorithm,
             stale: field("stale").is_some_and(|s| s.eq_ignore_ascii_case("true")),
         })
     }
@@ -51,7 +60,9 @@ impl Challenge {
         cnonce: &str,
     ) -> String {
         let hash = |text: String| {
-            if self.algorithm.eq_ignore_ascii_case("SHA-256") {
+            if self.algorithm.eq_ignore_ascii_case("SHA-512-256") {
+                hex(&Sha512_256::digest(text.as_bytes()))
+            } else if self.algorithm.eq_ignore_ascii_case("SHA-256") {
                 hex(&Sha256::digest(text.as_bytes()))
             } else {
                 hex(&Md5::digest(text.as_bytes()))
@@ -129,5 +140,29 @@ mod tests {
             answer.contains("response=\"6629fae49393a05397450978507c4ef1\""),
             "{answer}"
         );
+    }
+
+    /// The worked example of RFC 7616 §3.9.1, and a challenge nobody here can answer.
+    #[test]
+    fn stronger_algorithms() {
+        let challenge = |algorithm: &str| {
+            Challenge::parse(&format!(
+                "Digest realm=\"http-auth@example.org\", qop=\"auth\", algorithm={algorithm}, \
+                 nonce=\"7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v\""
+            ))
+        };
+        let answer = challenge("SHA-256").unwrap().answer(
+            "Mufasa",
+            "Circle of Life",
+            "GET",
+            "/dir/index.html",
+            1,
+            "f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ",
+        );
+        assert!(
+            answer.contains("753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1"),
+            "{answer}"
+        );
+        assert_eq!(challenge("AKAv1-MD5"), None);
     }
 }

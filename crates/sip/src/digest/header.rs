@@ -1,6 +1,6 @@
 //! Reading Authorization, Proxy-Authorization, WWW-Authenticate and Proxy-Authenticate.
 
-use super::Algorithm;
+use super::{Algorithm, DigestHash};
 use crate::uri::unquote;
 
 /// Longest credentials or challenge header we read, in bytes.
@@ -25,6 +25,8 @@ pub enum DigestParseError {
     Algorithm,
     #[error("qop is not supported")]
     Qop,
+    #[error("a hashed user name was not offered")]
+    UserHash,
 }
 
 /// Credentials in a request.
@@ -34,7 +36,7 @@ pub struct Authorization {
     pub realm: String,
     pub nonce: String,
     pub uri: String,
-    /// 32 lower-case hex digits.
+    /// Lower-case hex digits, as many as the algorithm makes.
     pub response: String,
     pub algorithm: Algorithm,
     /// With `qop=auth`: the count as written, its value, and the client's nonce.
@@ -57,7 +59,8 @@ impl Authorization {
             |name: &'static str| lookup(&params, name)?.ok_or(DigestParseError::Missing(name));
         let algorithm = read_algorithm(lookup(&params, "algorithm")?.as_deref())?;
         let response = take("response")?.to_ascii_lowercase();
-        if response.len() != 32 || !response.bytes().all(|b| b.is_ascii_hexdigit()) {
+        let digits = algorithm.hash.hex_digits();
+        if response.len() != digits || !response.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err(DigestParseError::Malformed("response"));
         }
         let counted = match lookup(&params, "qop")? {
@@ -77,6 +80,14 @@ impl Authorization {
             }
             Some(_) => return Err(DigestParseError::Qop),
         };
+        if algorithm.session && counted.is_none() {
+            // HA1 is made with it.
+            return Err(DigestParseError::Missing("cnonce"));
+        }
+        // RFC 7616 §3.4.4: only when the server says that it can look such names up.
+        if lookup(&params, "userhash")?.is_some_and(|v| v.eq_ignore_ascii_case("true")) {
+            return Err(DigestParseError::UserHash);
+        }
         Ok(Self {
             username: take("username")?,
             realm: take("realm")?,
@@ -122,13 +133,18 @@ impl Challenge {
                 true
             }
         };
+        let algorithm = read_algorithm(named.as_deref())?;
+        if algorithm.session && !qop_auth {
+            // Without qop there is no cnonce to make HA1 with.
+            return Err(DigestParseError::Qop);
+        }
         Ok(Self {
             realm: take("realm")?,
             nonce: take("nonce")?,
             opaque: lookup(&params, "opaque")?,
             qop_auth,
             stale: lookup(&params, "stale")?.is_some_and(|s| s.eq_ignore_ascii_case("true")),
-            algorithm: read_algorithm(named.as_deref())?,
+            algorithm,
             algorithm_named: named.is_some(),
         })
     }
@@ -136,10 +152,8 @@ impl Challenge {
 
 fn read_algorithm(name: Option<&str>) -> Result<Algorithm, DigestParseError> {
     match name {
-        None => Ok(Algorithm::Md5),
-        Some(name) if name.eq_ignore_ascii_case("MD5") => Ok(Algorithm::Md5),
-        // `MD5-sess` is another computation, not a spelling of MD5.
-        Some(_) => Err(DigestParseError::Algorithm),
+        None => Ok(Algorithm::plain(DigestHash::Md5)),
+        Some(name) => Algorithm::by_name(name).ok_or(DigestParseError::Algorithm),
     }
 }
 
@@ -220,12 +234,30 @@ mod tests {
                 DigestParseError::Malformed("response"),
             ),
             (
-                "Digest algorithm=SHA-256, response=\"zz\"",
+                "Digest algorithm=SHA-1, response=\"zz\"",
                 DigestParseError::Algorithm,
             ),
         ] {
             assert_eq!(Authorization::parse(text), Err(error), "{text}");
         }
+        // As many digits as the algorithm makes, no fewer: a short one would be a weaker secret.
+        let short_sha = GOOD.replace("MD5", "SHA-256");
+        assert_eq!(
+            Authorization::parse(&short_sha),
+            Err(DigestParseError::Malformed("response"))
+        );
+        let session = GOOD
+            .replace("algorithm=MD5", "algorithm=MD5-sess")
+            .replace("qop=auth, nc=0000000a", "x=y");
+        assert_eq!(
+            Authorization::parse(&session),
+            Err(DigestParseError::Missing("cnonce"))
+        );
+        let hashed = format!("{GOOD}, userhash=true");
+        assert_eq!(
+            Authorization::parse(&hashed),
+            Err(DigestParseError::UserHash)
+        );
         let twice = format!("{GOOD}, nonce=\"m\"");
         assert_eq!(
             Authorization::parse(&twice),
@@ -254,7 +286,16 @@ mod tests {
         );
         assert_eq!(
             Challenge::parse(r#"Digest realm="r", nonce="n", algorithm=MD5-sess"#),
+            Err(DigestParseError::Qop),
+            "without qop there is no cnonce"
+        );
+        assert_eq!(
+            Challenge::parse(r#"Digest realm="r", nonce="n", algorithm=AKAv1-MD5"#),
             Err(DigestParseError::Algorithm)
         );
+        let session =
+            Challenge::parse(r#"Digest realm="r", nonce="n", algorithm=SHA-256-sess, qop="auth""#)
+                .expect("valid");
+        assert!(session.algorithm.session);
     }
 }

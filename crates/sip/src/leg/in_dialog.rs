@@ -3,10 +3,12 @@
 use rsipstack::sip::{Method, Request, Response};
 use rsipstack::transaction::Transaction;
 use switchhook_model::{Digit, HangupCause};
+use tokio::time::Instant;
 
+use super::extras::{Purpose, ReInviteOrder, Retry};
 use super::outbound::challenge_headers;
 use super::{
-    ClientKind, Decision, Leg, LegInput, OwnReInvite, PendingReInvite, Phase, ServerEvent,
+    ClientKind, Decision, Leg, LegInput, OwnReInvite, PendingReInvite, Phase, Respond, ServerEvent,
     run_server_invite, send_response,
 };
 use crate::client::{Outcome, run_client};
@@ -15,6 +17,9 @@ use crate::endpoint::ReInviteResponder;
 use crate::event::SipLegEvent;
 use crate::message::{self, header_of, random_token, set_sdp};
 use crate::record::DialogState;
+
+/// How often a re-INVITE of ours is sent again after 491 or 500.
+const MAX_RETRIES: u32 = 3;
 
 impl Leg {
     /// A request from the other side.
@@ -27,16 +32,17 @@ impl Leg {
         let status = match request.method {
             Method::Bye => return self.bye(transaction).await,
             Method::Invite => return self.reinvite(transaction).await,
+            Method::Update => return self.updated(transaction).await,
+            Method::PRack => return self.prack(transaction).await,
             Method::Info => self.info(&request),
             Method::Options => 200,
-            Method::PRack | Method::Cancel | Method::Ack => 481,
+            Method::Cancel | Method::Ack => 481,
             Method::Message
             | Method::Notify
             | Method::Publish
             | Method::Refer
             | Method::Register
-            | Method::Subscribe
-            | Method::Update => 405,
+            | Method::Subscribe => 405,
         };
         let mut response = self.dialog_response(&request, status);
         if status == 415 {
@@ -62,7 +68,7 @@ impl Leg {
         self.core.finish(&mut transaction, response).await;
         if let Some(pending) = self.pending.take().filter(|p| !p.decided) {
             let response = self.dialog_response(&pending.request, 487);
-            send_response(&pending.responder, response);
+            self.respond_pending(pending.responder, response).await;
         }
         let reason = message::header(&request.headers, "Reason").unwrap_or("");
         let reason: String = reason
@@ -114,20 +120,13 @@ impl Leg {
         let sdp = message::sdp_of(&request.headers, &request.body);
         let status = status.or(sdp.is_err().then_some(415));
         if let Some(status) = status {
-            let mut response = self.dialog_response(&request, status);
-            if status == 500 {
-                response.headers.push(header_of("Retry-After", "2"));
-            }
+            let response = self.busy_response(&request, status);
             return self.core.finish(&mut transaction, response).await;
         }
-        // A re-INVITE may move the other side (target refresh, RFC 3261 §12.2.2).
-        if let Ok(target) = message::contact_uri(&request.headers) {
-            let target = Some(target.to_string());
-            if self.record.remote_target != target {
-                self.record.remote_target = target;
-                self.emit_record();
-            }
+        if let Some(response) = self.too_brief(&request) {
+            return self.core.finish(&mut transaction, response).await;
         }
+        self.refresh_target(&request);
         let id = self.next_reinvite_id;
         self.next_reinvite_id += 1;
         let reporter = self.myself.clone();
@@ -138,7 +137,7 @@ impl Leg {
         self.pending = Some(PendingReInvite {
             id,
             request,
-            responder,
+            responder: Respond::Invite(responder),
             decided: false,
         });
         self.emit(SipLegEvent::ReInvite {
@@ -147,24 +146,51 @@ impl Leg {
         });
     }
 
-    pub(super) fn decide_reinvite(&mut self, id: u64, decision: Decision) {
-        let Some(pending) = self.pending.as_mut().filter(|p| p.id == id && !p.decided) else {
+    pub(super) async fn decide_reinvite(&mut self, id: u64, decision: Decision) {
+        let Some(mut pending) = self.pending.take_if(|p| p.id == id && !p.decided) else {
             return;
         };
-        pending.decided = true;
-        let (request, responder) = (pending.request.clone(), pending.responder.clone());
+        let request = pending.request.clone();
         let response = match decision {
             Decision::Answer(sdp) => {
-                let mut response = self.dialog_response(&request, 200);
+                let mut response = self.update_response(&request, 200);
+                self.agree_session_of(&request, &mut response);
                 set_sdp(&mut response.headers, &mut response.body, &sdp);
+                self.ext.local_sdp = Some(sdp);
                 response
             }
             Decision::Reject(status) => {
-                self.pending = None;
-                self.dialog_response(&request, status)
+                let response = self.dialog_response(&request, status);
+                return self.respond_pending(pending.responder, response).await;
             }
         };
-        send_response(&responder, response);
+        match pending.responder {
+            Respond::Invite(responder) => {
+                send_response(&responder, response);
+                pending.decided = true;
+                pending.responder = Respond::Invite(responder);
+                self.pending = Some(pending);
+            }
+            Respond::Transaction(mut transaction) => {
+                self.core.finish(&mut transaction, response).await;
+            }
+        }
+    }
+
+    async fn respond_pending(&self, responder: Respond, response: Response) {
+        match responder {
+            Respond::Invite(responder) => send_response(&responder, response),
+            Respond::Transaction(mut transaction) => {
+                self.core.finish(&mut transaction, response).await;
+            }
+        }
+    }
+
+    /// A PRACK says nothing of the session.
+    fn agree_session_of(&mut self, request: &Request, response: &mut Response) {
+        if request.method != Method::PRack {
+            self.agree_session(request, response);
+        }
     }
 
     pub(super) async fn reinvite_event(&mut self, id: u64, event: ServerEvent) {
@@ -183,7 +209,9 @@ impl Leg {
             }
             ServerEvent::Canceled if !pending.decided => {
                 let response = self.dialog_response(&pending.request, 487);
-                send_response(&pending.responder, response);
+                if let Respond::Invite(responder) = &pending.responder {
+                    send_response(responder, response);
+                }
                 self.pending = None;
             }
             ServerEvent::Canceled => {}
@@ -199,15 +227,40 @@ impl Leg {
     }
 
     /// Offers new media, for example hold. One at a time (RFC 3261 §14.1).
-    pub(super) async fn send_reinvite(
+    pub(super) async fn send_reinvite(&mut self, sdp: String) {
+        // The newest wish counts; one that waits to be sent again is out of date.
+        self.ext.retry = None;
+        let order = ReInviteOrder {
+            sdp,
+            purpose: Purpose::Media,
+            tries: 0,
+        };
+        self.order_reinvite(order, None).await;
+    }
+
+    /// The wait after a 491 or 500 is over.
+    pub(super) async fn retry_reinvite(&mut self) {
+        if self.pending.is_some() || self.reinvite.is_some() {
+            let at = Instant::now() + self.core.config.timers.t1;
+            if let Some(retry) = &mut self.ext.retry {
+                retry.at = at;
+            }
+            return;
+        }
+        if let Some(retry) = self.ext.retry.take() {
+            self.order_reinvite(retry.order, None).await;
+        }
+    }
+
+    pub(super) async fn order_reinvite(
         &mut self,
-        sdp: String,
+        order: ReInviteOrder,
         authorization: Option<(String, String)>,
     ) {
         let retried = authorization.is_some();
         let busy = self.pending.is_some() || (self.reinvite.is_some() && !retried);
         if !matches!(self.phase, Phase::Established) || busy {
-            return self.emit(SipLegEvent::ReInviteFailed { status: Some(491) });
+            return self.reinvite_failed(&order, Some(491));
         }
         let path = self.dialog_path().await;
         self.record.local_cseq += 1;
@@ -218,17 +271,38 @@ impl Leg {
             .dialog_request(Method::Invite, cseq, &branch, self.user_agent());
         let contact = self.contact(&self.record.sent_by);
         let (Ok(mut request), Ok(path)) = (request, path) else {
-            return self.emit(SipLegEvent::ReInviteFailed { status: None });
+            return self.reinvite_failed(&order, None);
         };
         request.headers.push(header_of("Contact", contact));
         request.headers.push(header_of("Allow", message::ALLOW));
+        if let Some(header) = super::supported(&self.core.config) {
+            request.headers.push(header);
+        }
+        if self.ext.session.is_active() {
+            for header in self.ext.session.request_headers() {
+                request.headers.push(header);
+            }
+        }
         if let Some((name, value)) = &authorization {
             request.headers.push(header_of(name, value.as_str()));
         }
-        set_sdp(&mut request.headers, &mut request.body, &sdp);
-        self.reinvite = Some(OwnReInvite { cseq, sdp, retried });
+        set_sdp(&mut request.headers, &mut request.body, &order.sdp);
+        self.reinvite = Some(OwnReInvite {
+            cseq,
+            order,
+            retried,
+        });
         self.emit_record();
         self.send_in_dialog(ClientKind::ReInvite, request, &path);
+    }
+
+    fn reinvite_failed(&self, order: &ReInviteOrder, status: Option<u16>) {
+        match order.purpose {
+            Purpose::Media => self.emit(SipLegEvent::ReInviteFailed { status }),
+            Purpose::Refresh => {
+                tracing::debug!(leg = %self.id, status, "session refresh failed");
+            }
+        }
     }
 
     /// Ends the dialog (RFC 3261 §15.1.1).
@@ -252,6 +326,11 @@ impl Leg {
                 if let Some((name, value)) = &authorization {
                     request.headers.push(header_of(name, value.as_str()));
                 }
+                if let Some(why) = self.ext.ending {
+                    // RFC 3326.
+                    let reason = format!("SIP;cause=408;text=\"{why}\"");
+                    request.headers.push(header_of("Reason", reason));
+                }
                 self.send_in_dialog(ClientKind::Bye, request, &path);
             }
             (Err(error), _) => self.bye_impossible(error.to_string()),
@@ -266,7 +345,10 @@ impl Leg {
     }
 
     /// The end of a leg we ended: a failed dial if its answer was never reported.
-    fn over_after_bye(&mut self, by_remote: bool, cause: HangupCause, reason: String) {
+    fn over_after_bye(&mut self, by_remote: bool, cause: HangupCause, mut reason: String) {
+        if let Some(why) = self.ext.ending.filter(|_| reason.is_empty()) {
+            reason = why.to_owned();
+        }
         if self.record.is_outbound() && !self.was_answered {
             self.failed(None, cause, "answered while being given up; ended by BYE");
         } else {
@@ -299,6 +381,8 @@ impl Leg {
             ClientKind::Bye => self.bye_outcome(response).await,
             ClientKind::ReInvite => self.reinvite_outcome(response).await,
             ClientKind::Info => self.info_outcome(response).await,
+            ClientKind::Update => self.update_outcome(response).await,
+            ClientKind::Prack => self.prack_outcome(response).await,
         }
     }
 
@@ -326,13 +410,14 @@ impl Leg {
         };
         let Some(response) = response else {
             // No response at all means that the other side is gone (RFC 3261 §14.1).
-            self.emit(SipLegEvent::ReInviteFailed { status: None });
+            self.reinvite_failed(&own.order, None);
             if matches!(self.phase, Phase::Established) {
                 self.send_bye(HangupCause::Failed).await;
             }
             return;
         };
         let status = response.status_code.code();
+        let order = own.order;
         match status {
             200..=299 => {
                 if let Ok(target) = message::contact_uri(&response.headers) {
@@ -342,24 +427,41 @@ impl Leg {
                 if self.record.state == DialogState::Established {
                     self.emit_record();
                 }
+                self.ext.learn_allow(&response.headers);
+                if self.ext.session.is_active() {
+                    self.ext.session.runs_as_uac(&response);
+                }
+                self.ext.local_sdp = Some(order.sdp);
                 let sdp = message::sdp_of(&response.headers, &response.body).unwrap_or(None);
-                self.emit(SipLegEvent::ReInviteAnswered { sdp });
-            }
-            401 | 407 if !own.retried => match self.answer_challenge(&response, "INVITE") {
-                Some(answer) => Box::pin(self.send_reinvite(own.sdp, Some(answer))).await,
-                None => self.emit(SipLegEvent::ReInviteFailed {
-                    status: Some(status),
-                }),
-            },
-            _ => {
-                self.emit(SipLegEvent::ReInviteFailed {
-                    status: Some(status),
-                });
-                // These end the dialog itself (RFC 3261 §12.2.1.2).
-                if matches!(status, 408 | 481) && matches!(self.phase, Phase::Established) {
-                    self.send_bye(HangupCause::Failed).await;
+                match order.purpose {
+                    Purpose::Media => self.emit(SipLegEvent::ReInviteAnswered { sdp }),
+                    Purpose::Refresh => {}
                 }
             }
+            401 | 407 if !own.retried => match self.answer_challenge(&response, "INVITE") {
+                Some(answer) => self.order_reinvite(order, Some(answer)).await,
+                None => self.reinvite_failed(&order, Some(status)),
+            },
+            422 if self.ext.session.raise(&response) => self.order_reinvite(order, None).await,
+            _ => self.reinvite_refused(order, &response).await,
+        }
+    }
+
+    async fn reinvite_refused(&mut self, mut order: ReInviteOrder, response: &Response) {
+        let status = response.status_code.code();
+        let wait = self.wait_before_retry(response);
+        if let Some(wait) = wait.filter(|_| order.tries < MAX_RETRIES)
+            && matches!(self.phase, Phase::Established)
+        {
+            order.tries += 1;
+            let at = Instant::now() + wait;
+            self.ext.retry = Some(Retry { at, order });
+            return;
+        }
+        self.reinvite_failed(&order, Some(status));
+        // These end the dialog itself (RFC 3261 §12.2.1.2).
+        if matches!(status, 408 | 481) && matches!(self.phase, Phase::Established) {
+            self.send_bye(HangupCause::Failed).await;
         }
     }
 

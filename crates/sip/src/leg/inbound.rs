@@ -7,6 +7,8 @@ use rsipstack::transaction::Transaction;
 use switchhook_model::{CallerIdentity, HangupCause};
 use tokio::sync::mpsc;
 
+use super::extras::Extras;
+use super::session::Session;
 use super::{Incoming, Leg, LegInput, Phase, ServerEvent, run_server_invite, send_response};
 use crate::auth::Who;
 use crate::config::{SipTransport, TrunkId};
@@ -41,6 +43,14 @@ impl Core {
                 return self.finish(&mut transaction, response).await;
             }
         };
+        if let Err(min_s) = Session::new(self.config.session_timer).answer_to(&request) {
+            // RFC 4028 §6: the caller asks again for longer.
+            let mut response = self.response(&request, 422, None);
+            response
+                .headers
+                .push(header_of("Min-SE", min_s.to_string()));
+            return self.finish(&mut transaction, response).await;
+        }
         let Some(record) = self.inbound_record(&request, transport, peer, &source) else {
             let response = self.response(&request, 500, None);
             return self.finish(&mut transaction, response).await;
@@ -89,6 +99,8 @@ impl Core {
             record: record.clone(),
         };
         let caller_connection = record.target();
+        let mut ext = Extras::new(&self.config);
+        ext.learn_allow(&request.headers);
         let leg = Leg {
             id: record.leg.clone(),
             dialog,
@@ -120,6 +132,7 @@ impl Core {
             timer: None,
             reported: false,
             was_answered: false,
+            ext,
             core: self.clone(),
         };
         // The leg's events come after the call's.
@@ -142,6 +155,13 @@ impl Core {
             && trunk.inbound_auth.is_none()
         {
             return Some(Source::Trunk(trunk.id.clone()));
+        }
+        let line = self.registered_trunk(&transaction.original, peer);
+        if by_address.is_none()
+            && let Some(id) = line
+            && self.trunk(&id).is_some_and(|t| t.inbound_auth.is_none())
+        {
+            return Some(Source::Trunk(id));
         }
         if by_address.is_none() && self.is_guest(transaction, peer) {
             return Some(Source::Guest);
@@ -255,26 +275,19 @@ fn body_status(error: BodyError) -> u16 {
 }
 
 impl Leg {
-    /// 180, or 183 with early media.
-    pub(super) fn ring(&mut self, sdp: Option<&str>) {
+    /// 200, without a description when the answer was given in a reliable 183.
+    pub(super) fn send_answer(&mut self, sdp: Option<&str>) {
         let Phase::Incoming(incoming) = &self.phase else {
             return;
         };
-        let status = if sdp.is_some() { 183 } else { 180 };
-        let mut response = self.dialog_response(&incoming.invite, status);
+        let invite = incoming.invite.clone();
+        let responder = incoming.responder.clone();
+        let mut response = self.dialog_response(&invite, 200);
+        self.agree_session(&invite, &mut response);
         if let Some(sdp) = sdp {
             set_sdp(&mut response.headers, &mut response.body, sdp);
+            self.ext.local_sdp = Some(sdp.to_owned());
         }
-        send_response(&incoming.responder, response);
-    }
-
-    pub(super) fn answer(&mut self, sdp: &str) {
-        let Phase::Incoming(incoming) = &self.phase else {
-            return;
-        };
-        let mut response = self.dialog_response(&incoming.invite, 200);
-        set_sdp(&mut response.headers, &mut response.body, sdp);
-        let responder = incoming.responder.clone();
         // The record goes first: from the 200 on only a BYE ends this leg.
         self.record.state = DialogState::Established;
         self.emit_record();
@@ -321,6 +334,7 @@ impl Leg {
                 let hang_up = hang_up.take();
                 self.phase = Phase::Established;
                 let sdp = message::sdp_of(&ack.headers, &ack.body).unwrap_or(None);
+                let sdp = sdp.or_else(|| self.ext.reliable.take_answer());
                 self.emit(SipLegEvent::Confirmed { sdp });
                 if let Some(cause) = hang_up {
                     self.send_bye(cause).await;

@@ -1,12 +1,18 @@
 //! One task per leg owns its dialog. Commands, responses and requests come through one queue, so
 //! that they have one order.
 
+mod early;
+mod extras;
 mod failover;
 mod in_dialog;
 mod inbound;
 mod info;
 mod outbound;
+mod reliable;
+mod session;
+mod update;
 
+pub(crate) use extras::supported;
 use failover::Failover;
 pub(crate) use in_dialog::dtmf_digit;
 pub(crate) use outbound::challenge_headers;
@@ -31,6 +37,8 @@ use crate::record::{DialogRecord, DialogState};
 use crate::transport::{Path, PathError};
 use crate::uri::SipUri;
 
+use extras::{Extras, ReInviteOrder};
+
 /// What a leg is told, by us or by the network.
 pub(crate) enum LegInput {
     Command(LegCommand),
@@ -45,7 +53,7 @@ pub(crate) enum LegInput {
     Caller(ServerEvent),
     /// A request within the dialog.
     Request(Box<Transaction>),
-    /// A BYE, CANCEL, INFO or re-INVITE of ours.
+    /// A BYE, CANCEL, INFO, re-INVITE, UPDATE or PRACK of ours.
     Client {
         kind: ClientKind,
         outcome: Outcome,
@@ -90,6 +98,8 @@ pub(crate) enum ClientKind {
     Bye,
     ReInvite,
     Info,
+    Update,
+    Prack,
 }
 
 /// The answer to a re-INVITE.
@@ -139,12 +149,20 @@ struct Incoming {
     responder: TransactionEventSender,
 }
 
-/// A re-INVITE from the other side that waits for a decision or its ACK.
+/// An offer from the other side that waits for a decision, or for the ACK of its re-INVITE.
 struct PendingReInvite {
     id: u64,
     request: Request,
-    responder: TransactionEventSender,
+    responder: Respond,
     decided: bool,
+}
+
+/// Where the answer to an offer goes.
+enum Respond {
+    /// A re-INVITE.
+    Invite(TransactionEventSender),
+    /// An UPDATE or PRACK.
+    Transaction(Box<Transaction>),
 }
 
 /// What an outbound leg starts with.
@@ -192,11 +210,12 @@ pub(crate) struct Leg {
     reported: bool,
     /// Outbound: `Answered` was reported.
     was_answered: bool,
+    ext: Extras,
 }
 
 struct OwnReInvite {
     cseq: u32,
-    sdp: String,
+    order: ReInviteOrder,
     retried: bool,
 }
 
@@ -228,7 +247,9 @@ impl Leg {
             LegInput::Request(transaction) => self.request(*transaction).await,
             LegInput::Client { kind, outcome } => self.client_outcome(kind, outcome).await,
             LegInput::ReInvite { id, event } => self.reinvite_event(id, event).await,
-            LegInput::ReInviteDecision { id, decision } => self.decide_reinvite(id, decision),
+            LegInput::ReInviteDecision { id, decision } => {
+                self.decide_reinvite(id, decision).await;
+            }
         }
     }
 
@@ -240,7 +261,7 @@ impl Leg {
             LegCommand::Reject { status, reason } => self.reject(status, reason),
             LegCommand::Cancel => self.give_up(HangupCause::Canceled).await,
             LegCommand::Hangup { cause } => self.hang_up(cause).await,
-            LegCommand::ReInvite { sdp } => self.send_reinvite(sdp, None).await,
+            LegCommand::ReInvite { sdp } => self.send_reinvite(sdp).await,
             LegCommand::SendDigit { digit } => self.send_digit(digit).await,
         }
     }
@@ -258,7 +279,7 @@ impl Leg {
     }
 
     fn next_timer(&self) -> Option<Instant> {
-        match &self.phase {
+        let own = match &self.phase {
             Phase::Calling(calling) => {
                 let next = calling.next_target_at.unwrap_or(calling.deadline);
                 Some(next.min(calling.deadline))
@@ -268,10 +289,14 @@ impl Leg {
             | Phase::Established
             | Phase::Ending { .. }
             | Phase::Over => self.timer,
-        }
+        };
+        [own, self.extras_timer()].into_iter().flatten().min()
     }
 
     async fn timer_fired(&mut self) {
+        if self.extras_due().await {
+            return;
+        }
         match &self.phase {
             Phase::Calling(_) => self.dial_deadline().await,
             Phase::Incoming(_)

@@ -7,6 +7,8 @@ use switchhook_model::HangupCause;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::time::Instant;
 
+use super::early::Novelty;
+use super::extras::Extras;
 use super::{Calling, ClientKind, Failover, Leg, LegInput, OutboundStart, Phase};
 use crate::client::{Outcome, run_client};
 use crate::core::Core;
@@ -16,8 +18,9 @@ use crate::message::{self, header_of, random_token, set_sdp};
 use crate::record::DialogState;
 use crate::transport::Path;
 
-/// How many INVITEs one dial may take: the first, one with credentials, one more for `stale`.
-const MAX_ATTEMPTS: u32 = 3;
+/// How many INVITEs one dial may take: the first, one with credentials, one more for `stale`, and
+/// the first two again after a 422.
+const MAX_ATTEMPTS: u32 = 5;
 
 impl Leg {
     /// Starts the task of an outbound leg whose record is stored.
@@ -64,6 +67,7 @@ impl Leg {
             timer: None,
             reported: false,
             was_answered: false,
+            ext: Extras::new(&core.config),
             core,
         };
         tokio::spawn(async move {
@@ -85,6 +89,12 @@ impl Leg {
         let contact = self.contact(&self.record.sent_by);
         request.headers.push(header_of("Contact", contact));
         request.headers.push(header_of("Allow", message::ALLOW));
+        if let Some(header) = super::supported(&self.core.config) {
+            request.headers.push(header);
+        }
+        for header in self.ext.session.request_headers() {
+            request.headers.push(header);
+        }
         if let Some((sdp, headers)) = &self.offer {
             for (name, value) in headers {
                 request.headers.push(header_of(name, value.as_str()));
@@ -127,6 +137,7 @@ impl Leg {
                     100..=199 => self.provisional(status, &response).await,
                     200..=299 => self.answered(*response).await,
                     401 | 407 => self.challenged(*response).await,
+                    422 => self.session_too_brief(*response),
                     _ => self.refused(status, &response),
                 }
             }
@@ -164,6 +175,9 @@ impl Leg {
             return;
         }
         calling.ringing = true;
+        if self.take_provisional(response).await == Novelty::Ignored {
+            return;
+        }
         let early_sdp = message::sdp_of(&response.headers, &response.body).unwrap_or(None);
         self.emit(SipLegEvent::Ringing { status, early_sdp });
     }
@@ -177,7 +191,10 @@ impl Leg {
             | Phase::Ending { .. }
             | Phase::Over => return,
         };
-        self.learn_dialog(&response);
+        let early_sdp = self.learn_dialog(&response);
+        self.ext.learn_allow(&response.headers);
+        self.ext.session.runs_as_uac(&response);
+        self.ext.local_sdp = self.offer.as_ref().map(|(sdp, _)| sdp.clone());
         self.record.state = DialogState::Established;
         self.emit_record();
         self.phase = Phase::Established;
@@ -187,12 +204,14 @@ impl Leg {
             return self.send_bye(cause).await;
         }
         self.was_answered = true;
-        let sdp = message::sdp_of(&response.headers, &response.body).unwrap_or(None);
+        // An answer that came reliably before the 200 holds (RFC 3261 §13.2.1).
+        let sdp = early_sdp
+            .or_else(|| message::sdp_of(&response.headers, &response.body).unwrap_or(None));
         self.emit(SipLegEvent::Answered { sdp });
     }
 
-    /// Dialog state from a 2xx (RFC 3261 §12.1.2).
-    fn learn_dialog(&mut self, response: &Response) {
+    /// Dialog state from a 2xx (RFC 3261 §12.1.2); the answer this dialog gave before, if it did.
+    fn learn_dialog(&mut self, response: &Response) -> Option<String> {
         let to = message::name_addr(&response.headers, "To").ok();
         self.record.remote_tag = to.as_ref().and_then(|to| to.tag()).map(str::to_owned);
         // A 2xx without a usable Contact breaks the RFC; the Request-URI is the best guess then.
@@ -205,6 +224,7 @@ impl Leg {
         if self.record.next_hop().is_err() {
             self.record.route_set.clear();
         }
+        self.ext.early.sdp_of(self.record.remote_tag.as_deref())
     }
 
     /// ACK for a 2xx (RFC 3261 §13.2.2.4): a request of its own, sent again with each 2xx.
@@ -250,13 +270,14 @@ impl Leg {
 
     async fn challenged(&mut self, response: Response) {
         let status = response.status_code.code();
-        let (Phase::Calling(calling), Some(credentials)) = (&mut self.phase, &self.credentials)
+        let (Phase::Calling(calling), Some(credentials)) = (&mut self.phase, &mut self.credentials)
         else {
             return self.refused(status, &response);
         };
-        if calling.giving_up.is_some()
-            || calling.attempt - calling.first_attempt + 1 >= MAX_ATTEMPTS
-        {
+        // After a PRACK the CSeq of another INVITE would be one that was used.
+        let is_late = calling.attempt - calling.first_attempt + 1 >= MAX_ATTEMPTS
+            || !self.ext.early.is_empty();
+        if calling.giving_up.is_some() || is_late {
             return self.refused(status, &response);
         }
         let (asked, answer) = challenge_headers(status);
@@ -271,14 +292,42 @@ impl Leg {
             let reason = "no digest challenge we can answer";
             return self.failed(Some(status), HangupCause::Rejected, reason);
         };
-        if calling.attempt > calling.first_attempt && !challenge.stale {
+        let is_repeated = calling.attempt > calling.first_attempt && self.authorization.is_some();
+        if is_repeated && !challenge.stale {
             // The same password again would be refused again.
             return self.refused(status, &response);
         }
+        credentials.floor = Some((challenge.realm, challenge.algorithm.hash));
+        self.authorization = Some((answer.to_owned(), value));
+        self.next_attempt();
+    }
+
+    /// 422 (RFC 4028 §7.3): the same again with the interval that is wanted.
+    fn session_too_brief(&mut self, response: Response) {
+        let status = response.status_code.code();
+        let Phase::Calling(calling) = &self.phase else {
+            return;
+        };
+        let is_late = calling.attempt >= MAX_ATTEMPTS || !self.ext.early.is_empty();
+        // Only where the record says that a further INVITE may follow: a new process could not end
+        // one it does not know of.
+        let may_retry = self.record.may_retry && !is_late;
+        if calling.giving_up.is_some() || !may_retry || !self.ext.session.raise(&response) {
+            return self.refused(status, &response);
+        }
+        // The digest's nonce was used; a new challenge may follow.
+        self.authorization = None;
+        self.next_attempt();
+    }
+
+    /// The INVITE again, as a new transaction.
+    fn next_attempt(&mut self) {
+        let Phase::Calling(calling) = &mut self.phase else {
+            return;
+        };
         calling.attempt += 1;
         calling.heard = false;
         let attempt = calling.attempt;
-        self.authorization = Some((answer.to_owned(), value));
         self.record.invite_attempts = attempt;
         self.record.invite_cseq = attempt;
         self.record.local_cseq = attempt;

@@ -364,7 +364,7 @@ impl Peer {
     }
 }
 
-/// Value of an Authorization header that answers the challenge of `response`.
+/// Value of an Authorization header that answers the first challenge of `response`.
 pub fn authorization(
     response: &Message,
     user: &str,
@@ -373,11 +373,26 @@ pub fn authorization(
     uri: &str,
     nc: u32,
 ) -> String {
-    use switchhook_sip::digest::{Challenge, DigestInput, digest_response, ha1};
-    let challenge = Challenge::parse(response.header("WWW-Authenticate")).unwrap();
+    let challenge = response.header("WWW-Authenticate");
+    authorization_by(challenge, user, password, method, uri, nc)
+}
+
+/// The same for one challenge, with its algorithm.
+pub fn authorization_by(
+    challenge: &str,
+    user: &str,
+    password: &str,
+    method: &str,
+    uri: &str,
+    nc: u32,
+) -> String {
+    use switchhook_sip::digest::{Challenge, DigestInput, digest_response};
+    let challenge = Challenge::parse(challenge).unwrap();
+    let algorithm = challenge.algorithm;
     let nc = format!("{nc:08x}");
     let digest = digest_response(DigestInput {
-        ha1: &ha1(user, &challenge.realm, password),
+        algorithm,
+        ha1: &algorithm.hash.ha1(user, &challenge.realm, password),
         method,
         uri,
         nonce: &challenge.nonce,
@@ -385,7 +400,7 @@ pub fn authorization(
     });
     format!(
         "Authorization: Digest username=\"{user}\", realm=\"{}\", nonce=\"{}\", uri=\"{uri}\", \
-         response=\"{digest}\", algorithm=MD5, qop=auth, nc={nc}, cnonce=\"abc\"\r\n",
+         response=\"{digest}\", algorithm={algorithm}, qop=auth, nc={nc}, cnonce=\"abc\"\r\n",
         challenge.realm, challenge.nonce
     )
 }

@@ -60,6 +60,10 @@ pub(in crate::http) async fn readyz(
     };
     if principal.is_none() {
         for one in &mut integrations {
+            // Of `trunk:carrier` the second half is a name somebody chose.
+            if let Some((kind, _)) = one.name.split_once(':') {
+                one.name = kind.to_owned();
+            }
             one.detail = None;
             one.cause = None;
             one.cure = None;

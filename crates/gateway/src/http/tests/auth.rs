@@ -274,6 +274,7 @@ async fn roles_allow_what_the_table_says() {
         ("/api/calls/call_a/recording", "oa"),
         ("/api/messages", "doa"),
         ("/api/extensions", "vdoa"),
+        ("/api/trunks", "vdoa"),
         ("/api/stats", "vdoa"),
         ("/readyz", "vdoa"),
     ];

@@ -100,3 +100,22 @@ async fn extensions_are_listed() {
         at(60).to_rfc3339()
     );
 }
+
+#[tokio::test]
+async fn trunks_are_listed() {
+    let world = World::memory().await;
+    let page = world.get("/api/trunks").await.ok();
+    let trunk = &page["items"][0];
+    assert_eq!(
+        (&trunk["trunk"], &trunk["state"]),
+        (&json!("pbx"), &json!("up"))
+    );
+    assert_eq!(trunk["round_trip_ms"], 12);
+    assert_eq!(trunk["since"], at(0).to_rfc3339());
+    assert_eq!(trunk["registration"]["state"], "failed");
+    assert_eq!(trunk["registration"]["last_status"], 403);
+    assert_eq!(
+        trunk["registration"]["next_attempt_at"],
+        at(90).to_rfc3339()
+    );
+}

@@ -51,11 +51,13 @@ async fn readiness_names_causes_only_to_those_who_signed_in() {
     assert_eq!(open["integrations"][1]["state"], "degraded");
     assert!(!open.to_string().contains("example.net"));
     assert_eq!(open["sip"], json!(null), "{open}");
+    assert_eq!(open["integrations"][2]["name"], "trunk");
     let known = world.get("/readyz").await.ok();
     assert_eq!(
         known["integrations"][1]["cause"],
         "hooks.example.net answered 500"
     );
+    assert_eq!(known["integrations"][2]["name"], "trunk:carrier");
     assert_eq!(
         known["capacity"],
         json!({"calls_active": 1, "calls_max": 200})
@@ -173,6 +175,7 @@ async fn the_description_lists_every_route() {
         "get /api/events",
         "get /api/messages",
         "get /api/extensions",
+        "get /api/trunks",
         "get /api/stats",
         "get /healthz",
         "get /readyz",

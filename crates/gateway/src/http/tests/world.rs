@@ -25,7 +25,7 @@ use crate::http::auth::{Role, TokenKeys};
 use crate::http::ports::{
     CallOrder, Capacity, CommandError, Contact, ExtensionStatus, InitiateError, Initiated,
     Integration, IntegrationState, Operator, Readiness, RecordingOrder, SipListener, SipReach,
-    TransferOrder,
+    TransferOrder, TrunkRegistration, TrunkView,
 };
 use crate::http::{HttpConfig, HttpState, router};
 
@@ -433,6 +433,24 @@ impl Operator for FakeOperator {
         }]
     }
 
+    async fn trunks(&self) -> Vec<TrunkView> {
+        vec![TrunkView {
+            trunk: "pbx".into(),
+            state: "up".into(),
+            since: at(0),
+            checked_at: Some(at(30)),
+            round_trip_ms: Some(12),
+            last_error: None,
+            registration: Some(TrunkRegistration {
+                state: "failed".into(),
+                registered_until: None,
+                last_status: Some(403),
+                last_error: Some("403 Forbidden".into()),
+                next_attempt_at: Some(at(90)),
+            }),
+        }]
+    }
+
     async fn readiness(&self) -> Readiness {
         Readiness {
             ready: *self.ready.lock().unwrap(),
@@ -459,7 +477,13 @@ impl Operator for FakeOperator {
                 cure: Some("look at its log".into()),
                 checked_at: Some(at(0)),
                 latency_ms: Some(3),
-            }],
+            }]
+            .into_iter()
+            .chain(crate::trunks::integrations(&[]).into_iter().map(|mut one| {
+                one.name = "trunk:carrier".into();
+                one
+            }))
+            .collect(),
         }
     }
 
