@@ -11,7 +11,7 @@ use switchhook_model::Timestamp;
 
 use super::{RegistrationState, Standalone, final_outcome, in_future, jittered, status_line};
 use crate::client::Outcome;
-use crate::config::{SipStartError, SipTransport, TrunkConfig, TrunkId, TrunkRegistration};
+use crate::config::{SipStartError, TrunkConfig, TrunkId, TrunkRegistration};
 use crate::core::Core;
 use crate::digest::{Credentials, answer_challenges, constant_time_eq, hex};
 use crate::leg::challenge_headers;
