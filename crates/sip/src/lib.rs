@@ -29,6 +29,7 @@ mod register;
 pub mod registrar;
 mod tap;
 pub mod throttle;
+mod tidy;
 mod transport;
 pub mod uri;
 mod wire;
