@@ -321,7 +321,7 @@ impl Core {
         let leg = in_dialog.then(|| self.leg_of(headers, "To")).flatten();
         let core = self.clone();
         match (transaction.original.method, leg) {
-            (Method::Options, None) => spawn_reply(core, transaction, 200),
+            (Method::Options, None) => spawn_options(core, transaction),
             (Method::Register, _) => {
                 tokio::spawn(core.handle_register(transaction));
             }
@@ -482,6 +482,17 @@ fn spawn_reply(core: Arc<Core>, mut transaction: Transaction, status: u16) {
                 "SIP response not sent"
             );
         }
+    });
+}
+
+/// OPTIONS is answered as an INVITE would be (RFC 3261 §11.2), as far as that is known here.
+fn spawn_options(core: Arc<Core>, mut transaction: Transaction) {
+    tokio::spawn(async move {
+        let request = &transaction.original;
+        let response = core
+            .unsupported_options(request)
+            .unwrap_or_else(|| core.response(request, 200, None));
+        core.finish(&mut transaction, response).await;
     });
 }
 

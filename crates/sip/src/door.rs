@@ -8,6 +8,7 @@ use rsipstack::transport::SipConnection;
 
 use crate::config::SipTransport;
 use crate::message::{self, LOCAL_HEADER, SOURCE_HEADER, header_of};
+use crate::tidy::tidy;
 use crate::transport::stack_address;
 use crate::uri::{NameAddr, SipUri};
 use crate::wire::Peek;
@@ -40,6 +41,8 @@ pub(crate) fn read_message(
     transport: SipTransport,
     source: SocketAddr,
 ) -> Result<SipMessage, Refusal> {
+    let ordinary = tidy(bytes);
+    let bytes = ordinary.as_ref();
     let peek = Peek::of(bytes);
     if peek.has_foreign_version() {
         return Err(Refusal {
@@ -119,7 +122,12 @@ fn check_request(request: &Request, bytes: &[u8]) -> Result<(), Refusal> {
     if headers.len() > 200 {
         return Err(Refusal::bad("Too Many Headers"));
     }
-    if let Some(length) = message::header(headers, "Content-Length") {
+    let mut lengths = message::headers_all(headers, "Content-Length");
+    let first = lengths.next();
+    if lengths.any(|other| Some(other) != first) {
+        return Err(Refusal::bad("Content-Length Stands Twice"));
+    }
+    if let Some(length) = first {
         let body = bytes
             .windows(4)
             .position(|w| w == b"\r\n\r\n")
@@ -136,6 +144,13 @@ fn check_request(request: &Request, bytes: &[u8]) -> Result<(), Refusal> {
                 .and_then(|route| route.sip_uri())
                 .map_err(|e| Refusal::bad(format!("Bad Record-Route: {e}")))?;
         }
+    }
+    // Neither brackets nor headers belong there (§19.1.1, table 1). The parser passes over them.
+    let start_line = Peek::of(bytes).start_line;
+    let target = start_line.split(' ').nth(1).unwrap_or("");
+    let host = target.rsplit('@').next().unwrap_or("");
+    if target.starts_with('<') || (target.starts_with("sip") && host.contains('?')) {
+        return Err(Refusal::bad("Bad Request-URI"));
     }
     let uri = request.uri.to_string();
     if SipUri::parse(&uri).is_err() {

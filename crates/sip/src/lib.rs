@@ -32,6 +32,7 @@ mod resolve;
 mod stack_error;
 mod tap;
 pub mod throttle;
+mod tidy;
 pub mod tls;
 mod transport;
 pub mod trunks;

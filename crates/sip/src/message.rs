@@ -31,6 +31,20 @@ pub(crate) fn header<'a>(headers: &'a Headers, name: &str) -> Option<&'a str> {
         .map(|h| h.value().trim())
 }
 
+/// Whether an answer may be SDP: it may when Accept is missing (RFC 3261 §20.1).
+pub(crate) fn accepts_sdp(headers: &Headers) -> bool {
+    let mut ranges = headers_all(headers, "Accept")
+        .flat_map(|value| value.split(','))
+        .map(|range| range.split(';').next().unwrap_or("").trim())
+        .peekable();
+    let fits = |range: &str| {
+        ["application/sdp", "application/*", "*/*"]
+            .iter()
+            .any(|wanted| range.eq_ignore_ascii_case(wanted))
+    };
+    ranges.peek().is_none() || ranges.any(fits)
+}
+
 /// All values of a header that may stand several times, in order.
 pub(crate) fn headers_all<'a>(
     headers: &'a Headers,

@@ -42,7 +42,7 @@ impl Peek {
         }
         let method = self.start_line.split([' ', '\t']).next()?;
         let token = |b: u8| b.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&b);
-        (!method.is_empty() && method.len() <= 32 && method.bytes().all(token)).then_some(method)
+        (!method.is_empty() && method.len() <= 64 && method.bytes().all(token)).then_some(method)
     }
 
     /// The status, when it is a response.

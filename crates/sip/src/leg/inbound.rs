@@ -29,6 +29,10 @@ impl Core {
         if let Some(response) = self.unsupported_options(&transaction.original) {
             return self.finish(&mut transaction, response).await;
         }
+        if !message::accepts_sdp(&transaction.original.headers) {
+            let response = self.response(&transaction.original, 406, None);
+            return self.finish(&mut transaction, response).await;
+        }
         let Some(source) = self.identify(&mut transaction, peer).await else {
             return;
         };
