@@ -108,13 +108,28 @@ impl SpeechServer {
         if let Some(stderr) = child.stderr.take() {
             tokio::spawn(async move {
                 let mut lines = BufReader::new(stderr).lines();
+                let mut is_ready = false;
                 while let Ok(Some(line)) = lines.next_line().await {
-                    tracing::debug!(line, "speech server");
+                    if may_be_logged(&line, is_ready) {
+                        tracing::debug!(line, "speech server");
+                    }
+                    is_ready |= line.starts_with(READY);
                 }
             });
         }
         Ok(child)
     }
+}
+
+/// How the server's own lines begin; they hold no words (`scripts/speech-server/server.py`).
+const OWN: &str = "speech-server: ";
+/// Its line when it has loaded everything and takes requests.
+const READY: &str = "speech-server: ready after";
+
+/// What the server writes while it starts says why it cannot. After that nobody knows what its
+/// libraries write: it may be what was said.
+fn may_be_logged(line: &str, is_ready: bool) -> bool {
+    !is_ready || line.starts_with(OWN)
 }
 
 fn python(dir: &Path) -> PathBuf {
@@ -129,5 +144,20 @@ fn script(dir: &Path) -> PathBuf {
 async fn end(child: &mut Child) {
     if let Err(error) = child.kill().await {
         tracing::warn!(%error, "speech server could not be ended");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn once_it_listens_only_its_own_lines_are_logged() {
+        assert!(may_be_logged("ModuleNotFoundError: faster_whisper", false));
+        assert!(may_be_logged("speech-server: r1 POST /v1 200 30 ms", true));
+        assert!(!may_be_logged("decoded: my PIN is 4711", true));
+        let server = include_str!("../../../scripts/speech-server/server.py");
+        assert!(server.contains("print(f\"speech-server: {text}\""));
+        assert!(server.contains("log(f\"ready after"));
     }
 }
