@@ -61,7 +61,8 @@ async fn each_member_hears_all_others_and_not_itself() {
     let (left, right) = (wav.channel(0), wav.channel(1));
     assert!(share(&left[left.len() - 4_000..], 500.0) > 0.9);
     let right = &right[right.len() - 4_000..];
-    assert!(share(right, 900.0) > 0.2 && share(right, 500.0) < 0.01);
+    // Ticks left out on a busy machine are gaps, which smear a tone a little.
+    assert!(share(right, 900.0) > 0.2 && share(right, 500.0) < 0.05);
 
     // Who leaves hears nobody, and is not heard.
     let (_, codec, leg, phone) = &members[1];
@@ -79,7 +80,8 @@ async fn each_member_hears_all_others_and_not_itself() {
     let mut members = members;
     members.remove(2);
     until("two are left", || {
-        share(&recent(&members[0].3, Codec::Pcmu), 1_700.0) > 0.9
+        let audio = recent(&members[0].3, Codec::Pcmu);
+        share(&audio, 1_700.0) > 0.7 && share(&audio, 1_300.0) < 0.01
     })
     .await;
     drop(conference);

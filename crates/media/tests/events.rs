@@ -292,6 +292,7 @@ async fn a_party_that_stays_silent_is_given_up_but_not_while_it_is_held() {
     });
     let phone = Phone::silent();
     let leg = start_leg(&engine, leg_id("gone", 1), phone.addr, Codec::Pcmu);
+    leg.watch();
     let mut events = leg.take_events().unwrap();
     let params = RtpParams::new(phone.addr, Codec::Pcmu);
     leg.update(RtpParams {
