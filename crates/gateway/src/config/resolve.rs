@@ -151,6 +151,7 @@ pub(super) fn resolve(
         .as_deref()
         .and_then(|text| problems.parse("sip.bind", text))
         .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 5060)));
+    let session_timer = signalling::session_timer(&raw.sip, &mut problems);
     let loopback_guests = raw.sip.loopback_guests.unwrap_or(false);
     if loopback_guests && mode == Mode::Production {
         problems.add("sip.loopback_guests is for demo and development: remove it, or set mode");
@@ -418,7 +419,7 @@ pub(super) fn resolve(
         sip: SipSection {
             bind: sip_bind,
             realm: raw.sip.realm.unwrap_or_else(|| "switchhook".to_owned()),
-            session_timer: signalling::session_timer(&raw.sip, &mut problems),
+            session_timer,
             reliable_provisionals: raw.sip.reliable_provisionals.unwrap_or(true),
             digest: signalling::digest(raw.sip.digest, &mut problems),
             loopback_guests,
