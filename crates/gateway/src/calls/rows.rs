@@ -92,10 +92,7 @@ fn row(call: &Call, view: &CallView, legs: &Legs, position: Position) -> CallRow
     let mut shown = serde_json::to_value(view).unwrap_or(Value::Null);
     for (leg, place) in view.legs.iter().zip(shown_legs(&mut shown)) {
         if let (Value::Object(fields), Some(figures)) = (place, legs.figures(&leg.id)) {
-            fields.insert(
-                "media".to_owned(),
-                serde_json::to_value(figures).unwrap_or(Value::Null),
-            );
+            fields.insert("media".to_owned(), figures);
         }
     }
     if let Value::Object(fields) = &mut shown {
