@@ -37,6 +37,13 @@ impl GatewaySettings {
         }
     }
 
+    /// A configuration file for tests in which nobody talks with the assistant.
+    pub fn media(toml: &str) -> Self {
+        Self::file(toml)
+            .without_speech()
+            .env("SWITCHHOOK_SPEECH_URL", "http://127.0.0.1:9")
+    }
+
     /// The demo with the shared speech server.
     pub fn demo() -> Self {
         Self {

@@ -13,8 +13,15 @@ use crate::common::*;
 /// For two reports of each side: they are 2 to 6 s apart.
 const REPORTS: Duration = Duration::from_secs(40);
 
-async fn gateway() -> Gateway {
-    GatewaySettings::demo().start().await
+/// Guests and extension 2001, whose media is protected or not.
+async fn gateway(srtp: &str) -> Gateway {
+    GatewaySettings::media(&format!(
+        "mode = \"demo\"\n[sip]\nloopback_guests = true\n\
+         [extensions.2001]\npassword = \"demo-2001\"\nsrtp = \"{srtp}\"\n\
+         [users.demo]\npassword = \"demo\"\nrole = \"admin\"\n"
+    ))
+    .start()
+    .await
 }
 
 /// A caller on the lab's phone and baresip as extension 2001, talking.
@@ -52,13 +59,7 @@ fn positive(value: &Value) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn both_sides_of_a_call_report_about_it() {
     for (srtp, media_encryption) in [("off", None), ("required", Some("srtp-mand"))] {
-        let gateway = GatewaySettings::file(&format!(
-            "mode = \"demo\"\n[sip]\nloopback_guests = true\n\
-             [extensions.2001]\npassword = \"demo-2001\"\nsrtp = \"{srtp}\"\n\
-             [users.demo]\npassword = \"demo\"\nrole = \"admin\"\n"
-        ))
-        .start()
-        .await;
+        let gateway = gateway(srtp).await;
         let (mut human, call) = talking(&gateway, media_encryption).await;
         let deadline = std::time::Instant::now() + REPORTS;
         let theirs = loop {
@@ -107,7 +108,7 @@ async fn both_sides_of_a_call_report_about_it() {
 /// when they come again, and never on hold.
 #[tokio::test(flavor = "multi_thread")]
 async fn audio_that_flows_one_way_is_told_until_it_returns() {
-    let gateway = gateway().await;
+    let gateway = gateway("off").await;
     let api = gateway.api().await;
     let (mut human, call) = talking(&gateway, None).await;
     let alarms = |record: &Value| leg(record, "caller")["media"]["alarms"].clone();

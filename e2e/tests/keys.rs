@@ -10,7 +10,7 @@ use crate::common::*;
 /// The caller's keys come as telephone-events and leave by INFO, in order, each once; and back.
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_reach_a_phone_that_wants_them_by_info() {
-    let gateway = GatewaySettings::file(
+    let gateway = GatewaySettings::media(
         "mode = \"demo\"\n[sip]\nloopback_guests = true\n\
          [extensions.2005]\npassword = \"demo-2005\"\ndtmf = \"info\"\n\
          [users.demo]\npassword = \"demo\"\nrole = \"admin\"\n",

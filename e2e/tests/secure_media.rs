@@ -15,7 +15,7 @@ const TALK_MS: u64 = 2_000;
 
 /// Guests speak plain RTP; each extension as the test wants.
 async fn gateway(srtp_2001: &str, srtp_2005: &str) -> Gateway {
-    GatewaySettings::file(&format!(
+    GatewaySettings::media(&format!(
         "mode = \"demo\"\n[sip]\nloopback_guests = true\n\
          [extensions.2001]\npassword = \"demo-2001\"\nsrtp = \"{srtp_2001}\"\n\
          [extensions.2005]\npassword = \"demo-2005\"\nsrtp = \"{srtp_2005}\"\n\

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
 use switchhook_media::Codec;
 use switchhook_media::MediaLeg;
 use switchhook_media::sdp::{self, LocalMedia, Offer, SdpError};
@@ -145,8 +146,8 @@ fn session_id(leg: &LegId) -> u64 {
 #[derive(Debug, Default)]
 pub(super) struct Legs {
     parts: BTreeMap<LegId, LegParts>,
-    /// Of legs whose media is over.
-    figures: BTreeMap<LegId, LegFigures>,
+    /// Of legs whose media is over, as they are stored.
+    figures: BTreeMap<LegId, Value>,
 }
 
 impl Legs {
@@ -183,10 +184,20 @@ impl Legs {
     }
 
     /// What the leg's audio is like now, or was like at its end.
-    pub(super) fn figures(&self, leg: &LegId) -> Option<LegFigures> {
+    pub(super) fn figures(&self, leg: &LegId) -> Option<Value> {
         match self.parts.get(leg).and_then(|parts| parts.media.as_ref()) {
-            Some(media) => Some(media.measured()),
+            Some(media) => serde_json::to_value(media.measured()).ok(),
             None => self.figures.get(leg).cloned(),
+        }
+    }
+
+    /// What was stored with an earlier step: a call that is taken up again has no media any more.
+    pub(super) fn restore_figures(&mut self, view: &Value) {
+        for leg in view["legs"].as_array().into_iter().flatten() {
+            let id = leg["id"].as_str().and_then(|id| id.parse::<LegId>().ok());
+            if let (Some(id), Some(media)) = (id, leg.get("media")) {
+                self.figures.insert(id, media.clone());
+            }
         }
     }
 
@@ -212,7 +223,8 @@ impl Legs {
         if let Some(media) = media {
             let figures = media.measured();
             figures.ended();
-            self.figures.insert(leg.clone(), figures);
+            let kept = serde_json::to_value(figures).unwrap_or(Value::Null);
+            self.figures.insert(leg.clone(), kept);
         }
     }
 
@@ -222,5 +234,29 @@ impl Legs {
             parts.signalling = Signalling::Over;
         }
         self.close_media(leg);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn figures_of_ended_legs_outlive_the_process() {
+        let id: LegId = "leg_a-1".parse().unwrap();
+        let mut legs = Legs::default();
+        legs.restore_figures(&json!({ "legs": [
+            { "id": "leg_a-1", "media": { "codec": "pcmu", "lost": 3 } },
+            { "id": "leg_a-2" },
+            { "id": 7, "media": {} },
+        ] }));
+        assert_eq!(
+            legs.figures(&id),
+            Some(json!({ "codec": "pcmu", "lost": 3 }))
+        );
+        assert_eq!(legs.figures.len(), 1);
+        legs.restore_figures(&Value::Null);
     }
 }

@@ -67,7 +67,8 @@ async fn close(shared: &Arc<Shared>, row: CallRow) -> Result<usize, CloseError> 
             return Ok(unreadable::close(shared, row).await?);
         }
     };
-    let legs = stored_legs(&shared.store, &id).await?;
+    let mut legs = stored_legs(&shared.store, &id).await?;
+    legs.restore_figures(&row.view);
     let mut revision = row.revision;
     let mut events = vec![Event::Restarted];
     let mut orphans = 0;
@@ -179,7 +180,8 @@ async fn take_late(
     let mut step = Step::default();
     step.events.push(facts::event(&event).into_row(id, now));
     let actions = call.handle(now, event);
-    let legs = stored_legs(store, id).await?;
+    let mut legs = stored_legs(store, id).await?;
+    legs.restore_figures(&row.view);
     let position = rows::Position {
         revision: row.revision + 1,
         is_settled: true,

@@ -92,10 +92,7 @@ fn row(call: &Call, view: &CallView, legs: &Legs, position: Position) -> CallRow
     let mut shown = self::view(view, &call.headline());
     for (leg, place) in view.legs.iter().zip(shown_legs(&mut shown)) {
         if let (Value::Object(fields), Some(figures)) = (place, legs.figures(&leg.id)) {
-            fields.insert(
-                "media".to_owned(),
-                serde_json::to_value(figures).unwrap_or(Value::Null),
-            );
+            fields.insert("media".to_owned(), figures);
         }
     }
     CallRow {

@@ -199,7 +199,7 @@ pub struct RawMedia {
     /// own: guests, SIP URIs, and extensions and trunks without `srtp`.
     pub srtp: Option<String>,
     /// How keys are sent: `auto` (default: telephone-event, else as tones) or `info` (SIP INFO).
-    /// Keys are taken in every way at all times.
+    /// Both are understood at all times.
     pub dtmf: Option<String>,
 }
 

@@ -8,7 +8,7 @@ import { useLocale } from '../../ui/hooks';
 /** How the audio of each leg is: what we measure, and what the party reports. */
 export function AudioPanel({ call }: { call: CallDetail }) {
   const { t } = useTranslation();
-  const legs = call.legs.filter((leg) => leg.media);
+  const legs = call.legs.filter((leg) => leg.media?.codec);
   if (legs.length === 0) return null;
   return (
     <section className="panel" aria-labelledby="audio-title">
