@@ -44,7 +44,8 @@ pub(crate) struct InFrame {
 /// The assistant's ear.
 pub struct AudioIn {
     frames: Consumer<InFrame>,
-    detector: VoiceDetector,
+    /// `None` only in measurements.
+    detector: Option<VoiceDetector>,
 }
 
 impl fmt::Debug for AudioIn {
@@ -77,9 +78,20 @@ impl AudioIn {
         Some(HeardFrame {
             seq: frame.seq,
             at_ms: frame.at_ms,
-            voice: self.detector.is_voice(&frame.samples),
+            voice: self
+                .detector
+                .as_mut()
+                .is_some_and(|detector| detector.is_voice(&frame.samples)),
             samples: frame.samples,
         })
+    }
+
+    /// All frames without voice, to measure what detection costs.
+    #[cfg(feature = "bench")]
+    #[doc(hidden)]
+    pub fn without_voice_detection(mut self) -> Self {
+        self.detector = None;
+        self
     }
 }
 
@@ -315,7 +327,7 @@ pub(crate) fn connect() -> (AudioIn, AudioOut, Box<AssistantTap>) {
     let state = Arc::new(PlayoutState::default());
     let audio_in = AudioIn {
         frames: heard,
-        detector: VoiceDetector::new(),
+        detector: Some(VoiceDetector::new()),
     };
     let audio_out = AudioOut {
         frames: spoken,
