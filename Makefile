@@ -64,8 +64,12 @@ fuzz: ## every fuzz target for FUZZ_SECONDS (60)
 	@scripts/install.sh cargo-fuzz
 	scripts/fuzz.sh $(FUZZ_SECONDS)
 
-bench: ## media path against the UDP echo ceiling of the same run
-	cargo run --release --locked -p switchhook-bench -- --quick
+BENCH ?= --quick
+bench: ## what one core carries, beside ceiling and Asterisk; BENCH= for longer runs. Wants an idle machine
+	@scripts/install.sh peers
+	@scripts/install-asterisk.sh "$(SWITCHHOOK_ASTERISK_DIR)"
+	cargo build --release --locked -p switchhook-gateway -p switchhook-bench
+	"$${CARGO_TARGET_DIR:-target}/release/switchhook-bench" $(BENCH)
 
 clean: ## build outputs; recordings and the database in var/ stay
 	cargo clean

@@ -11,6 +11,8 @@ use switchhook_media::rtp::RtpPacket;
 use switchhook_media::{Codec, Law};
 
 use crate::machine::thread_time;
+use crate::process::Clock;
+use crate::speech;
 
 /// Name of its thread, for measuring.
 pub const THREAD: &str = "bench-load";
@@ -46,6 +48,16 @@ pub struct Stream {
     /// From where its audio must come back, and as what.
     pub back_from: SocketAddrV4,
     pub back_as: Law,
+    pub carries: Carries,
+}
+
+/// What a stream's packets hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Carries {
+    /// Stream and frame number; all streams of a run or none.
+    Marks,
+    /// A caller's speech from this place of the loop on; PCMU both ways.
+    Speech { offset: u32 },
 }
 
 /// What came of a run.
@@ -64,6 +76,11 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// Frames that did not come back or came back wrong, of all expected.
+    pub fn missing_share(&self) -> f64 {
+        1.0 - (self.on_time + self.late) as f64 / self.expected.max(1) as f64
+    }
+
     /// Frames that were late, lost or wrong, of all expected.
     pub fn bad_share(&self) -> f64 {
         1.0 - self.on_time as f64 / self.expected.max(1) as f64
@@ -100,7 +117,7 @@ pub fn run(
     sockets: Sockets,
     streams: Vec<Stream>,
     core: usize,
-    tested_thread: &'static str,
+    tested: Clock,
     warm_up: Duration,
     measure: Duration,
 ) -> anyhow::Result<Outcome> {
@@ -110,7 +127,7 @@ pub fn run(
             let _ = pin_to_core(core);
             let _ = schedule_realtime();
             let mut load = Load::new(sockets, streams, warm_up, measure);
-            let (tested, own) = load.run(tested_thread);
+            let (tested, own) = load.run(&tested);
             let span = TICK.as_secs_f64() * f64::from(load.frames);
             Outcome {
                 load: tested.as_secs_f64() / span,
@@ -137,6 +154,10 @@ struct Load {
     sent_us: Vec<[u32; 32]>,
     /// Per stream: frames that came back, by transit time.
     transit: Vec<[u16; BUCKETS]>,
+    /// Per stream: the newest frame that came back, so that none counts twice.
+    newest: Vec<Option<u32>>,
+    /// Stream by the port its audio comes back from, where it carries no number.
+    by_port: Vec<Option<u32>>,
     through: Through,
     recv: RecvBatch<BATCH>,
     send: SendBatch<BATCH>,
@@ -145,6 +166,10 @@ struct Load {
 impl Load {
     fn new(sockets: Sockets, streams: Vec<Stream>, warm_up: Duration, measure: Duration) -> Self {
         let ticks = |time: Duration| (time.as_millis() / TICK.as_millis()) as u32;
+        let mut by_port = vec![None; 1 << 16];
+        for (n, stream) in streams.iter().enumerate() {
+            by_port[usize::from(stream.back_from.port())] = Some(n as u32);
+        }
         Self {
             sockets,
             first_measured: ticks(warm_up),
@@ -152,6 +177,8 @@ impl Load {
             epoch: Instant::now(),
             sent_us: vec![[0; 32]; streams.len()],
             transit: vec![[0; BUCKETS]; streams.len()],
+            newest: vec![None; streams.len()],
+            by_port,
             through: Through::new(),
             recv: RecvBatch::new(),
             send: SendBatch::new(),
@@ -159,9 +186,9 @@ impl Load {
         }
     }
 
-    /// Returns the processor time of the tested thread and of this one while packets were sent.
-    fn run(&mut self, tested_thread: &str) -> (Duration, Duration) {
-        let used = || (thread_time(tested_thread), thread_time(THREAD));
+    /// Returns the processor time of what is tested and of this one while packets were sent.
+    fn run(&mut self, tested: &Clock) -> (Duration, Duration) {
+        let used = || (tested(), thread_time(&[THREAD]));
         let before = used();
         let mut after = before;
         self.epoch = Instant::now();
@@ -199,13 +226,20 @@ impl Load {
                 let stream = self.streams[n];
                 self.sent_us[n][frame as usize % 32] = self.epoch.elapsed().as_micros() as u32;
                 self.send.push(stream.to, PACKET, |out| {
+                    let marked;
                     RtpPacket {
                         marker: frame == 0,
                         payload_type: codec(stream.sent_as).payload_type(),
                         sequence: frame as u16,
                         timestamp: frame * 160,
                         ssrc: n as u32,
-                        payload: &payload(n as u32, frame, stream.sent_as),
+                        payload: match stream.carries {
+                            Carries::Marks => {
+                                marked = payload(n as u32, frame, stream.sent_as);
+                                &marked
+                            }
+                            Carries::Speech { offset } => speech::caller().frame(offset + frame),
+                        },
                     }
                     .write(out);
                 });
@@ -241,7 +275,7 @@ impl Load {
         let Ok(packet) = RtpPacket::parse(datagram.data) else {
             return;
         };
-        let Some((n, frame)) = read_marks(packet.payload) else {
+        let Some((n, frame)) = self.identify(datagram.from, packet.payload, now_us) else {
             return;
         };
         let Some(stream) = self.streams.get(n as usize) else {
@@ -249,13 +283,38 @@ impl Load {
         };
         let right = packet.payload_type == codec(stream.back_as).payload_type()
             && datagram.from == SocketAddr::V4(stream.back_from)
-            && self.through.is_right(packet.payload, n, frame, stream);
+            && match stream.carries {
+                Carries::Marks => self.through.is_right(packet.payload, n, frame, stream),
+                // Known by all its octets.
+                Carries::Speech { offset: _ } => true,
+            };
         if right {
             self.note(n as usize, frame, now_us);
         }
     }
 
+    /// Which frame of which stream this is.
+    fn identify(&self, from: SocketAddr, payload: &[u8], now_us: u32) -> Option<(u32, u32)> {
+        let n = self.by_port[usize::from(from.port())];
+        let carries = n
+            .and_then(|n| self.streams.get(n as usize))
+            .map(|s| s.carries);
+        let (Some(n), Some(Carries::Speech { offset })) = (n, carries) else {
+            return read_marks(payload);
+        };
+        let speech = speech::caller();
+        let place = speech.place_of(payload)?;
+        // The loop is longer than any delay, so it is the last time this place was played.
+        let now = now_us / TICK.as_micros() as u32;
+        let ago = (offset + now + speech.len() - place) % speech.len();
+        now.checked_sub(ago).map(|frame| (n, frame))
+    }
+
     fn note(&mut self, n: usize, frame: u32, now_us: u32) {
+        if self.newest[n].is_some_and(|newest| newest >= frame) {
+            return;
+        }
+        self.newest[n] = Some(frame);
         if frame < self.first_measured || frame >= self.frames {
             return;
         }
@@ -388,6 +447,7 @@ mod tests {
                 sent_as,
                 back_from: address,
                 back_as,
+                carries: Carries::Marks,
             };
             let sent = payload(4_321, 77, sent_as);
             let mut back = sent;

@@ -1,28 +1,40 @@
-//! Measures what one core carries, beside what the machine could carry at most.
+//! Measures what one core carries, beside what the machine could carry at most and what another
+//! product carries on it.
 //!
 //! `cargo run --release -p switchhook-bench -- --quick`
 //!
-//! Two threads, each alone on a core: the system under test and the load generator. The ceiling is
-//! a plain UDP echo that makes the same system calls on as many sockets and does nothing else, fed
-//! by the same generator in the same run; so machine and noise cancel out in the ratio.
+//! The system under test is alone on one core, the load generator on another. Ceiling, ours and
+//! peer are fed by the same generator in the same run, so machine and noise cancel out in the
+//! ratios. What is measured how: `docs/performance.md`.
 
+mod assistants;
+mod asterisk;
 mod echo;
+mod gateway;
 mod generator;
 mod machine;
+mod process;
 mod report;
+mod scenarios;
 mod search;
+mod sipp;
+mod speech;
+mod ua;
 
 use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use clap::Parser;
 
+use crate::scenarios::Setting;
 use crate::search::Effort;
 
-/// Bridged calls per core beside the plain UDP echo ceiling.
+/// Figures per core beside a ceiling and a peer.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// About 20 seconds instead of some minutes.
+    /// Some five minutes; without it, longer runs and more of them.
     #[arg(long)]
     quick: bool,
     /// Core of the system under test.
@@ -31,55 +43,92 @@ struct Arguments {
     /// Core of the load generator.
     #[arg(long, default_value_t = 1)]
     generator_core: usize,
-    /// One run with this many calls instead of a search, for profiling; nothing is written.
+    /// Only these scenarios, comma-separated; nothing is written unless --out is given.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// One run of the media scenarios with this many calls instead of a search, for profiling;
+    /// nothing is written.
     #[arg(long)]
     calls: Option<usize>,
-    /// Where the figures are written.
-    #[arg(long, default_value = "bench/results.json")]
-    out: PathBuf,
+    /// Where recordings and databases of the measured calls go; removed afterwards. A real disk.
+    #[arg(long, default_value = "var/bench")]
+    data_dir: PathBuf,
+    /// Where the figures are written; default bench/results.json.
+    #[arg(long)]
+    out: Option<PathBuf>,
 }
 
-fn main() -> anyhow::Result<()> {
+/// No scenario is begun after this time in quick mode.
+const QUICK_BUDGET: Duration = Duration::from_secs(300);
+
+fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
     ensure!(
         arguments.core != arguments.generator_core,
         "--core and --generator-core are both {}: the generator would measure itself",
         arguments.core
     );
-    let effort = if arguments.quick {
-        Effort::QUICK
-    } else {
-        Effort::FULL
+    let scenarios = scenarios::chosen(&arguments.only)?;
+    let setting = Setting {
+        effort: if arguments.quick {
+            Effort::QUICK
+        } else {
+            Effort::FULL
+        },
+        quick: arguments.quick,
+        cores: search::Cores {
+            tested: arguments.core,
+            generator: arguments.generator_core,
+        },
+        data_dir: std::path::absolute(&arguments.data_dir)?,
     };
-    let cores = search::Cores {
-        tested: arguments.core,
-        generator: arguments.generator_core,
-    };
+    let _ = switchhook_media::bench_io::raise_file_limit();
     if let Some(calls) = arguments.calls {
-        let subjects: [(&str, &dyn search::Subject); 3] = [
-            ("plain UDP echo", &search::PlainEcho),
-            ("bridged", &search::Bridges::SAME_CODEC),
-            ("bridged and transcoded", &search::Bridges::TRANSCODED),
-        ];
-        for (name, subject) in subjects {
-            report::print_single(name, &search::run(subject, calls, cores, effort)?);
-        }
-        return Ok(());
+        scenarios::single_runs(&setting, calls)?;
+        return Ok(ExitCode::SUCCESS);
     }
+    let began = Instant::now();
     let mut report = report::Report::new(machine::describe(), arguments.quick);
-    let echo = search::capacity(&search::PlainEcho, cores, effort).context("plain UDP echo")?;
-    let bridge =
-        search::capacity(&search::Bridges::SAME_CODEC, cores, effort).context("bridged calls")?;
-    report.add_bridged_calls("bridged_pcmu_calls_per_core", &bridge, &echo);
-    report.add_packet_cost("bridged_pcmu_packet_cost", &bridge, &echo);
-    if !arguments.quick {
-        let transcoded = search::capacity(&search::Bridges::TRANSCODED, cores, effort)
-            .context("transcoded calls")?;
-        report.add_bridged_calls("bridged_pcmu_pcma_calls_per_core", &transcoded, &echo);
+    let mut failed = Vec::new();
+    for scenario in scenarios {
+        if arguments.quick && began.elapsed() > QUICK_BUDGET {
+            report.leave_out(scenario.name, "the time of --quick was over".to_owned());
+            continue;
+        }
+        say(&format!("{}: {}", scenario.name, scenario.about));
+        // What one scenario lacks must not take the figures of the others.
+        if let Err(error) = (scenario.run)(&setting, &mut report) {
+            say(&format!("{}: {error:#}", scenario.name));
+            report.leave_out(scenario.name, format!("{error:#}"));
+            if error.downcast_ref::<scenarios::NotInstalled>().is_none() {
+                failed.push(scenario.name);
+            }
+        }
     }
+    report.finish();
     report.print();
-    report
-        .write(&arguments.out)
-        .with_context(|| format!("cannot write {}", arguments.out.display()))?;
-    Ok(())
+    let out = match (arguments.out, arguments.only.is_empty()) {
+        (Some(out), _) => Some(out),
+        (None, true) => Some(PathBuf::from("bench/results.json")),
+        (None, false) => None,
+    };
+    if let Some(out) = out {
+        report
+            .write(&out)
+            .with_context(|| format!("cannot write {}", out.display()))?;
+    }
+    if failed.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    say(&format!("failed: {}", failed.join(", ")));
+    Ok(ExitCode::FAILURE)
+}
+
+/// Tells what is going on, apart from the table.
+#[expect(
+    clippy::print_stderr,
+    reason = "a command-line tool tells its progress"
+)]
+fn say(text: &str) {
+    eprintln!("{text}");
 }

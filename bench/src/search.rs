@@ -1,14 +1,17 @@
 //! Finds how many calls a core carries with at most one frame in a hundred late or lost.
 
+use std::collections::BTreeMap;
 use std::net::{SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use switchhook_media::bench_io::pin_to_core;
 use switchhook_media::{Law, MediaConfig, MediaEngine, MediaLeg, RtpParams};
 use switchhook_model::{CallId, LegId};
 
 use crate::echo::{self, Echo};
-use crate::generator::{self, Outcome, Sockets, Stream};
+use crate::generator::{self, Carries, Outcome, Sockets, Stream};
+use crate::machine::thread_time;
 
 /// Share of frames that may be late, lost or wrong.
 pub const BAD_SHARE_MAX: f64 = 0.01;
@@ -34,6 +37,16 @@ impl Effort {
         measure: Duration::from_secs(4),
         attempts: 6,
     };
+
+    /// For audio that goes through an assistant: long enough to fill its queues, for the jitter
+    /// buffer to settle (2 s) and for callers to begin and end phrases.
+    pub fn with_assistants(self) -> Self {
+        Self {
+            warm_up: Duration::from_millis(2_600),
+            measure: self.measure.max(Duration::from_secs(2)),
+            ..self
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -44,24 +57,44 @@ pub struct Cores {
 
 /// Something that carries calls.
 pub trait Subject {
-    /// Name of the thread that carries them.
-    fn thread(&self) -> &'static str;
+    /// Names of the threads that carry them, for measuring.
+    fn threads(&self) -> &'static [&'static str];
+
+    /// Calls of the first run, from whose load the next is guessed.
+    fn probe_calls(&self) -> usize {
+        400
+    }
 
     /// Sets up `calls` calls with the generator's sockets as parties, both directions of each.
-    /// What is returned lives as long as the run.
+    /// What is returned lives as long as the run. The calling thread is on the tested core, and so
+    /// is every thread started here.
     fn start(
         &self,
         calls: usize,
         core: usize,
         sockets: &Sockets,
-    ) -> anyhow::Result<(Box<dyn std::any::Any>, Vec<Stream>)>;
+    ) -> anyhow::Result<(Box<dyn Running>, Vec<Stream>)>;
+}
+
+/// Calls that run.
+pub trait Running {
+    /// Further figures of the run so far, by name.
+    fn details(&self) -> BTreeMap<&'static str, f64> {
+        BTreeMap::new()
+    }
+
+    /// Frames harmed where the generator cannot see it, for example in recordings.
+    fn harmed_frames(&self) -> u64 {
+        0
+    }
 }
 
 /// A run that held, the largest found.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Capacity {
     pub calls: usize,
     pub outcome: Outcome,
+    pub details: BTreeMap<&'static str, f64>,
 }
 
 /// Load aimed at: beyond 95 % the kernel stops real-time threads, and other programs' noise needs
@@ -71,28 +104,36 @@ const LOAD_AIM: f64 = 0.91;
 /// Searches from what a small run lets expect: upwards by the load measured, then halfway between
 /// the largest run that held and the smallest that did not.
 pub fn capacity(subject: &dyn Subject, cores: Cores, effort: Effort) -> anyhow::Result<Capacity> {
-    const PROBE_CALLS: usize = 400;
-    let probe = run(subject, PROBE_CALLS, cores, effort)?;
-    let mut best = probe.holds().then_some(probe);
-    let mut smallest_failed = usize::MAX;
+    let probe = run(subject, subject.probe_calls(), cores, effort)?;
     let mut calls = probe.promising();
+    let mut smallest_failed = usize::MAX;
+    let mut best = probe.holds().then_some(probe);
     for _ in 0..effort.attempts {
         let mut result = run(subject, calls, cores, effort)?;
         if !result.holds() {
             // One hiccup of the machine is not the subject's fault.
             result = run(subject, calls, cores, effort)?;
         }
+        if !result.holds() {
+            // Why a search ends where it does.
+            crate::say(&format!(
+                "    {calls} calls do not hold: {}",
+                crate::report::loads(&result)
+            ));
+        }
         if result.holds() {
+            let at_its_end = result.is_limited_by_generator();
+            let promising = result.promising();
             best = best.filter(|best| best.calls > calls).or(Some(result));
-            if result.is_limited_by_generator() {
+            if at_its_end {
                 break;
             }
-            calls = result.promising().max(calls + calls / 33);
+            calls = promising.max(calls + calls / 33);
         } else {
             smallest_failed = smallest_failed.min(calls);
         }
         if calls >= smallest_failed {
-            let held = best.map_or(smallest_failed / 2, |best| best.calls);
+            let held = best.as_ref().map_or(smallest_failed / 2, |best| best.calls);
             calls = held.midpoint(smallest_failed);
         }
     }
@@ -124,25 +165,35 @@ pub fn run(
     effort: Effort,
 ) -> anyhow::Result<Capacity> {
     let sockets = Sockets::bind()?;
+    pin_to_core(cores.tested).with_context(|| format!("cannot use core {}", cores.tested))?;
     let (running, streams) = subject.start(calls, cores.tested, &sockets)?;
-    let outcome = generator::run(
+    let threads = subject.threads();
+    let mut outcome = generator::run(
         sockets,
         streams,
         cores.generator,
-        subject.thread(),
+        Box::new(move || thread_time(threads)),
         effort.warm_up,
         effort.measure,
     )?;
+    outcome.on_time = outcome.on_time.saturating_sub(running.harmed_frames());
+    let details = running.details();
     drop(running);
-    Ok(Capacity { calls, outcome })
+    Ok(Capacity {
+        calls,
+        outcome,
+        details,
+    })
 }
 
 /// The ceiling: two echoed streams stand for a call, as many packets as a bridged one.
 pub struct PlainEcho;
 
+impl Running for Echo {}
+
 impl Subject for PlainEcho {
-    fn thread(&self) -> &'static str {
-        echo::THREAD
+    fn threads(&self) -> &'static [&'static str] {
+        &[echo::THREAD]
     }
 
     fn start(
@@ -150,7 +201,7 @@ impl Subject for PlainEcho {
         calls: usize,
         core: usize,
         _sockets: &Sockets,
-    ) -> anyhow::Result<(Box<dyn std::any::Any>, Vec<Stream>)> {
+    ) -> anyhow::Result<(Box<dyn Running>, Vec<Stream>)> {
         let echo = Echo::start(2 * calls, core).context("cannot bind the echo's sockets")?;
         let streams = echo
             .addresses
@@ -162,6 +213,7 @@ impl Subject for PlainEcho {
                     sent_as: Law::Mu,
                     back_from: address,
                     back_as: Law::Mu,
+                    carries: Carries::Marks,
                 })
             })
             .collect::<anyhow::Result<_>>()?;
@@ -186,9 +238,12 @@ impl Bridges {
     };
 }
 
+/// Legs, and the engine that outlives them.
+impl Running for (Vec<MediaLeg>, MediaEngine) {}
+
 impl Subject for Bridges {
-    fn thread(&self) -> &'static str {
-        "media-0"
+    fn threads(&self) -> &'static [&'static str] {
+        &["media-0"]
     }
 
     fn start(
@@ -196,7 +251,7 @@ impl Subject for Bridges {
         calls: usize,
         core: usize,
         sockets: &Sockets,
-    ) -> anyhow::Result<(Box<dyn std::any::Any>, Vec<Stream>)> {
+    ) -> anyhow::Result<(Box<dyn Running>, Vec<Stream>)> {
         let engine = MediaEngine::start(MediaConfig {
             workers: 1,
             pin_cores: Some(vec![core]),
@@ -224,12 +279,14 @@ impl Subject for Bridges {
                 sent_as: self.a,
                 back_from: addr_b,
                 back_as: self.b,
+                carries: Carries::Marks,
             });
             streams.push(Stream {
                 to: addr_b,
                 sent_as: self.b,
                 back_from: addr_a,
                 back_as: self.a,
+                carries: Carries::Marks,
             });
             legs.extend([a, b]);
         }
@@ -237,7 +294,7 @@ impl Subject for Bridges {
     }
 }
 
-fn v4(address: SocketAddr) -> anyhow::Result<SocketAddrV4> {
+pub fn v4(address: SocketAddr) -> anyhow::Result<SocketAddrV4> {
     match address {
         SocketAddr::V4(address) => Ok(address),
         SocketAddr::V6(address) => bail!("{address} is not IPv4"),

@@ -50,7 +50,8 @@ mod worker;
 #[doc(hidden)]
 pub mod bench_io {
     pub use crate::sys::{
-        Datagram, RecvBatch, SendBatch, pin_to_core, raise_file_limit, schedule_realtime,
+        Datagram, RecvBatch, SendBatch, enable_arrival_times, pin_to_core, raise_file_limit,
+        schedule_realtime,
     };
 }
 
