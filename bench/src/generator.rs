@@ -275,7 +275,11 @@ impl Load {
         let Ok(packet) = RtpPacket::parse(datagram.data) else {
             return;
         };
-        let Some((n, frame)) = self.identify(datagram.from, packet.payload, now_us) else {
+        let parties = Parties {
+            by_port: &self.by_port,
+            streams: &self.streams,
+        };
+        let Some((n, frame)) = parties.identify(datagram.from, packet.payload, now_us) else {
             return;
         };
         let Some(stream) = self.streams.get(n as usize) else {
@@ -291,23 +295,6 @@ impl Load {
         if right {
             self.note(n as usize, frame, now_us);
         }
-    }
-
-    /// Which frame of which stream this is.
-    fn identify(&self, from: SocketAddr, payload: &[u8], now_us: u32) -> Option<(u32, u32)> {
-        let n = self.by_port[usize::from(from.port())];
-        let carries = n
-            .and_then(|n| self.streams.get(n as usize))
-            .map(|s| s.carries);
-        let (Some(n), Some(Carries::Speech { offset })) = (n, carries) else {
-            return read_marks(payload);
-        };
-        let speech = speech::caller();
-        let place = speech.place_of(payload)?;
-        // The loop is longer than any delay, so it is the last time this place was played.
-        let now = now_us / TICK.as_micros() as u32;
-        let ago = (offset + now + speech.len() - place) % speech.len();
-        now.checked_sub(ago).map(|frame| (n, frame))
     }
 
     fn note(&mut self, n: usize, frame: u32, now_us: u32) {
@@ -355,6 +342,31 @@ impl Load {
         outcome.transit_p50_ms = percentile(0.5);
         outcome.transit_p99_ms = percentile(0.99);
         outcome
+    }
+}
+
+/// Who is who, apart from the buffers that are being read.
+struct Parties<'a> {
+    by_port: &'a Vec<Option<u32>>,
+    streams: &'a [Stream],
+}
+
+impl Parties<'_> {
+    /// Which frame of which stream this is.
+    fn identify(&self, from: SocketAddr, payload: &[u8], now_us: u32) -> Option<(u32, u32)> {
+        let n = self.by_port[usize::from(from.port())];
+        let carries = n
+            .and_then(|n| self.streams.get(n as usize))
+            .map(|s| s.carries);
+        let (Some(n), Some(Carries::Speech { offset })) = (n, carries) else {
+            return read_marks(payload);
+        };
+        let speech = speech::caller();
+        let place = speech.place_of(payload)?;
+        // The loop is longer than any delay, so it is the last time this place was played.
+        let now = now_us / TICK.as_micros() as u32;
+        let ago = (offset + now + speech.len() - place) % speech.len();
+        now.checked_sub(ago).map(|frame| (n, frame))
     }
 }
 

@@ -266,7 +266,13 @@ fn receive(socket: &UdpSocket) -> Option<(SipMessage, SocketAddr)> {
 }
 
 fn offer(audio: SocketAddr) -> String {
-    sdp::write(audio, &[Law::Mu], None, MediaDirection::SendRecv, 1)
+    sdp::write(
+        audio,
+        &sdp::offered(&[Law::Mu.into()]),
+        None,
+        MediaDirection::SendRecv,
+        1,
+    )
 }
 
 fn audio_of(message: &SipMessage) -> anyhow::Result<SocketAddrV4> {

@@ -14,7 +14,7 @@ use switchhook_conversation::EndpointingConfig;
 use switchhook_media::bench_io::{RecvBatch, enable_arrival_times, pin_to_core, schedule_realtime};
 use switchhook_media::rtp::RtpPacket;
 use switchhook_media::vad::VoiceDetector;
-use switchhook_media::{Codec, FRAME_SAMPLES, MediaLeg, RtpParams};
+use switchhook_media::{Codec, FRAME_SAMPLES, Law, MediaLeg, RtpParams};
 use switchhook_model::{CallId, LegId};
 
 use super::Setting;
@@ -178,7 +178,7 @@ impl Script {
             .iter()
             .map(|octets| {
                 let mut samples = [0; FRAME_SAMPLES];
-                Codec::Pcmu.decode(octets, &mut samples);
+                Law::Mu.decode(octets, &mut samples);
                 detector.is_voice(&samples)
             })
             .collect();
@@ -241,7 +241,7 @@ impl Caller {
         let mut packet = [0; 12 + FRAME_SAMPLES];
         RtpPacket {
             marker: frame == 0,
-            payload_type: Codec::Pcmu.static_payload_type(),
+            payload_type: Codec::Pcmu.payload_type(),
             sequence: frame as u16,
             timestamp: frame as u32 * FRAME_SAMPLES as u32,
             ssrc: self.ssrc,
@@ -285,7 +285,7 @@ fn now_ns() -> u64 {
 /// All callers say the script, a millisecond apart.
 fn probe(mut callers: Vec<Caller>, script: &Script) -> Vec<Caller> {
     let mut tone = [0; 1];
-    Codec::Pcmu.encode(&reply()[..1], &mut tone);
+    Law::Mu.encode(&reply()[..1], &mut tone);
     let mut batch = RecvBatch::<8>::new();
     let began = Instant::now();
     let drain = 50;

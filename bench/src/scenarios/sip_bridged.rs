@@ -13,7 +13,7 @@ use crate::process::Program;
 use crate::report::{Line, Report, Target};
 use crate::say;
 use crate::ua::{Phones, Placed};
-use switchhook_media::Codec;
+use switchhook_media::Law;
 
 /// Calls at which both products are measured. Asterisk needs half a core for them.
 const CALLS: usize = 200;
@@ -129,9 +129,9 @@ pub(super) fn place_all(
                 for (to, back_from) in [(caller, called), (called, caller)] {
                     streams.push(Stream {
                         to,
-                        sent_as: Codec::Pcmu,
+                        sent_as: Law::Mu,
                         back_from,
-                        back_as: Codec::Pcmu,
+                        back_as: Law::Mu,
                         carries: Carries::Marks,
                     });
                 }
