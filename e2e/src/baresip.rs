@@ -41,7 +41,8 @@ pub struct BaresipConfig {
     pub transport: &'static str,
     /// Whether to register.
     pub register: bool,
-    /// `pcmu`, `pcma`, `G722` or `opus`.
+    /// As baresip names it: `pcmu`, `pcma`, `G722/16000/1` or `opus/48000/2`; with another spelling it
+    /// offers all it has.
     pub codec: &'static str,
     /// `srtp` (keys in RTP/AVP) or `srtp-mand` (RTP/SAVP); none for plain RTP.
     pub media_encryption: Option<&'static str>,
@@ -271,8 +272,8 @@ fn write_config(dir: &Path, config: &BaresipConfig, control_port: u16) {
     let rtp = ports::block(20);
     // The microphone is a file of 8 kHz: other codecs have it converted.
     let wideband = match config.codec {
-        "opus" => "module opus.so\nausrc_srate 8000\nausrc_channels 1\n",
-        "G722" => "module g722.so\nausrc_srate 8000\nausrc_channels 1\n",
+        "opus/48000/2" => "module opus.so\nausrc_srate 8000\nausrc_channels 1\n",
+        "G722/16000/1" => "module g722.so\nausrc_srate 8000\nausrc_channels 1\n",
         _ => "",
     };
     let text = format!(

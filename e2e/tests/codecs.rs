@@ -80,15 +80,15 @@ async fn both_hear_each_other(codec: PhoneCodec, human_codec: &'static str) {
 
 #[tokio::test]
 async fn a_human_with_opus_and_a_caller_with_g711() {
-    both_hear_each_other(Law::A.into(), "opus").await;
+    both_hear_each_other(Law::A.into(), "opus/48000/2").await;
 }
 
 #[tokio::test]
 async fn a_human_with_g722_and_a_caller_with_opus() {
-    both_hear_each_other(PhoneCodec::Opus, "G722").await;
+    both_hear_each_other(PhoneCodec::Opus, "G722/16000/1").await;
 }
 
 #[tokio::test]
 async fn g722_on_both_sides() {
-    both_hear_each_other(PhoneCodec::G722, "G722").await;
+    both_hear_each_other(PhoneCodec::G722, "G722/16000/1").await;
 }
