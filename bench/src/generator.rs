@@ -30,6 +30,9 @@ const SLICES: usize = 20;
 /// A frame is late when it comes this much after the fastest frame of its stream: a phone's jitter
 /// buffer would have given it up.
 const LATE: Duration = Duration::from_millis(30);
+/// Whatever its stream's rhythm, a frame that needs longer is late: queues that have grown once and
+/// stay so do not make a talk.
+const LATE_AT_ALL: Duration = Duration::from_millis(200);
 
 /// The codec of a law, for its payload type.
 pub fn codec(law: Law) -> Codec {
@@ -319,7 +322,7 @@ impl Load {
         let mut all = [0u64; BUCKETS];
         for transit in &self.transit {
             let fastest = transit.iter().position(|count| *count > 0).unwrap_or(0);
-            let bound = fastest + LATE.as_millis() as usize;
+            let bound = (fastest + LATE.as_millis() as usize).min(LATE_AT_ALL.as_millis() as usize);
             for (bucket, count) in transit.iter().enumerate() {
                 let count = u64::from(*count);
                 all[bucket] += count;
