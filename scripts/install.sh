@@ -59,9 +59,9 @@ for group in "$@"; do
   case $group in
     run) need_rust; need_node; debian gcc g++ make ca-certificates python3 python3-venv espeak-ng ;;
     node) need_node ;;
-    peers) debian sip-tester baresip-core espeak-ng python3 python3-venv ;;
+    peers) debian sip-tester baresip-core espeak-ng python3 python3-venv iproute2 nftables ;;
     browser) need_node; debian chromium curl ;;
-    test) need_rust; need_node; debian gcc g++ make ca-certificates python3 python3-venv espeak-ng sip-tester baresip-core chromium curl ;;
+    test) need_rust; need_node; debian gcc g++ make ca-certificates python3 python3-venv espeak-ng sip-tester baresip-core iproute2 nftables chromium curl ;;
     cargo-deny) cargo_tool cargo-deny "$CARGO_DENY_VERSION" ;;
     cargo-fuzz) cargo_tool cargo-fuzz "$CARGO_FUZZ_VERSION" ;;
     *) say "unknown group '$group'"; exit 2 ;;

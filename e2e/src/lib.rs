@@ -11,6 +11,7 @@ pub mod api;
 pub mod asterisk;
 pub mod baresip;
 pub mod gateway;
+pub mod netns;
 pub mod phrases;
 pub mod ports;
 pub mod process;
