@@ -17,6 +17,7 @@ pub mod ports;
 pub mod process;
 pub mod sipp;
 pub mod speech;
+pub mod usage;
 
 use std::path::{Path, PathBuf};
 

@@ -19,4 +19,5 @@ mod nat;
 mod network;
 mod nobody_there;
 mod operator;
+mod soak;
 mod voices;
