@@ -1,13 +1,16 @@
 # The list of commands is `make help`. Each target installs what it needs and says so.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test check build web fmt lint licences unit e2e web-e2e fuzz bench clean
+.PHONY: help run test check build web fmt lint licences unit e2e web-e2e fuzz bench soak clean
 
 export SWITCHHOOK_SPEECH_DIR ?= $(CURDIR)/var/speech
 export SWITCHHOOK_ASTERISK_DIR ?= $(CURDIR)/var/asterisk
 FUZZ_SECONDS ?= 60
 # Calls spend most of their time ringing and talking; more at once than this and they wait for the one recogniser.
 E2E_THREADS ?= 3
+MINUTES ?= 60
+CALLS ?= 200
+SEED ?= 4
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -70,6 +73,13 @@ bench: ## what one core carries, beside ceiling and Asterisk; BENCH= for longer 
 	@scripts/install-asterisk.sh "$(SWITCHHOOK_ASTERISK_DIR)"
 	cargo build --release --locked -p switchhook-gateway -p switchhook-bench
 	"$${CARGO_TARGET_DIR:-target}/release/switchhook-bench" $(BENCH)
+
+soak: ## MINUTES (60) of 200 mixed calls with a SEED (4), then 50,000 short ones; nothing may be left behind
+	@scripts/install.sh peers
+	cargo build --release --locked -p switchhook-gateway
+	SWITCHHOOK_BIN="$${CARGO_TARGET_DIR:-$(CURDIR)/target}/release/switchhook" \
+	SWITCHHOOK_SOAK_MINUTES=$(MINUTES) SWITCHHOOK_SOAK_CALLS=$(CALLS) SWITCHHOOK_SOAK_SEED=$(SEED) \
+	cargo test --locked -p switchhook-e2e -- --nocapture --include-ignored --test-threads=1 soak::
 
 clean: ## build outputs; recordings and the database in var/ stay
 	cargo clean

@@ -1,7 +1,7 @@
 //! baresip, a softphone nobody here wrote: registers, rings, talks, and records what it hears.
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::process::Command;
 
+use crate::netns::Place;
 use crate::ports;
 use crate::process::Process;
 
@@ -46,6 +47,8 @@ pub struct BaresipConfig {
     pub codec: &'static str,
     /// `srtp` (keys in RTP/AVP) or `srtp-mand` (RTP/SAVP); none for plain RTP.
     pub media_encryption: Option<&'static str>,
+    /// In another network; `None`: on loopback.
+    pub place: Option<Place>,
 }
 
 impl BaresipConfig {
@@ -66,6 +69,7 @@ impl BaresipConfig {
             register: true,
             codec: "pcmu",
             media_encryption: None,
+            place: None,
         }
     }
 }
@@ -87,12 +91,21 @@ impl Baresip {
         let dir = tempfile::tempdir().expect("the temporary directory is writable");
         let control_port = ports::free();
         write_config(dir.path(), &config, control_port);
-        let mut command = Command::new("baresip");
+        let mut command = match &config.place {
+            // `ip` becomes baresip: the process is the one that is watched and killed.
+            Some(place) => {
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", &place.namespace, "baresip"]);
+                command
+            }
+            None => Command::new("baresip"),
+        };
         command.arg("-f").arg(dir.path()).current_dir(dir.path());
         let log = dir.path().join("baresip.log");
         let name = format!("baresip {}", config.user);
         let process = Process::start(&name, "baresip-core", command, &log);
-        let stream = connect(control_port, &process).await;
+        let control = SocketAddr::new(control_address(&config), control_port);
+        let stream = connect(control, &process).await;
         let (mut reader, control) = stream.into_split();
         let events = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&events);
@@ -276,9 +289,12 @@ fn write_config(dir: &Path, config: &BaresipConfig, control_port: u16) {
         "G722/16000/1" => "module g722.so\nausrc_srate 8000\nausrc_channels 1\n",
         _ => "",
     };
+    let place = config.place.as_ref();
+    let ip = place.map_or(Ipv4Addr::LOCALHOST, |p| p.address);
+    let control = control_address(config);
     let text = format!(
-        "sip_listen 127.0.0.1:{sip_port}\nnet_interface 127.0.0.1\n\
-         ctrl_tcp_listen 127.0.0.1:{control_port}\nmodule_path {modules}\n\
+        "sip_listen {ip}:{sip_port}\nnet_interface {ip}\n\
+         ctrl_tcp_listen {control}:{control_port}\nmodule_path {modules}\n\
          module g711.so\n{wideband}module aufile.so\nmodule sndfile.so\nmodule uuid.so\n\
          module srtp.so\n\
          module account.so\nmodule_app contact.so\nmodule_app menu.so\nmodule_app ctrl_tcp.so\n\
@@ -316,10 +332,15 @@ fn write_config(dir: &Path, config: &BaresipConfig, control_port: u16) {
     }
 }
 
-async fn connect(port: u16, process: &Process) -> TcpStream {
+fn control_address(config: &BaresipConfig) -> IpAddr {
+    let place = config.place.as_ref();
+    IpAddr::V4(place.map_or(Ipv4Addr::LOCALHOST, |p| p.control))
+}
+
+async fn connect(control: SocketAddr, process: &Process) -> TcpStream {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
-        match TcpStream::connect(("127.0.0.1", port)).await {
+        match TcpStream::connect(control).await {
             Ok(stream) => return stream,
             Err(e) => {
                 assert!(

@@ -79,6 +79,17 @@ impl GatewaySettings {
         self.env("SWITCHHOOK_RING_TIMEOUT_S", seconds)
     }
 
+    /// Ports for this many calls at once, each with two legs and RTCP, and for those that rest.
+    #[must_use]
+    pub fn room_for(self, calls: u16) -> Self {
+        let count = calls.saturating_mul(8).max(RTP_PORTS);
+        let first = ports::block(count);
+        self.env(
+            "SWITCHHOOK_RTP_PORTS",
+            format!("{first}-{}", first + count - 1),
+        )
+    }
+
     /// Where notices go.
     #[must_use]
     pub fn notices(self, url: &str, secret: &str) -> Self {
@@ -167,6 +178,11 @@ pub struct Gateway {
 }
 
 impl Gateway {
+    /// Process id of the running (or last) process.
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().expect("it was started").pid()
+    }
+
     /// Where its SIP is, UDP and TCP.
     pub fn sip(&self) -> SocketAddr {
         self.sip

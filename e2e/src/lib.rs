@@ -11,11 +11,13 @@ pub mod api;
 pub mod asterisk;
 pub mod baresip;
 pub mod gateway;
+pub mod netns;
 pub mod phrases;
 pub mod ports;
 pub mod process;
 pub mod sipp;
 pub mod speech;
+pub mod usage;
 
 use std::path::{Path, PathBuf};
 

@@ -23,15 +23,26 @@ pub struct Sipp {
 impl Sipp {
     /// Waits for `calls` calls and plays a scenario with each, then ends.
     pub async fn called(scenario: &str, calls: u32) -> Self {
-        Self::start(scenario, calls, None, &[]).await
+        Self::start(scenario, calls, None, &[], true).await
     }
 
     /// Plays a scenario `calls` times towards `target` (`host:port`).
     pub async fn calling(scenario: &str, calls: u32, target: &str, extra: &[&str]) -> Self {
-        Self::start(scenario, calls, Some(target), extra).await
+        Self::start(scenario, calls, Some(target), extra, true).await
     }
 
-    async fn start(scenario: &str, calls: u32, target: Option<&str>, extra: &[&str]) -> Self {
+    /// The same for many calls: its messages are not kept.
+    pub async fn load(scenario: &str, calls: u32, target: &str, extra: &[&str]) -> Self {
+        Self::start(scenario, calls, Some(target), extra, false).await
+    }
+
+    async fn start(
+        scenario: &str,
+        calls: u32,
+        target: Option<&str>,
+        extra: &[&str],
+        keep_messages: bool,
+    ) -> Self {
         let path = repository().join("e2e/sipp").join(scenario);
         assert!(path.exists(), "{} is missing", path.display());
         let dir = tempfile::tempdir().expect("the temporary directory is writable");
@@ -48,13 +59,15 @@ impl Sipp {
                 "-p",
                 &port.to_string(),
             ])
-            .args(["-nostdin", "-trace_msg", "-message_file"])
-            .arg(dir.path().join("messages.log"))
-            .args(["-trace_err", "-error_file"])
+            .args(["-nostdin", "-trace_err", "-error_file"])
             .arg(dir.path().join("errors.log"))
             .args(["-mp", &ports::block(4).to_string()])
             .args(extra)
             .current_dir(dir.path());
+        if keep_messages {
+            let file = dir.path().join("messages.log");
+            command.args(["-trace_msg", "-message_file"]).arg(file);
+        }
         if let Some(target) = target {
             command.arg(target);
         }

@@ -47,6 +47,10 @@ pub fn install() -> anyhow::Result<PrometheusHandle> {
         "End of the caller's speech to the first audio of the answer"
     );
     metrics::describe_histogram!("switchhook_turn_ours_seconds", "Our share of that");
+    metrics::describe_gauge!(
+        "switchhook_tasks",
+        "Tasks of the runtime that have not ended"
+    );
     metrics::describe_counter!(
         "switchhook_one_way_audio_total",
         "Times audio did not flow one way (direction: from_party, to_party)"

@@ -37,6 +37,11 @@ pub(in crate::http) async fn prometheus(
         .metrics
         .as_ref()
         .ok_or_else(|| ApiError::not_found("metrics.off", "metrics are not collected"))?;
+    // Read when asked for; a figure that grows from day to day is a leak.
+    let tasks = tokio::runtime::Handle::current()
+        .metrics()
+        .num_alive_tasks();
+    metrics::gauge!("switchhook_tasks").set(tasks as f64);
     let kind = "text/plain; version=0.0.4; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], handle.render()).into_response())
 }
