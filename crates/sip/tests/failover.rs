@@ -336,9 +336,17 @@ async fn a_restart_finds_an_invite_that_moved_on() {
     world.endpoint.shutdown();
     let mut later = World::with(settings).await;
     later.endpoint.end_orphan(&record).unwrap();
-    let cancel = second.request("CANCEL").await;
-    assert_eq!(cancel.branch(), invite.branch());
-    second.to = cancel.from;
+    // A trunk may have been asked once more (401, 422): that attempt is cancelled as well.
+    let cancel = loop {
+        let cancel = second.request("CANCEL").await;
+        second.to = cancel.from;
+        if cancel.branch() == invite.branch() {
+            break cancel;
+        }
+        second
+            .reply(&cancel, "481 Call/Transaction Does Not Exist", "")
+            .await;
+    };
     second.reply(&cancel, "200 OK", "").await;
     second.reply(&invite, "487 Request Terminated", "").await;
     second.request("ACK").await;

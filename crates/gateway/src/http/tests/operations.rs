@@ -171,6 +171,8 @@ async fn the_description_lists_every_route() {
         "post /api/calls/{id}/transfer",
         "get /api/calls/{id}/transcript",
         "get /api/calls/{id}/recording",
+        "post /api/calls/{id}/recording/pause",
+        "post /api/calls/{id}/recording/resume",
         "get /api/calls/{id}/events",
         "get /api/events",
         "get /api/messages",
