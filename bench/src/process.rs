@@ -91,7 +91,7 @@ impl Program {
                     self.last_words()
                 );
             }
-            std::thread::sleep(LOOK_EVERY);
+            std::thread::park_timeout(LOOK_EVERY);
         }
         Ok(())
     }

@@ -106,7 +106,7 @@ impl Sipp {
             if used > generator.0 {
                 generator = (used, began.elapsed());
             }
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::park_timeout(Duration::from_millis(20));
         }
         let span = began.elapsed();
         let tested = tested_time().saturating_sub(tested_before);

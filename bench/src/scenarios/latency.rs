@@ -290,15 +290,15 @@ fn probe(mut callers: Vec<Caller>, script: &Script) -> Vec<Caller> {
     let began = Instant::now();
     let drain = 50;
     for frame in 0..script.frames.len() + drain {
-        for n in 0..CALLERS {
+        for (n, caller) in callers.iter_mut().enumerate() {
             let due = FRAME * frame as u32 + FRAME * n as u32 / CALLERS as u32;
             while let Some(wait) = due.checked_sub(began.elapsed()) {
                 std::thread::park_timeout(wait);
             }
             if let Some(payload) = script.frames.get(frame) {
-                callers[n].send(frame, payload);
+                caller.send(frame, payload);
             }
-            callers[n].receive(&mut batch, tone[0]);
+            caller.receive(&mut batch, tone[0]);
         }
     }
     callers

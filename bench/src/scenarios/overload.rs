@@ -1,6 +1,8 @@
 //! Twice the admitted load: the gateway carries as many calls as its configuration admits, as many
 //! again knock, and those that run must not notice.
 
+use std::time::Instant;
+
 use anyhow::ensure;
 
 use super::{Setting, sip_bridged};
@@ -31,7 +33,10 @@ pub(super) fn run(setting: &Setting, report: &mut Report) -> anyhow::Result<()> 
     let load =
         std::thread::spawn(move || generator::run(sockets, streams, core, clock, warm_up, measure));
     // They knock while frames are counted.
-    std::thread::sleep(warm_up);
+    let counting = Instant::now() + warm_up;
+    while let Some(wait) = counting.checked_duration_since(Instant::now()) {
+        std::thread::park_timeout(wait);
+    }
     let (mut unavailable, mut otherwise) = (0, 0);
     for _ in 0..calls {
         match phones.place("2001", audio, audio)? {

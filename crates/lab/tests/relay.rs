@@ -10,8 +10,12 @@ const SOON: Duration = Duration::from_secs(20);
 
 /// Sends numbered datagrams one by one; those that arrive, in order of arrival.
 async fn pass(seed: u64, count: u16) -> Vec<u16> {
-    let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let server = UdpSocket::bind("127.0.0.1:0")
+        .await
+        .expect("loopback works");
+    let client = UdpSocket::bind("127.0.0.1:0")
+        .await
+        .expect("loopback works");
     let how = BothWays {
         to_gateway: Impairment {
             loss: 0.2,
@@ -20,12 +24,13 @@ async fn pass(seed: u64, count: u16) -> Vec<u16> {
         },
         to_phone: Impairment::default(),
     };
-    let relay = UdpRelay::open(server.local_addr().unwrap(), how, seed).unwrap();
+    let relay = UdpRelay::open(server.local_addr().expect("loopback works"), how, seed)
+        .expect("loopback works");
     for n in 0..count {
         client
             .send_to(&n.to_be_bytes(), relay.addr())
             .await
-            .unwrap();
+            .expect("loopback works");
     }
     let mut arrived = Vec::new();
     let mut buffer = [0; 16];
@@ -38,7 +43,7 @@ async fn pass(seed: u64, count: u16) -> Vec<u16> {
             break;
         }
         let got = tokio::time::timeout_at(deadline, server.recv_from(&mut buffer));
-        let (len, from) = got.await.expect("all arrive").unwrap();
+        let (len, from) = got.await.expect("all arrive").expect("loopback works");
         assert_eq!((len, from), (2, relay.client_as_seen()));
         arrived.push(u16::from_be_bytes([buffer[0], buffer[1]]));
     }
@@ -46,9 +51,9 @@ async fn pass(seed: u64, count: u16) -> Vec<u16> {
     server
         .send_to(b"back", relay.client_as_seen())
         .await
-        .unwrap();
+        .expect("loopback works");
     let back = tokio::time::timeout(SOON, client.recv_from(&mut buffer));
-    let (len, from) = back.await.expect("it arrives").unwrap();
+    let (len, from) = back.await.expect("it arrives").expect("loopback works");
     assert_eq!((&buffer[..len], from), (&b"back"[..], relay.addr()));
     assert_eq!(relay.counts().to_phone.sent, 1);
     arrived

@@ -120,7 +120,9 @@ async fn the_assistant_is_heard_and_hears_by_every_codec() {
         let (leg, phone) = party(&engine, n as u32, codec, 700.0);
         let (mut ear, mut mouth) = leg.assistant();
         let tone: Vec<i16> = (0..16_000)
-            .map(|i| ((f64::from(i) * 1_300.0 / 8_000.0 * 6.283_185).sin() * 12_000.0) as i16)
+            .map(|i| {
+                ((f64::from(i) * 1_300.0 / 8_000.0 * std::f64::consts::TAU).sin() * 12_000.0) as i16
+            })
             .collect();
         let speak = async {
             mouth.write(1, &tone).await.unwrap();

@@ -120,7 +120,9 @@ async fn conferences_are_bounded_and_given_back() {
 async fn the_held_party_hears_music_instead_of_the_other() {
     // A clip at another rate: 1100 Hz.
     let clip: Vec<i16> = (0..22_050)
-        .map(|n| ((f64::from(n) * 1_100.0 / 22_050.0 * 6.283_185).sin() * 8_000.0) as i16)
+        .map(|n| {
+            ((f64::from(n) * 1_100.0 / 22_050.0 * std::f64::consts::TAU).sin() * 8_000.0) as i16
+        })
         .collect();
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), encode_mono(&clip, 22_050)).unwrap();

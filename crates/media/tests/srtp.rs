@@ -20,7 +20,7 @@ fn secure_party(
     suite: Suite,
     hz: f32,
 ) -> (MediaLeg, Phone) {
-    let leg = engine.open_leg(leg_id(id, n)).unwrap();
+    let leg = engine.open_leg(leg_id(id, n)).expect("a free port");
     let secure = Secure::new(suite, 2, 1);
     let phone = Phone::secure(leg.local_addr(), Codec::Pcmu, hz, secure);
     leg.start(secured(&phone, suite));

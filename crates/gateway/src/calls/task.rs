@@ -287,12 +287,10 @@ impl CallTask {
                     media.send_digit(digit);
                 }
             }
-            Some(DtmfMode::Info) => {
-                if self.shared.sip.send_digit(leg, digit).is_err() {
-                    tracing::debug!(leg.id = %leg, "the leg was over before the key");
-                }
+            Some(DtmfMode::Info) if self.shared.sip.send_digit(leg, digit).is_err() => {
+                tracing::debug!(leg.id = %leg, "the leg was over before the key");
             }
-            None => {}
+            Some(DtmfMode::Info) | None => {}
         }
     }
 

@@ -450,7 +450,7 @@ mod tests {
                     for (i, sample) in frame.iter_mut().enumerate() {
                         let t = (n * FRAME_SAMPLES + i) as f64 / 8_000.0;
                         let voice: f64 = (1..8)
-                            .map(|h| (t * 150.0 * f64::from(h) * 6.283).sin())
+                            .map(|h| (t * 150.0 * f64::from(h) * std::f64::consts::TAU).sin())
                             .sum();
                         *sample = (voice * 2_500.0) as i16;
                     }

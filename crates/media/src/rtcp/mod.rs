@@ -17,7 +17,7 @@ const NTP_EPOCH_S: u64 = 2_208_988_800;
 /// Nanoseconds since 1970 as an NTP timestamp: seconds and a fraction of 32 bits each.
 pub(crate) fn ntp(unix_ns: u64) -> u64 {
     let seconds = unix_ns / 1_000_000_000 + NTP_EPOCH_S;
-    let fraction = (unix_ns % 1_000_000_000 << 32) / 1_000_000_000;
+    let fraction = ((unix_ns % 1_000_000_000) << 32) / 1_000_000_000;
     seconds << 32 | fraction
 }
 

@@ -66,7 +66,7 @@ impl LegState {
         if let Some(units) = view.round_trip {
             counters
                 .round_trip_us
-                .set(u64::from(units) * 1_000_000 >> 16);
+                .set((u64::from(units) * 1_000_000) >> 16);
         }
         if let Some(sent) = view.sent {
             counters.far_sent.set(u64::from(sent));
