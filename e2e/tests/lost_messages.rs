@@ -38,6 +38,8 @@ async fn a_called_party_answers_late_and_its_answer_to_bye_is_late_as_well() {
             "SWITCHHOOK_TRUNK_TERMINATION",
             format!("127.0.0.1:{}", carrier.port()),
         )
+        // SIPp plays calls only: OPTIONS is not in its scenario.
+        .env("SWITCHHOOK_TRUNK_QUALIFY_S", 0)
         .env("SWITCHHOOK_TRANSFER_TARGETS", "+493023125110")
         .start()
         .await;

@@ -145,6 +145,8 @@ async fn carrier_answers(scenario: &str, result: &str, status: u16, words: &str)
             "SWITCHHOOK_TRUNK_TERMINATION",
             format!("127.0.0.1:{}", carrier.port()),
         )
+        // SIPp plays calls only: OPTIONS is not in its scenario.
+        .env("SWITCHHOOK_TRUNK_QUALIFY_S", 0)
         .env("SWITCHHOOK_TRANSFER_TARGETS", "+493023125110")
         .start()
         .await;

@@ -128,6 +128,11 @@ pub(super) const TABLE: &[Variable] = &[
         Kind::List,
     ),
     key(
+        "SWITCHHOOK_TRUNK_QUALIFY_S",
+        "trunks.main.qualify_s",
+        Kind::Number,
+    ),
+    key(
         "SWITCHHOOK_TRUNK_USERNAME",
         "trunks.main.username",
         Kind::Text,
