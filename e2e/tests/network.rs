@@ -174,7 +174,8 @@ async fn calls_complete_though_a_tenth_of_the_signalling_is_lost() {
     }
     assert_eq!(api.calls().await.len() as u64, CALLS);
     seen.push(at_human.signalling());
-    let counted: [(&str, fn(Counts) -> u64); 3] = [
+    type Part = fn(Counts) -> u64;
+    let counted: [(&str, Part); 3] = [
         ("lost", |c| c.lost),
         ("doubled", |c| c.doubled),
         ("held back", |c| c.held_back),

@@ -1,4 +1,5 @@
 //! The relay over real sockets: what a phone and its peer make of a bad network.
+#![allow(clippy::unwrap_used, reason = "tests may unwrap")]
 
 use std::time::Duration;
 
