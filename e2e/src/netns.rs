@@ -14,6 +14,7 @@
 use std::net::Ipv4Addr;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// Address of the phone in its own network.
 pub const HOME: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 2);
@@ -50,6 +51,9 @@ impl HomeNetwork {
             "network namespaces need root: run these tests as root (in a container also with \
              --cap-add NET_ADMIN --cap-add SYS_ADMIN), or leave them out with -- --skip nat::"
         );
+        // Tests run at the same time: one looks for free addresses while the other takes them.
+        static MAKING: Mutex<()> = Mutex::new(());
+        let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let id = format!(
             "{}{}",

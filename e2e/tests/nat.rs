@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use switchhook_e2e::api::{pretty, told};
+use switchhook_e2e::api::pretty;
 use switchhook_e2e::baresip::{Baresip, BaresipConfig};
 use switchhook_e2e::gateway::{Gateway, GatewaySettings};
 use switchhook_e2e::netns::{HOME, HomeNetwork};
@@ -143,7 +143,6 @@ async fn a_phone_behind_nat_calls_and_either_side_hangs_up() {
     assert_eq!(status, 202, "{body}");
     home.wait_event("CALL_CLOSED", 1, SOON).await;
     let record = api.ended_call(ENDED).await;
-    assert!(!told(&record).is_empty(), "{}", pretty(&record));
     assert_ports_were_changed(&gateway, &network, &record).await;
 
     home.dial(&gateway.assistant()).await;

@@ -355,7 +355,7 @@ async fn thousands_of_short_calls_leave_nothing_behind() {
         .await;
     let before = Usage::of(&gateway).await;
     // Caches, pools and the database's pages are filled by the first ones.
-    short_calls(&gateway, total / 10, rate).await;
+    short_calls(&gateway, (total / 10).max(3_000), rate).await;
     let warm = before.returned_to(&gateway, SPARE, RELEASED).await;
     short_calls(&gateway, total, rate).await;
     let after = before.returned_to(&gateway, SPARE, RELEASED).await;
