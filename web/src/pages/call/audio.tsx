@@ -18,7 +18,7 @@ export function AudioPanel({ call }: { call: CallDetail }) {
       {/* A scrolling area is reached by the keyboard, too. */}
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: see above */}
       <section className="table-scroll" tabIndex={0} aria-label={t('leg_audio.table')}>
-        <table className="table">
+        <table className="table leg-audio">
           <thead>
             <tr>
               <th scope="col">{t('leg_audio.party')}</th>
