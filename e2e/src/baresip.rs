@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::process::Command;
 
-use crate::netns::Place;
+use crate::netns::{Place, entering};
 use crate::ports;
 use crate::process::Process;
 
@@ -92,10 +92,10 @@ impl Baresip {
         let control_port = ports::free();
         write_config(dir.path(), &config, control_port);
         let mut command = match &config.place {
-            // `ip` becomes baresip: the process is the one that is watched and killed.
+            // `nsenter` becomes baresip: the process is the one that is watched and killed.
             Some(place) => {
-                let mut command = Command::new("ip");
-                command.args(["netns", "exec", &place.namespace, "baresip"]);
+                let mut command = Command::new("nsenter");
+                command.args([&*entering(&place.namespace), "baresip"]);
                 command
             }
             None => Command::new("baresip"),

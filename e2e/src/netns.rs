@@ -107,11 +107,23 @@ impl HomeNetwork {
         ];
         for step in steps {
             let words: Vec<&str> = step.split(' ').collect();
-            run("ip", "iproute2", &words);
+            match words.as_slice() {
+                ["-n", namespace, rest @ ..] => {
+                    let within = entering(namespace);
+                    run("nsenter", "util-linux", &[&[&*within, "ip"], rest].concat());
+                }
+                _ => {
+                    run("ip", "iproute2", &words);
+                }
+            }
         }
-        let within = ["netns", "exec", &router];
+        let within = entering(&router);
         let forward = ["sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"];
-        run("ip", "iproute2", &[&within[..], &forward[..]].concat());
+        run(
+            "nsenter",
+            "util-linux",
+            &[&[&*within], &forward[..]].concat(),
+        );
         let rules = "table ip home {\n\
              chain nat { type nat hook postrouting priority srcnat;\n\
              oifname \"wan\" masquerade random\n }\n\
@@ -120,7 +132,7 @@ impl HomeNetwork {
         let nft = ["nft", rules];
         // Asked for by name first, so that what is missing is said plainly.
         run("nft", "nftables", &["--version"]);
-        run("ip", "iproute2", &[&within[..], &nft[..]].concat());
+        run("nsenter", "util-linux", &[&[&*within], &nft[..]].concat());
     }
 
     /// This machine's address on the outside: where the gateway is.
@@ -162,6 +174,12 @@ impl Drop for HomeNetwork {
             let _ = Command::new("ip").args(["link", "del", &name]).output();
         }
     }
+}
+
+/// What makes `nsenter` run a program in a namespace. `ip netns exec` would mount a `/sys` of its own
+/// there, which is refused where the root folder is no mount point (chroot).
+pub fn entering(namespace: &str) -> String {
+    format!("--net=/run/netns/{namespace}")
 }
 
 fn run(program: &str, package: &str, arguments: &[&str]) -> Output {
