@@ -8,8 +8,8 @@ use switchhook_adapters::webhook::{WebhookLimits, WebhookSender};
 use switchhook_media::{MediaConfig, MediaEngine};
 use switchhook_model::Extension;
 use switchhook_sip::{
-    AccountSecret, Binding, ExtensionAccount, SipConfig, SipEndpoint, SipEvent, TrunkAddress,
-    TrunkAuth, TrunkConfig,
+    AccountSecret, Binding, ExtensionAccount, SipConfig, SipEndpoint, SipEvent, TrunkAuth,
+    TrunkConfig,
 };
 use switchhook_store::{Access, Store, StoreOptions};
 use tokio::sync::mpsc;
@@ -72,7 +72,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         ..MediaConfig::default()
     })?;
     let bindings = registrations::load(&store).await?;
-    let (sip, sip_events) = SipEndpoint::start(sip_config(&config, bindings)?)
+    let (sip, sip_events) = SipEndpoint::start(sip_config(&config, bindings))
         .await
         .map_err(|error| anyhow::anyhow!("sip.bind (SWITCHHOOK_SIP_BIND): {error}"))?;
     tasks.spawn(reload_on_hangup(sip.clone(), last.clone()));
@@ -261,10 +261,13 @@ async fn drain(shared: &Shared) {
     }
 }
 
-fn sip_config(config: &Config, bindings: Vec<Binding>) -> anyhow::Result<SipConfig> {
+fn sip_config(config: &Config, bindings: Vec<Binding>) -> SipConfig {
     let mut sip = SipConfig::new(config.sip.bind, Arc::new(calls::new_leg_id));
     sip.user_agent = concat!("Switchhook/", env!("CARGO_PKG_VERSION")).to_owned();
     sip.realm.clone_from(&config.sip.realm);
+    sip.udp.extend(&config.sip.network.listen);
+    sip.tcp.extend(&config.sip.network.listen);
+    sip.advertised.clone_from(&config.sip.network.advertised);
     sip.tls = config.sip.network.tls.clone();
     sip.dns.servers.clone_from(&config.sip.network.dns_servers);
     sip.advertised_ip =
@@ -275,6 +278,9 @@ fn sip_config(config: &Config, bindings: Vec<Binding>) -> anyhow::Result<SipConf
     sip.allow_loopback_guests = config.sip.loopback_guests;
     sip.initial_bindings = bindings;
     sip.limits.max_legs = config.media.max_legs;
+    sip.limits.calls_per_s = config.sip.network.calls_per_s;
+    sip.limits.source_calls = config.sip.network.source_calls;
+    sip.limits.max_unproven = config.sip.network.max_unproven;
     sip.extensions = config
         .extensions
         .iter()
@@ -287,17 +293,14 @@ fn sip_config(config: &Config, bindings: Vec<Binding>) -> anyhow::Result<SipConf
         .trunks
         .iter()
         .map(|(name, trunk)| trunk_config(name, trunk))
-        .collect::<Result<_, _>>()?;
-    Ok(sip)
+        .collect();
+    sip
 }
 
-fn trunk_config(name: &str, section: &TrunkSection) -> anyhow::Result<TrunkConfig> {
+fn trunk_config(name: &str, section: &TrunkSection) -> TrunkConfig {
     let mut trunk = TrunkConfig::new(name);
-    trunk.addresses = section
-        .addresses
-        .iter()
-        .map(|address| address.to_string().parse::<TrunkAddress>())
-        .collect::<Result<_, _>>()?;
+    trunk.addresses.clone_from(&section.addresses);
+    trunk.calls = section.calls;
     trunk.termination.clone_from(&section.termination);
     trunk.transport = section.transport;
     trunk.auth = section.username.as_ref().map(|user| TrunkAuth {
@@ -311,7 +314,7 @@ fn trunk_config(name: &str, section: &TrunkSection) -> anyhow::Result<TrunkConfi
     trunk.from_user.clone_from(&section.from_user);
     trunk.from_domain.clone_from(&section.from_domain);
     trunk.caller_id = section.caller_id.as_ref().map(ToString::to_string);
-    Ok(trunk)
+    trunk
 }
 
 /// What somebody who just started the program wants to know.

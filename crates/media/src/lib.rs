@@ -48,7 +48,7 @@ pub mod bench_io {
 
 pub use assistant::{AudioIn, AudioOut, HeardFrame, PlayoutCutter, PlayoutError};
 pub use codec::Codec;
-pub use engine::{MediaConfig, MediaEngine, MediaStartError, OpenLegError, Scheduling};
+pub use engine::{LegAddress, MediaConfig, MediaEngine, MediaStartError, OpenLegError, Scheduling};
 pub use event::MediaEvent;
 pub use frame::{FRAME_MS, FRAME_SAMPLES, Frame, SAMPLE_RATE_HZ, SILENCE};
 pub use jitter::JitterMode;

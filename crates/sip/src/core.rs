@@ -16,6 +16,7 @@ use switchhook_model::LegId;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
+use crate::admission::Admission;
 use crate::auth::Authenticator;
 use crate::config::{SipConfig, SipStartError, SipTransport};
 use crate::door::{Refusal, read_message};
@@ -24,6 +25,7 @@ use crate::leg::LegInput;
 use crate::message::{self, LOCAL_HEADER, header_of};
 use crate::registrar::Registrar;
 use crate::resolve::Resolver;
+use crate::scanner::{Watch, count_refused};
 use crate::tap::{EventQueue, Tap, now};
 use crate::throttle::RateLimiter;
 use crate::transport::{Hub, RawReply, stack_address};
@@ -42,6 +44,8 @@ pub(crate) struct Core {
     pub registrar: Mutex<Registrar>,
     pub authenticator: Mutex<Authenticator>,
     pub resolver: Resolver,
+    pub admission: Admission,
+    pub watch: Watch,
     limiter: Mutex<RateLimiter>,
     legs: Mutex<Legs>,
     pub draining: AtomicBool,
@@ -118,6 +122,8 @@ impl Core {
             )),
             authenticator: Mutex::new(Authenticator::new(&config)),
             resolver: Resolver::new(config.dns.clone()),
+            admission: Admission::new(&config),
+            watch: Watch::new(&config.limits),
             limiter: Mutex::new(RateLimiter::new(
                 limits.messages_per_s,
                 limits.message_burst,
@@ -130,6 +136,7 @@ impl Core {
         });
         core.spawn_timers();
         core.prefetch();
+        tokio::spawn(core.clone().keep_alive());
         tokio::spawn(core.clone().dispatch(incoming));
         core.hub.serve(&core);
         Ok(core)
@@ -177,13 +184,15 @@ impl Core {
         connection: &SipConnection,
         reply: &RawReply,
     ) {
-        if !self.is_trunk_address(source) && !self.within_rate(source) {
+        if !self.is_trunk_source(transport, source) && !self.within_rate(source) {
+            count_refused("message_rate");
             tracing::debug!(%source, "SIP message dropped: source is over its rate");
             return;
         }
         self.tap
             .message(WireDirection::Received, transport, source, bytes);
         if bytes.len() > self.config.limits.max_message_bytes {
+            count_refused("too_large");
             self.refuse(bytes, 513, "Message Too Large", source, reply)
                 .await;
             return;
@@ -200,6 +209,7 @@ impl Core {
                     .await;
             }
             Ok(Err(Refusal { status, reason })) => {
+                count_refused("malformed");
                 self.refuse(bytes, status, &reason, source, reply).await;
             }
             Err(_) => tracing::error!(%source, "SIP parser panicked; message dropped"),
@@ -228,6 +238,10 @@ impl Core {
         source: SocketAddr,
         connection: &SipConnection,
     ) {
+        if let Some(reason) = self.ignores(&request, transport, source) {
+            tracing::debug!(%source, reason, "SIP request dropped without an answer");
+            return count_refused(reason);
+        }
         if request.method == Method::Ack
             && let Some(orphan) = self.orphan_of(&request.headers, "To")
         {

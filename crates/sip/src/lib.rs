@@ -11,6 +11,7 @@
 //! Start reading at [`SipEndpoint`] and [`SipEvent`]; inside, at `core.rs` (the way of a message)
 //! and `leg/mod.rs` (the life of a leg).
 
+mod admission;
 mod auth;
 mod client;
 pub mod config;
@@ -23,11 +24,13 @@ pub mod event;
 pub mod fuzzing;
 mod leg;
 mod message;
+mod nat;
 mod orphan;
 pub mod record;
 mod register;
 pub mod registrar;
 mod resolve;
+mod scanner;
 mod tap;
 pub mod throttle;
 pub mod tls;
@@ -35,6 +38,7 @@ mod transport;
 pub mod uri;
 mod wire;
 
+pub use admission::CallLimits;
 pub use config::{
     AccountSecret, ExtensionAccount, LegIdSource, SipConfig, SipLimits, SipStartError, SipTimers,
     SipTransport, TrunkAddress, TrunkAuth, TrunkConfig, TrunkId,
@@ -45,7 +49,9 @@ pub use event::{
     DialError, DialFrom, DialRequest, DialTarget, IncomingCall, LegGone, OrphanOutcome, SipEvent,
     SipLegEvent, Source, UnregisterReason, WireDirection, WireMessage,
 };
+pub use nat::Advertised;
 pub use record::{DialogRecord, DialogRole, DialogState, RecordError};
 pub use registrar::Binding;
 pub use resolve::DnsConfig;
 pub use tls::{TlsConfig, TlsError, TlsIdentity};
+pub use transport::{WebConnection, WebError, WebMessageError};

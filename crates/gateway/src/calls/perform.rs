@@ -52,9 +52,10 @@ impl CallTask {
     ) -> Result<(), (HangupCause, String)> {
         let target = self.dial_target(target)?;
         let is_trunk = matches!(target, DialTarget::Trunk { .. });
+        let peer = self.shared.sip.likely_peer(&target);
         let media = self
             .shared
-            .open_media(leg, &self.inbox)
+            .open_media(leg, peer, &self.inbox)
             .map_err(|error| (HangupCause::Failed, error.to_string()))?;
         let media = LegMedia::offering(media);
         let caller = self.call.view().caller;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -14,12 +14,14 @@ use switchhook_model::{Extension, Language, Target};
 
 use super::ConfigError;
 use super::env::Environment;
+use super::networks::Networks;
 use super::raw::{RawConfig, RawHours};
 use super::secret::Secret;
 use super::sip_network;
 use super::types::*;
 
 /// Collects problems; each method returns something usable so that the rest is checked too.
+#[derive(Default)]
 pub(super) struct Problems(Vec<String>);
 
 impl Problems {
@@ -151,8 +153,14 @@ pub(super) fn resolve(
         .as_deref()
         .and_then(|text| problems.parse("sip.bind", text))
         .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 5060)));
+    let networks = Networks::new(raw.networks);
     let mut raw_sip = raw.sip;
-    let network = sip_network::resolve(&mut raw_sip, &mut problems);
+    let network = sip_network::resolve(
+        &mut raw_sip,
+        raw.public_url.as_deref(),
+        &networks,
+        &mut problems,
+    );
     let loopback_guests = raw_sip.loopback_guests.unwrap_or(false);
     if loopback_guests && mode == Mode::Production {
         problems.add("sip.loopback_guests is for demo and development: remove it, or set mode");
@@ -192,11 +200,8 @@ pub(super) fn resolve(
         );
         let transport =
             sip_network::trunk_transport(&key, trunk.transport.as_deref(), &mut problems);
-        let addresses = trunk
-            .addresses
-            .iter()
-            .filter_map(|text| problems.parse(&format!("{key}.addresses"), text))
-            .collect();
+        let addresses =
+            networks.addresses(&format!("{key}.addresses"), &trunk.addresses, &mut problems);
         let caller_id = trunk
             .caller_id
             .as_deref()
@@ -212,6 +217,7 @@ pub(super) fn resolve(
                 from_user: trunk.from_user,
                 from_domain: trunk.from_domain,
                 caller_id,
+                calls: sip_network::call_limits(trunk.calls_per_s, trunk.max_calls),
             },
         );
     }
@@ -232,6 +238,18 @@ pub(super) fn resolve(
         .as_deref()
         .and_then(|text| problems.parse("media.advertised_ip", text))
         .unwrap_or(bind_ip);
+    let bind_ip6 = raw
+        .media
+        .bind_ip6
+        .as_deref()
+        .and_then(|text| problems.parse("media.bind_ip6", text))
+        .or_else(|| {
+            network
+                .listen
+                .iter()
+                .map(SocketAddr::ip)
+                .find(IpAddr::is_ipv6)
+        });
     if advertised_ip.is_unspecified() {
         problems.add(
             "media.advertised_ip is missing: sip.bind listens on every address, so say which one peers reach",
@@ -420,6 +438,7 @@ pub(super) fn resolve(
         trunks,
         media: MediaSection {
             bind_ip,
+            bind_ip6,
             advertised_ip,
             first_port,
             last_port,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use switchhook_call::{FallbackStep, OpenHours};
 use switchhook_model::{E164, Extension, Language, Target};
-use switchhook_sip::SipTransport;
+use switchhook_sip::{CallLimits, SipTransport, TrunkAddress};
 
 use super::secret::Secret;
 use super::sip_network::SipNetwork;
@@ -78,17 +78,20 @@ pub struct ExtensionConfig {
 pub struct TrunkSection {
     pub termination: Option<String>,
     pub transport: SipTransport,
-    pub addresses: Vec<IpAddr>,
+    pub addresses: Vec<TrunkAddress>,
     pub username: Option<String>,
     pub password: Option<Secret>,
     pub from_user: Option<String>,
     pub from_domain: Option<String>,
     pub caller_id: Option<E164>,
+    pub calls: CallLimits,
 }
 
 #[derive(Debug, Clone)]
 pub struct MediaSection {
     pub bind_ip: IpAddr,
+    /// For peers of IPv6 when `bind_ip` is of IPv4.
+    pub bind_ip6: Option<IpAddr>,
     pub advertised_ip: IpAddr,
     pub first_port: u16,
     pub last_port: u16,
