@@ -23,13 +23,15 @@ fn write_config(dir: &Path, ca: &Ca, server: std::net::SocketAddr, account: &str
         .unwrap_or_else(|| panic!("no baresip modules in {MODULE_DIRS:?}; install baresip-core"));
     let text = format!(
         "sip_listen 127.0.0.1:0\nsip_cafile {}\nnet_interface 127.0.0.1\nmodule_path {modules}\n\
-         module g711.so\nmodule ausine.so\nmodule uuid.so\nmodule account.so\n\
-         module_app contact.so\nmodule_app menu.so\naudio_source ausine,440\n",
-        ca.file().display()
+         module g711.so\nmodule aufile.so\nmodule uuid.so\nmodule account.so\n\
+         module_app contact.so\nmodule_app menu.so\naudio_source aufile,{}\n",
+        ca.file().display(),
+        dir.join("silence.wav").display()
     );
     let account = format!(
         "<sip:2001@{server};transport=tls>;auth_user=2001;auth_pass=demo-2001;regint=60;{account}\n"
     );
+    std::fs::write(dir.join("silence.wav"), silence()).unwrap();
     for (name, content) in [
         ("config", text),
         ("accounts", account),
@@ -37,6 +39,24 @@ fn write_config(dir: &Path, ca: &Ca, server: std::net::SocketAddr, account: &str
     ] {
         std::fs::write(dir.join(name), content).unwrap();
     }
+}
+
+/// A minute of silence as a WAV file: at the end of its file baresip hangs up.
+fn silence() -> Vec<u8> {
+    let (rate, bytes) = (8_000u32, 8_000u32 * 2 * 60);
+    let mut wav = Vec::new();
+    wav.extend_from_slice(b"RIFF");
+    wav.extend_from_slice(&(36 + bytes).to_le_bytes());
+    wav.extend_from_slice(b"WAVEfmt ");
+    wav.extend_from_slice(&16u32.to_le_bytes());
+    wav.extend_from_slice(&[1, 0, 1, 0]);
+    wav.extend_from_slice(&rate.to_le_bytes());
+    wav.extend_from_slice(&(rate * 2).to_le_bytes());
+    wav.extend_from_slice(&[2, 0, 16, 0]);
+    wav.extend_from_slice(b"data");
+    wav.extend_from_slice(&bytes.to_le_bytes());
+    wav.resize(wav.len() + bytes as usize, 0);
+    wav
 }
 
 #[tokio::test]
