@@ -1,6 +1,6 @@
 //! From a dial request to a record and an INVITE that is ready to leave.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use switchhook_model::{Extension, LegId};
@@ -100,6 +100,8 @@ struct Plan {
     credentials: Option<Credentials>,
     trunk: Option<TrunkId>,
     headers: Vec<(String, String)>,
+    /// Proxies the INVITE goes through, nearest first.
+    path: Vec<String>,
 }
 
 impl Core {
@@ -165,6 +167,7 @@ impl Core {
             credentials: plan.credentials,
             timeout: request.timeout,
             route: plan.route,
+            path: plan.path,
         };
         let prepared = PreparedDial {
             core: self.clone(),
@@ -221,6 +224,9 @@ impl Core {
             credentials: None,
             trunk: None,
             headers: Vec::new(),
+            // The REGISTER came from the nearest proxy, so that is where the INVITE goes, too: a
+            // Path cannot send us anywhere else.
+            path: binding.path.clone(),
         })
     }
 
@@ -295,6 +301,7 @@ impl Core {
             credentials: self.trunk_credentials(id),
             trunk: Some(id.clone()),
             headers,
+            path: Vec::new(),
         })
     }
 
@@ -319,7 +326,34 @@ impl Core {
             credentials: None,
             trunk: None,
             headers: Vec::new(),
+            path: Vec::new(),
         })
+    }
+
+    /// The address a dial would try first, if no look-up is needed to know it.
+    pub(crate) fn likely_peer(&self, target: &DialTarget) -> Option<IpAddr> {
+        let uri = match target {
+            DialTarget::Extension(extension) => {
+                let registrar = self.registrar.lock();
+                let live = registrar
+                    .unwrap_or_else(std::sync::PoisonError::into_inner)
+                    .live(extension, now());
+                return live.last().map(|binding| binding.source.ip());
+            }
+            DialTarget::Trunk { trunk, .. } => {
+                let trunk = self.trunk(trunk)?;
+                let uri = SipUri::parse(&format!("sip:{}", trunk.termination.as_deref()?)).ok()?;
+                (uri, Some(trunk.transport))
+            }
+            DialTarget::Uri(uri) => (SipUri::parse(uri).ok()?, None),
+        };
+        let transport = transport_of(&uri.0, uri.1).ok()?;
+        let known = self
+            .resolver
+            .known(&Question::of(&uri.0, transport))?
+            .ok()?;
+        let first = self.reachable(known).into_iter().next()?;
+        Some(first.address.ip())
     }
 
     pub(crate) fn trunk(&self, id: &TrunkId) -> Option<&TrunkConfig> {

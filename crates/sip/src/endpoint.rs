@@ -1,6 +1,6 @@
 //! What the user of this crate holds.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -11,12 +11,13 @@ use tokio::sync::mpsc::{self, UnboundedSender};
 use crate::config::{SipConfig, SipStartError};
 use crate::core::Core;
 use crate::dial::PreparedDial;
-use crate::event::{DialError, DialRequest, LegGone, SipEvent};
+use crate::event::{DialError, DialRequest, DialTarget, LegGone, SipEvent};
 use crate::leg::{Decision, LegCommand, LegInput};
 use crate::record::{DialogRecord, RecordError};
 use crate::registrar::Binding;
 use crate::tap::{EventQueue, now};
 use crate::tls::TlsError;
+use crate::transport::{WebConnection, WebError};
 use crate::trunks::TrunkStatus;
 use crate::uri::SipUri;
 
@@ -70,6 +71,26 @@ impl SipEndpoint {
     /// Names the file and what is wrong with it.
     pub fn reload_tls(&self) -> Result<(), TlsError> {
         self.core.hub.tls.reload()
+    }
+
+    /// Takes a WebSocket with the subprotocol `sip` that an HTTP server accepted (RFC 7118).
+    /// `remote` is the client's address with a port no other socket of that client has; `secure`
+    /// when the browser came over TLS.
+    ///
+    /// # Errors
+    /// When there are too many connections.
+    pub async fn attach_web(
+        &self,
+        remote: SocketAddr,
+        secure: bool,
+    ) -> Result<WebConnection, WebError> {
+        self.core.hub.attach_web(&self.core, remote, secure).await
+    }
+
+    /// Where a dial would go, as far as it is known now: which of our addresses its media should
+    /// name.
+    pub fn likely_peer(&self, target: &DialTarget) -> Option<IpAddr> {
+        self.core.likely_peer(target)
     }
 
     /// Legs that are not over.

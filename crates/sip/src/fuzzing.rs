@@ -43,6 +43,7 @@ pub fn fuzz_addresses(data: &[u8]) {
     let _ = NameAddr::parse_list(&text);
     let _ = Contacts::parse(std::iter::once(&*text), None);
     let _ = Contacts::parse(std::iter::once(&*text), Some("60"));
+    crate::register::fuzz_register(&text);
 }
 
 /// Stored dialog records: whatever passes the check makes requests that parse again.

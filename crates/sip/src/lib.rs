@@ -11,6 +11,7 @@
 //! Start reading at [`SipEndpoint`] and [`SipEvent`]; inside, at `core.rs` (the way of a message)
 //! and `leg/mod.rs` (the life of a leg).
 
+mod admission;
 mod auth;
 mod client;
 pub mod config;
@@ -24,11 +25,13 @@ mod extension;
 pub mod fuzzing;
 mod leg;
 mod message;
+mod nat;
 mod orphan;
 pub mod record;
 mod register;
 pub mod registrar;
 mod resolve;
+mod scanner;
 mod stack_error;
 mod tap;
 pub mod throttle;
@@ -39,6 +42,7 @@ pub mod trunks;
 pub mod uri;
 mod wire;
 
+pub use admission::CallLimits;
 pub use config::{
     AccountSecret, ExtensionAccount, LegIdSource, SessionTimerConfig, SipConfig, SipLimits,
     SipStartError, SipTimers, SipTransport, TrunkAddress, TrunkAuth, TrunkConfig, TrunkId,
@@ -50,8 +54,10 @@ pub use event::{
     DialError, DialFrom, DialRequest, DialTarget, IncomingCall, LegGone, OrphanOutcome, SipEvent,
     SipLegEvent, Source, UnregisterReason, WireDirection, WireMessage,
 };
+pub use nat::Advertised;
 pub use record::{DialogRecord, DialogRole, DialogState, RecordError};
 pub use registrar::Binding;
 pub use resolve::DnsConfig;
 pub use tls::{TlsConfig, TlsError, TlsIdentity};
+pub use transport::{WebConnection, WebError, WebMessageError};
 pub use trunks::{Reachability, RegistrationState, RegistrationStatus, TrunkStatus};

@@ -16,6 +16,7 @@ use super::registry::{Registry, call_of};
 use super::shared::Shared;
 use super::task::CallTask;
 use crate::clock;
+use crate::config::connection_address;
 
 /// Why a call was not begun.
 #[derive(Debug, thiserror::Error)]
@@ -58,7 +59,12 @@ async fn admit(
         return Err((incoming.handle, 503, None));
     }
     let leg = incoming.leg;
-    let media = match shared.open_media(&leg, inbox) {
+    // Media may come from another family than signalling; the network is known by signalling.
+    let wanted = incoming.sdp_offer.as_deref().and_then(connection_address);
+    let peer = wanted
+        .filter(|wanted| wanted.is_ipv4() != incoming.peer.is_ipv4())
+        .unwrap_or(incoming.peer.ip());
+    let media = match shared.open_media(&leg, Some(peer), inbox) {
         Ok(media) => media,
         Err(error) => {
             tracing::warn!(%error, "a call is refused: no media leg");

@@ -53,9 +53,10 @@ impl CallTask {
     ) -> Result<(), (HangupCause, String)> {
         let target = self.dial_target(target)?;
         let is_trunk = matches!(target, DialTarget::Trunk { .. });
+        let peer = self.shared.sip.likely_peer(&target);
         let media = self
             .shared
-            .open_media(leg, &self.inbox)
+            .open_media(leg, peer, &self.inbox)
             .map_err(|error| (HangupCause::Failed, error.to_string()))?;
         let audio =
             audio::of_target(&self.shared.config, &target).beginning_with(self.legs.codec_in_use());

@@ -1,5 +1,6 @@
 //! What every call's task needs.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use switchhook_adapters::{LanguageModel, SpeechToText, TextToSpeech};
@@ -35,8 +36,15 @@ pub struct Shared {
 
 impl Shared {
     /// A media leg whose events reach the call.
-    pub(super) fn open_media(&self, leg: &LegId, inbox: &Inbox) -> Result<MediaLeg, OpenLegError> {
-        let media = self.media.open_leg(leg.clone())?;
+    /// `peer`: where its other end will be, as far as that is known.
+    pub(super) fn open_media(
+        &self,
+        leg: &LegId,
+        peer: Option<IpAddr>,
+        inbox: &Inbox,
+    ) -> Result<MediaLeg, OpenLegError> {
+        let address = self.config.media_address(peer);
+        let media = self.media.open_leg_at(leg.clone(), address)?;
         let mut events = media
             .take_events()
             .expect("a new leg's events are taken once");

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -16,6 +16,7 @@ use switchhook_model::{Extension, Language, Target};
 
 use super::ConfigError;
 use super::env::Environment;
+use super::networks::Networks;
 use super::raw::{RawConfig, RawHours};
 use super::secret::Secret;
 use super::signalling;
@@ -24,6 +25,7 @@ use super::types::*;
 use crate::network::Network;
 
 /// Collects problems; each method returns something usable so that the rest is checked too.
+#[derive(Default)]
 pub(super) struct Problems(Vec<String>);
 
 impl Problems {
@@ -205,12 +207,18 @@ pub(super) fn resolve(
         .as_deref()
         .and_then(|text| problems.parse("sip.bind", text))
         .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 5060)));
+    let networks = Networks::new(raw.networks);
     let mut raw_sip = raw.sip;
     let codecs = raw_sip.codecs.take().map_or_else(
         || DEFAULT_CODECS.to_vec(),
         |names| problems.codecs("sip.codecs", &names),
     );
-    let network = sip_network::resolve(&mut raw_sip, &mut problems);
+    let network = sip_network::resolve(
+        &mut raw_sip,
+        raw.public_url.as_deref(),
+        &networks,
+        &mut problems,
+    );
     let session_timer = signalling::session_timer(&raw_sip, &mut problems);
     let loopback_guests = raw_sip.loopback_guests.unwrap_or(false);
     if loopback_guests && mode == Mode::Production {
@@ -275,11 +283,8 @@ pub(super) fn resolve(
         };
         let transport =
             sip_network::trunk_transport(&key, trunk.transport.as_deref(), &mut problems);
-        let addresses = trunk
-            .addresses
-            .iter()
-            .filter_map(|text| problems.parse(&format!("{key}.addresses"), text))
-            .collect();
+        let addresses =
+            networks.addresses(&format!("{key}.addresses"), &trunk.addresses, &mut problems);
         let caller_id = trunk
             .caller_id
             .as_deref()
@@ -303,6 +308,7 @@ pub(super) fn resolve(
                 srtp: problems.srtp(&format!("{key}.srtp"), trunk.srtp.as_deref(), media_srtp),
                 dtmf: problems.dtmf(&format!("{key}.dtmf"), trunk.dtmf.as_deref(), media_dtmf),
                 watch,
+                calls: sip_network::call_limits(trunk.calls_per_s, trunk.max_calls),
             },
         );
     }
@@ -323,6 +329,18 @@ pub(super) fn resolve(
         .as_deref()
         .and_then(|text| problems.parse("media.advertised_ip", text))
         .unwrap_or(bind_ip);
+    let bind_ip6 = raw
+        .media
+        .bind_ip6
+        .as_deref()
+        .and_then(|text| problems.parse("media.bind_ip6", text))
+        .or_else(|| {
+            network
+                .listen
+                .iter()
+                .map(SocketAddr::ip)
+                .find(IpAddr::is_ipv6)
+        });
     if advertised_ip.is_unspecified() {
         problems.add(
             "media.advertised_ip is missing: sip.bind listens on every address, so say which one peers reach",
@@ -516,6 +534,7 @@ pub(super) fn resolve(
         trunks,
         media: MediaSection {
             bind_ip,
+            bind_ip6,
             advertised_ip,
             first_port,
             last_port,

@@ -10,7 +10,7 @@ use switchhook_media::Codec;
 use switchhook_media::srtp::sdes::SrtpPolicy;
 use switchhook_model::{E164, Extension, Language, Target};
 use switchhook_sip::digest::DigestHash;
-use switchhook_sip::{SessionTimerConfig, TrunkRegistration};
+use switchhook_sip::{CallLimits, SessionTimerConfig, TrunkRegistration};
 use switchhook_sip::{SipTransport, TrunkAddress};
 
 use super::secret::Secret;
@@ -115,6 +115,7 @@ pub struct TrunkSection {
     pub srtp: SrtpPolicy,
     pub dtmf: DtmfMode,
     pub watch: TrunkWatch,
+    pub calls: CallLimits,
 }
 
 /// How we know whether a trunk is there, and it whether we are.
@@ -128,6 +129,8 @@ pub struct TrunkWatch {
 #[derive(Debug, Clone)]
 pub struct MediaSection {
     pub bind_ip: IpAddr,
+    /// For peers of IPv6 when `bind_ip` is of IPv4.
+    pub bind_ip6: Option<IpAddr>,
     pub advertised_ip: IpAddr,
     pub first_port: u16,
     pub last_port: u16,

@@ -17,7 +17,10 @@ use crate::door::source_of;
 use crate::endpoint::InboundHandle;
 use crate::event::{IncomingCall, SipEvent, SipLegEvent, Source};
 use crate::message::{self, BodyError, header_of, random_token, set_sdp};
+use crate::nat::is_hidden;
 use crate::record::{DialogRecord, DialogRole, DialogState, RECORD_VERSION};
+use crate::scanner::{count_refused, is_web};
+use crate::tap::now;
 use crate::uri::format_name_addr;
 
 impl Core {
@@ -33,10 +36,21 @@ impl Core {
             let response = self.response(&transaction.original, 406, None);
             return self.finish(&mut transaction, response).await;
         }
-        let Some(source) = self.identify(&mut transaction, peer).await else {
+        let Some(source) = self.identify(&mut transaction, transport, peer).await else {
             return;
         };
         let request = transaction.original.clone();
+        let admitted = match self.admission.admit(&source, peer.ip(), now()) {
+            Ok(admitted) => admitted,
+            Err(refused) => {
+                count_refused(refused.reason());
+                tracing::warn!(%peer, reason = refused.reason(), "SIP call refused");
+                let mut response = self.response(&request, 503, None);
+                let wait = refused.retry_after_s().to_string();
+                response.headers.push(header_of("Retry-After", wait));
+                return self.finish(&mut transaction, response).await;
+            }
+        };
         let sdp_offer = match message::sdp_of(&request.headers, &request.body) {
             Ok(sdp) => sdp,
             Err(error) => {
@@ -80,6 +94,7 @@ impl Core {
             };
             let mut response = self.response(&request, status, None);
             if status == 503 {
+                count_refused("legs");
                 response.headers.push(header_of("Retry-After", "10"));
             }
             return self.finish(&mut transaction, response).await;
@@ -125,6 +140,8 @@ impl Core {
             inputs,
             myself,
             offer: None,
+            proxies: Vec::new(),
+            stored_target: None,
             failover: Default::default(),
             last_ack: None,
             authorization: None,
@@ -137,6 +154,7 @@ impl Core {
             reported: false,
             was_answered: false,
             ext,
+            _admitted: Some(admitted),
             core: self.clone(),
         };
         // The leg's events come after the call's.
@@ -148,13 +166,13 @@ impl Core {
     async fn identify(
         self: &Arc<Self>,
         transaction: &mut Transaction,
+        transport: SipTransport,
         peer: std::net::SocketAddr,
     ) -> Option<Source> {
-        let by_address = self
-            .config
-            .trunks
-            .iter()
-            .find(|trunk| trunk.addresses.iter().any(|a| a.matches(peer)));
+        let by_address =
+            self.config.trunks.iter().find(|trunk| {
+                !is_web(transport) && trunk.addresses.iter().any(|a| a.matches(peer))
+            });
         if let Some(trunk) = by_address
             && trunk.inbound_auth.is_none()
         {
@@ -162,12 +180,14 @@ impl Core {
         }
         let line = self.registered_trunk(&transaction.original, peer);
         if by_address.is_none()
+            && !is_web(transport)
             && let Some(id) = line
             && self.trunk(&id).is_some_and(|t| t.inbound_auth.is_none())
         {
             return Some(Source::Trunk(id));
         }
-        if by_address.is_none() && self.is_guest(transaction, peer) {
+        // Any page could open a socket from this machine: that is nobody's permission.
+        if by_address.is_none() && !is_web(transport) && self.is_guest(transaction, peer) {
             return Some(Source::Guest);
         }
         match self.authenticate(transaction, peer).await? {
@@ -250,7 +270,8 @@ impl Core {
             peer,
             server_name: None,
             alternatives: Vec::new(),
-            symmetric: !matches!(source, Source::Trunk(_)),
+            symmetric: !matches!(source, Source::Trunk(_))
+                || message::contact_uri(headers).is_ok_and(|contact| is_hidden(&contact, peer)),
             request_uri: crate::uri::SipUri::parse(&request.uri.to_string())
                 .ok()?
                 .to_string(),

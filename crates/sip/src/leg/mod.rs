@@ -26,6 +26,7 @@ use switchhook_model::{Digit, HangupCause, LegId};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::time::Instant;
 
+use crate::admission::Admitted;
 use crate::client::Outcome;
 use crate::config::SipTransport;
 use crate::core::{Core, DialogKey};
@@ -34,7 +35,7 @@ use crate::digest::Credentials;
 use crate::event::SipLegEvent;
 use crate::message::{self, header_of};
 use crate::record::{DialogRecord, DialogState};
-use crate::transport::{Path, PathError};
+use crate::transport::{Path, PathError, Target};
 use crate::uri::SipUri;
 
 use extras::{Extras, ReInviteOrder};
@@ -175,6 +176,8 @@ pub(crate) struct OutboundStart {
     pub timeout: std::time::Duration,
     /// Where it may go.
     pub route: Route,
+    /// Route of the INVITE: proxies on the way to a phone (RFC 3327).
+    pub path: Vec<String>,
 }
 
 /// The task's state.
@@ -192,6 +195,10 @@ pub(crate) struct Leg {
     myself: UnboundedSender<LegInput>,
     /// Outbound: what the INVITE carries.
     offer: Option<(String, Vec<(String, String)>)>,
+    /// Outbound: proxies the INVITE goes through.
+    proxies: Vec<String>,
+    /// Outbound: the target the stored record names.
+    stored_target: Option<Target>,
     /// Outbound: where the INVITE may go and went.
     failover: Failover,
     /// Last ACK of a 2xx, to send again when the 2xx comes again.
@@ -208,6 +215,8 @@ pub(crate) struct Leg {
     timer: Option<Instant>,
     /// The final event is out although the dialog still needs looking after.
     reported: bool,
+    /// Inbound: its place among the calls that are let in.
+    _admitted: Option<Admitted>,
     /// Outbound: `Answered` was reported.
     was_answered: bool,
     ext: Extras,

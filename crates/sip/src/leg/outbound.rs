@@ -15,12 +15,16 @@ use crate::core::Core;
 use crate::digest::answer_challenges;
 use crate::event::SipLegEvent;
 use crate::message::{self, header_of, random_token, set_sdp};
-use crate::record::DialogState;
+use crate::nat::is_hidden;
+use crate::record::{DialogState, RecordError};
 use crate::transport::Path;
 
 /// How many INVITEs one dial may take: the first, one with credentials, one more for `stale`, and
 /// the first two again after a 422.
 const MAX_ATTEMPTS: u32 = 5;
+
+/// Largest request over UDP, in bytes (RFC 3261 §18.1.1).
+const MAX_DATAGRAM: usize = 1_300;
 
 impl Leg {
     /// Starts the task of an outbound leg whose record is stored.
@@ -38,6 +42,7 @@ impl Leg {
                 start.record.local_tag.clone(),
             ),
             caller_tag: None,
+            stored_target: Some(start.record.target()),
             record: start.record,
             path: None,
             contact_user: start.contact_user,
@@ -55,6 +60,7 @@ impl Leg {
             inputs,
             myself,
             offer: Some((start.sdp_offer, start.headers)),
+            proxies: start.path,
             failover: Failover::default(),
             last_ack: None,
             authorization: None,
@@ -68,6 +74,7 @@ impl Leg {
             reported: false,
             was_answered: false,
             ext: Extras::new(&core.config),
+            _admitted: None,
             core,
         };
         tokio::spawn(async move {
@@ -77,15 +84,16 @@ impl Leg {
         });
     }
 
-    pub(super) fn send_invite(&mut self, attempt: u32, path: &Path) {
+    /// Our INVITE as it leaves.
+    fn invite(&self, attempt: u32) -> Result<Request, RecordError> {
         let remote = self.record.remote.clone();
         let request =
             self.record
                 .attempt_request(Method::Invite, attempt, remote, self.user_agent());
-        let mut request = match request {
-            Ok(request) => request,
-            Err(error) => return self.failed(None, HangupCause::Failed, error.to_string()),
-        };
+        let mut request = request?;
+        for proxy in &self.proxies {
+            request.headers.push(header_of("Route", proxy.as_str()));
+        }
         let contact = self.contact(&self.record.sent_by);
         request.headers.push(header_of("Contact", contact));
         request.headers.push(header_of("Allow", message::ALLOW));
@@ -104,6 +112,20 @@ impl Leg {
         if let Some((name, value)) = &self.authorization {
             request.headers.push(header_of(name, value.as_str()));
         }
+        Ok(request)
+    }
+
+    /// Whether the INVITE is too large for a datagram (RFC 3261 §18.1.1): fragments get lost.
+    pub(super) fn is_large(&self, attempt: u32) -> bool {
+        self.invite(attempt)
+            .is_ok_and(|request| request.to_bytes().len() > MAX_DATAGRAM)
+    }
+
+    pub(super) fn send_invite(&mut self, attempt: u32, path: &Path) {
+        let request = match self.invite(attempt) {
+            Ok(request) => request,
+            Err(error) => return self.failed(None, HangupCause::Failed, error.to_string()),
+        };
         let myself = self.myself.clone();
         let given_over = self.failover.begin(attempt);
         run_client(&self.core, path, request, move |outcome| {
@@ -221,6 +243,8 @@ impl Leg {
         let mut routes = message::route_entries(&response.headers, "Record-Route");
         routes.reverse();
         self.record.route_set = routes;
+        let hidden = |contact: crate::uri::SipUri| is_hidden(&contact, self.record.peer);
+        self.record.symmetric |= message::contact_uri(&response.headers).is_ok_and(hidden);
         if self.record.next_hop().is_err() {
             self.record.route_set.clear();
         }
@@ -441,7 +465,11 @@ impl Leg {
         let request =
             self.record
                 .attempt_request(Method::Cancel, attempt, remote, self.user_agent());
-        if let (Ok(request), Some(path)) = (request, &self.path) {
+        if let (Ok(mut request), Some(path)) = (request, &self.path) {
+            // The INVITE's way (RFC 3261 §9.1).
+            for proxy in &self.proxies {
+                request.headers.push(header_of("Route", proxy.as_str()));
+            }
             let myself = self.myself.clone();
             run_client(&self.core, path, request, move |outcome| {
                 let kind = ClientKind::Cancel;
