@@ -15,4 +15,5 @@ mod harness;
 mod killed;
 mod nobody_there;
 mod operator;
+mod phones;
 mod voices;

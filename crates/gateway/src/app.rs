@@ -163,7 +163,7 @@ async fn route_sip(
     mut events: mpsc::Receiver<SipEvent>,
     stop: CancellationToken,
 ) {
-    let wire = WireLog::start(shared.store.clone());
+    let wire = WireLog::start(shared.store.clone(), shared.registry.clone());
     let registrations = keep_registrations(Arc::clone(&shared));
     while let Some(Some(event)) = stop.run_until_cancelled(events.recv()).await {
         match event {
@@ -254,6 +254,7 @@ fn sip_config(config: &Config, bindings: Vec<Binding>) -> anyhow::Result<SipConf
     sip.allow_loopback_guests = config.sip.loopback_guests;
     sip.initial_bindings = bindings;
     sip.limits.max_legs = config.media.max_legs;
+    sip.limits.max_redirects = config.outbound.max_redirects;
     sip.extensions = config
         .extensions
         .iter()

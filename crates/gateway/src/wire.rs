@@ -7,7 +7,7 @@ use switchhook_sip::{WireDirection, WireMessage};
 use switchhook_store::{NewWire, Step, Store, WireDirection as StoredDirection};
 use tokio::sync::mpsc;
 
-use crate::calls;
+use crate::calls::Registry;
 
 /// Messages that may wait for the database.
 const QUEUE: usize = 4096;
@@ -24,7 +24,7 @@ pub struct WireLog {
 
 impl WireLog {
     /// Starts the writer task; it ends when the last handle is gone.
-    pub fn start(store: Store) -> Self {
+    pub fn start(store: Store, registry: Registry) -> Self {
         let (sender, mut queue) = mpsc::channel(QUEUE);
         tokio::spawn(async move {
             let mut batch = Vec::with_capacity(BATCH);
@@ -33,7 +33,10 @@ impl WireLog {
                 if let Ok(Some(message)) = more {
                     batch.push(message);
                 }
-                let wire = batch.drain(..).map(row).collect();
+                let wire = batch
+                    .drain(..)
+                    .map(|message| row(message, &registry))
+                    .collect();
                 if let Err(error) = store
                     .commit(Step {
                         wire,
@@ -57,7 +60,7 @@ impl WireLog {
     }
 }
 
-fn row(message: WireMessage) -> NewWire {
+fn row(message: WireMessage, registry: &Registry) -> NewWire {
     let summary = match (&message.method, message.status) {
         (Some(method), _) => method.clone(),
         (None, Some(_)) => message.start_line.trim_start_matches("SIP/2.0 ").to_owned(),
@@ -65,7 +68,10 @@ fn row(message: WireMessage) -> NewWire {
     };
     NewWire {
         at: message.at,
-        call: message.leg.as_ref().and_then(calls::call_of),
+        call: message
+            .leg
+            .as_ref()
+            .and_then(|leg| registry.call_of_leg(leg)),
         leg: message.leg,
         direction: match message.direction {
             WireDirection::Received => StoredDirection::Received,

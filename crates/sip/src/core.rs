@@ -344,6 +344,15 @@ impl Core {
         self.legs().by_dialog.get(&key).cloned()
     }
 
+    pub(crate) fn leg_of_dialog(
+        &self,
+        sip_call_id: &str,
+        our_tag: &str,
+    ) -> Option<UnboundedSender<LegInput>> {
+        let key = (sip_call_id.to_owned(), our_tag.to_owned());
+        self.legs().by_dialog.get(&key).cloned()
+    }
+
     fn orphan_of(
         &self,
         headers: &rsipstack::sip::Headers,
@@ -482,6 +491,9 @@ impl Core {
             response
                 .headers
                 .push(header_of("Accept", "application/sdp"));
+            response
+                .headers
+                .push(header_of("Supported", message::SUPPORTED));
         }
         response
     }

@@ -11,8 +11,8 @@ use crate::config::{SipTransport, TrunkConfig, TrunkId};
 use crate::core::{Core, DialogKey, EnterError};
 use crate::digest::Credentials;
 use crate::endpoint::bracketed;
-use crate::event::{DialError, DialRequest, DialTarget};
-use crate::leg::{Leg, LegInput, OutboundStart};
+use crate::event::{DialError, DialFrom, DialRequest, DialTarget};
+use crate::leg::{Leg, LegInput, OutboundStart, Redirection};
 use crate::message::random_token;
 use crate::record::{DialogRecord, DialogRole, DialogState, RECORD_VERSION};
 use crate::tap::now;
@@ -176,6 +176,36 @@ impl Core {
             }),
         };
         Ok((record, prepared))
+    }
+
+    /// Where a redirected dial goes on.
+    pub(crate) async fn redirection(
+        &self,
+        leg: &LegId,
+        target: DialTarget,
+        from: DialFrom,
+    ) -> Result<Redirection, DialError> {
+        let request = DialRequest {
+            leg: leg.clone(),
+            target: target.clone(),
+            from,
+            sdp_offer: String::new(),
+            timeout: Duration::ZERO,
+            headers: Vec::new(),
+        };
+        let plan = match &target {
+            DialTarget::Extension(extension) => self.plan_extension(extension, &request)?,
+            DialTarget::Trunk { trunk, number } => self.plan_trunk(trunk, number, &request).await?,
+            DialTarget::Uri(uri) => self.plan_uri(uri, &request).await?,
+        };
+        Ok(Redirection {
+            request_uri: plan.request_uri,
+            transport: plan.transport,
+            peer: plan.peer,
+            symmetric: plan.symmetric,
+            credentials: plan.credentials,
+            trunk: plan.trunk,
+        })
     }
 
     /// The newest binding.

@@ -12,6 +12,7 @@
 //! and `leg/mod.rs` (the life of a leg).
 
 mod auth;
+mod call_headers;
 mod client;
 pub mod config;
 mod core;
@@ -24,9 +25,12 @@ pub mod fuzzing;
 mod leg;
 mod message;
 mod orphan;
+pub mod reason;
 pub mod record;
+pub mod refer;
 mod register;
 pub mod registrar;
+mod replacing;
 mod tap;
 pub mod throttle;
 mod transport;
@@ -40,8 +44,9 @@ pub use config::{
 pub use dial::PreparedDial;
 pub use endpoint::{InboundHandle, ReInviteResponder, SipEndpoint};
 pub use event::{
-    DialError, DialFrom, DialRequest, DialTarget, IncomingCall, LegGone, OrphanOutcome, SipEvent,
-    SipLegEvent, Source, UnregisterReason, WireDirection, WireMessage,
+    DialError, DialFrom, DialRequest, DialTarget, IncomingCall, LegGone, OrphanOutcome,
+    ReferOutcome, SipEvent, SipLegEvent, Source, UnregisterReason, WireDirection, WireMessage,
 };
 pub use record::{DialogRecord, DialogRole, DialogState, RecordError};
+pub use refer::Replaces;
 pub use registrar::Binding;

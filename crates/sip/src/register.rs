@@ -162,6 +162,7 @@ impl Core {
             .flat_map(|value| value.split(','))
             .map(str::trim)
             .filter(|option| !option.is_empty())
+            .filter(|option| !message::SUPPORTED.eq_ignore_ascii_case(option))
             .collect();
         if required.is_empty() {
             return None;

@@ -91,6 +91,7 @@ impl CallTask {
             leg: leg.clone(),
             cause: HangupCause::Failed,
             sip_status: None,
+            detail: None,
         });
     }
 

@@ -4,9 +4,11 @@ use switchhook_call::Event;
 use switchhook_conversation::Input;
 use switchhook_media::MediaEvent;
 use switchhook_model::LegId;
-use switchhook_sip::SipLegEvent;
+use switchhook_sip::{IncomingCall, SipLegEvent};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+
+use super::referring::{HandOver, HandedOver};
 
 /// Inputs that may wait. A task that is this far behind does not come back: the call is closed.
 const CAPACITY: usize = 1024;
@@ -29,6 +31,16 @@ pub enum CallInput {
         leg: LegId,
         event: MediaEvent,
     },
+    /// An offer of ours that crossed one of the party's is due again.
+    Reoffer {
+        leg: LegId,
+    },
+    /// Another call asks for the far party of one of our legs.
+    HandOver(Box<HandOver>),
+    /// The answer to it.
+    HandedOver(Box<HandedOver>),
+    /// Another phone asks to take the place of one of our legs.
+    Replacing(Box<IncomingCall>),
 }
 
 /// The sending side of one conversation's ears, mouth and brain.

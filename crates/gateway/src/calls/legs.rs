@@ -1,9 +1,9 @@
 //! The legs of one call as the shell holds them: signalling handle, media leg, dialog record.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use switchhook_media::sdp::{self, LocalMedia, Offer, SdpError};
-use switchhook_media::{MediaLeg, RtpParams};
+use switchhook_media::{MediaDirection, MediaLeg, RtpParams};
 use switchhook_model::LegId;
 use switchhook_sip::{DialogRecord, InboundHandle, PreparedDial};
 
@@ -32,6 +32,13 @@ pub(super) struct LegMedia {
     pub leg: MediaLeg,
     local: LocalMedia,
     has_answered: bool,
+    /// Our last description was an offer within the dialog: its answer is awaited.
+    offers: bool,
+    /// Whether the party holds us, and whether the call was told.
+    party_holds: bool,
+    hold_told: bool,
+    /// How often an offer of ours crossed one of the party's.
+    tries: u8,
     /// What we said last; repeated when a re-INVITE has no offer.
     pub description: String,
 }
@@ -45,6 +52,10 @@ impl LegMedia {
             leg,
             local,
             has_answered: false,
+            offers: false,
+            party_holds: false,
+            hold_told: false,
+            tries: 0,
             description,
         }
     }
@@ -65,22 +76,61 @@ impl LegMedia {
         }
         self.description = description;
         self.has_answered = true;
+        self.offers = false;
+        self.party_holds = offer.is_hold();
         self.leg.start(params);
         Ok(())
     }
 
     /// Whether the first description was ours, so that the party answers it.
     pub(super) fn we_offered(&self) -> bool {
-        !self.has_answered
+        !self.has_answered || self.offers
     }
 
     /// The party's answer to our offer; starts the media.
-    pub(super) fn answered(&self, answer: Option<&str>) -> Result<(), String> {
+    pub(super) fn answered(&mut self, answer: Option<&str>) -> Result<(), String> {
         let answer = answer.ok_or("the answer has no SDP")?;
         let params: RtpParams =
             sdp::apply_answer(&self.local, answer).map_err(|error| error.to_string())?;
+        self.offers = false;
+        self.tries = 0;
+        self.party_holds = Offer::parse(answer).is_ok_and(|answer| answer.is_hold());
         self.leg.start(params);
         Ok(())
+    }
+
+    /// A new offer within the dialog, with everything we can do.
+    pub(super) fn offer_again(&mut self) {
+        self.local.session_version += 1;
+        self.description = sdp::offer(&self.local);
+        self.offers = true;
+    }
+
+    /// The same with another direction: hold or resume.
+    pub(super) fn offer_direction(&mut self, direction: MediaDirection) {
+        self.local.direction = direction;
+        self.tries = 0;
+        self.offer_again();
+    }
+
+    /// The party would not have it: its media stay as they were, and so do ours.
+    pub(super) fn offer_refused(&mut self) {
+        self.local.direction = MediaDirection::SendRecv;
+        self.offers = false;
+        self.tries = 0;
+    }
+
+    /// Whether an offer that crossed one of the party's is sent again.
+    pub(super) fn try_again(&mut self, max: u8) -> bool {
+        self.tries += 1;
+        self.tries <= max
+    }
+
+    /// Whether the party holds us, if that has changed since it was last asked.
+    pub(super) fn hold_changed(&mut self) -> Option<bool> {
+        let changed = self.hold_told != self.party_holds;
+        self.hold_told = self.party_holds;
+        changed.then_some(self.party_holds)
     }
 }
 
@@ -98,6 +148,8 @@ fn session_id(leg: &LegId) -> u64 {
 #[derive(Debug, Default)]
 pub(super) struct Legs {
     parts: BTreeMap<LegId, LegParts>,
+    /// Legs that belong to another call now.
+    given: BTreeSet<LegId>,
 }
 
 impl Legs {
@@ -111,6 +163,18 @@ impl Legs {
 
     pub(super) fn media(&self, leg: &LegId) -> Option<&MediaLeg> {
         Some(&self.parts.get(leg)?.media.as_ref()?.leg)
+    }
+
+    /// Gives a leg away to another call.
+    pub(super) fn give(&mut self, leg: &LegId) -> Option<LegParts> {
+        let parts = self.parts.remove(leg)?;
+        self.given.insert(leg.clone());
+        Some(parts)
+    }
+
+    /// Whether it belongs to another call now.
+    pub(super) fn is_given(&self, leg: &LegId) -> bool {
+        self.given.contains(leg)
     }
 
     pub(super) fn dialog(&self, leg: &LegId) -> Option<&DialogRecord> {

@@ -6,9 +6,11 @@
 
 mod booking;
 mod brain;
+pub mod destination;
 mod ears;
 mod ending;
 mod facts;
+mod holding;
 mod inbox;
 mod incoming;
 mod legs;
@@ -17,6 +19,7 @@ mod perform;
 pub mod policy;
 mod recording;
 mod recover;
+mod referring;
 mod registry;
 mod rows;
 mod shared;
@@ -27,5 +30,5 @@ mod verdict;
 pub use inbox::CallInput;
 pub use incoming::{StartError, accept, new_leg_id, start_outbound};
 pub use recover::{late_event, recover};
-pub use registry::{Registry, call_of};
+pub use registry::Registry;
 pub use shared::Shared;

@@ -2,8 +2,9 @@
 
 use switchhook_call::{Action, ActionKind, CallEvent, Event, Opening};
 use switchhook_conversation::{Input, SayId};
+use switchhook_media::MediaDirection;
 use switchhook_model::{HangupCause, LegId, Target, Timestamp};
-use switchhook_sip::{DialFrom, DialRequest, DialTarget, ReInviteResponder, TrunkId};
+use switchhook_sip::{DialFrom, DialRequest, DialTarget, TrunkId};
 
 use super::facts;
 use super::legs::{LegMedia, LegParts, Signalling};
@@ -37,6 +38,7 @@ impl CallTask {
                         leg: leg.clone(),
                         cause,
                         sip_status: None,
+                        detail: Some(reason),
                     });
                 }
             }
@@ -54,7 +56,7 @@ impl CallTask {
         let is_trunk = matches!(target, DialTarget::Trunk { .. });
         let media = self
             .shared
-            .open_media(leg, &self.inbox)
+            .open_media(leg)
             .map_err(|error| (HangupCause::Failed, error.to_string()))?;
         let media = LegMedia::offering(media);
         let caller = self.call.view().caller;
@@ -73,7 +75,7 @@ impl CallTask {
             },
             sdp_offer: media.description.clone(),
             timeout: DIAL_LIMIT,
-            headers: vec![("X-Switchhook-Call".to_owned(), self.id.to_string())],
+            headers: self.dial_headers(),
         };
         let (record, prepared) = self
             .shared
@@ -92,7 +94,27 @@ impl CallTask {
         Ok(())
     }
 
-    fn dial_target(&self, target: &Target) -> Result<DialTarget, (HangupCause, String)> {
+    /// What the called party is told beside the protocol's own headers.
+    fn dial_headers(&self) -> Vec<(String, String)> {
+        let outbound = &self.shared.config.outbound;
+        let view = self.call.view();
+        let mut headers = vec![("X-Switchhook-Call-Id".to_owned(), self.id.to_string())];
+        let passed = outbound
+            .pass_headers
+            .iter()
+            .filter_map(|name| Some((name.clone(), view.sip_headers.get(name)?.clone())));
+        headers.extend(passed);
+        let fixed = outbound.headers.iter();
+        headers.extend(fixed.map(|(name, value)| (name.clone(), value.clone())));
+        let referred_by = view.transfers.into_iter().last();
+        let referred_by = referred_by.filter(|transfer| transfer.outcome.is_none());
+        if let Some(by) = referred_by.and_then(|transfer| transfer.referred_by) {
+            headers.push(("Referred-By".to_owned(), by));
+        }
+        headers
+    }
+
+    pub(super) fn dial_target(&self, target: &Target) -> Result<DialTarget, (HangupCause, String)> {
         match target {
             Target::Extension(extension) => Ok(DialTarget::Extension(extension.clone())),
             Target::Number(number) => {
@@ -130,8 +152,16 @@ impl CallTask {
             ActionKind::Answer { leg } => self.answer(&leg),
             ActionKind::Reject { leg, status } => self.reject(&leg, status),
             ActionKind::Dial { leg, .. } => self.send_dial(&leg),
+            // It belongs to another call now.
+            ActionKind::Cancel { leg } | ActionKind::Hangup { leg, .. }
+                if self.legs.is_given(&leg) =>
+            {
+                self.gone(&leg, HangupCause::Normal);
+            }
             ActionKind::Cancel { leg } => {
-                if self.shared.sip.cancel(&leg).is_err() {
+                // Why it is cancelled goes into the Reason header.
+                let cause = self.cause_of(&leg);
+                if self.shared.sip.hangup(&leg, cause).is_err() {
                     self.gone(&leg, HangupCause::Canceled);
                 }
             }
@@ -199,8 +229,35 @@ impl CallTask {
                 self.start_recording(&leg, recording, now);
             }
             ActionKind::StopRecording { .. } => self.stop_recording().await,
+            ActionKind::Hold { leg } => self.offer_direction(&leg, MediaDirection::SendOnly),
+            ActionKind::Resume { leg } => self.offer_direction(&leg, MediaDirection::SendRecv),
+            ActionKind::HoldMusic { leg, on } => self.hold_music(&leg, on),
+            ActionKind::AcceptRefer { leg, request } => self.answer_refer(&leg, &request, 202),
+            ActionKind::RefuseRefer {
+                leg,
+                request,
+                status,
+            } => self.answer_refer(&leg, &request, status),
+            ActionKind::NotifyTransferor {
+                leg,
+                request,
+                status,
+            } => self.notify_transferor(&leg, &request, status),
+            ActionKind::Refer {
+                leg,
+                attempt,
+                target,
+            } => self.refer(&leg, attempt, &target),
             ActionKind::Emit(event) => log(&event),
         }
+    }
+
+    fn cause_of(&self, leg: &LegId) -> HangupCause {
+        let view = self.call.view();
+        let cause = view.legs.iter().find(|one| one.id == *leg);
+        cause
+            .and_then(|leg| leg.cause)
+            .unwrap_or(HangupCause::Canceled)
     }
 
     fn signalling(&mut self, leg: &LegId) -> Option<&mut Signalling> {
@@ -299,11 +356,11 @@ impl CallTask {
         });
     }
 
-    fn agreed(&mut self, leg: &LegId, start: impl FnOnce(&LegMedia) -> Result<(), String>) {
+    fn agreed(&mut self, leg: &LegId, start: impl FnOnce(&mut LegMedia) -> Result<(), String>) {
         let Some(media) = self
             .legs
             .get_mut(leg)
-            .and_then(|parts| parts.media.as_ref())
+            .and_then(|parts| parts.media.as_mut())
         else {
             // We hung up while the answer was on its way; the hang-up follows it.
             self.queue
@@ -311,9 +368,11 @@ impl CallTask {
             return;
         };
         match start(media) {
-            Ok(()) => self
-                .queue
-                .push_back(Event::LegAnswered { leg: leg.clone() }),
+            Ok(()) => {
+                self.queue
+                    .push_back(Event::LegAnswered { leg: leg.clone() });
+                self.note_hold(leg);
+            }
             Err(reason) => {
                 tracing::warn!(leg.id = %leg, reason, "the party's SDP cannot be used");
                 // The party is connected: only a BYE ends it.
@@ -329,31 +388,8 @@ impl CallTask {
                     leg: leg.clone(),
                     cause: HangupCause::NotAcceptable,
                     sip_status: None,
+                    detail: None,
                 });
-            }
-        }
-    }
-
-    /// Hold, resume, or another codec or address (RFC 3264 §8).
-    pub(super) fn re_invited(
-        &mut self,
-        leg: &LegId,
-        offer: Option<&str>,
-        responder: ReInviteResponder,
-    ) {
-        let Some(media) = self
-            .legs
-            .get_mut(leg)
-            .and_then(|parts| parts.media.as_mut())
-        else {
-            return responder.reject(481);
-        };
-        let agreed = offer.map_or(Ok(()), |offer| media.answer(offer));
-        match agreed {
-            Ok(()) => responder.answer(media.description.clone()),
-            Err(error) => {
-                tracing::warn!(leg.id = %leg, %error, "the re-INVITE's offer cannot be used");
-                responder.reject(if error.is_malformed() { 400 } else { 488 });
             }
         }
     }
@@ -393,6 +429,12 @@ fn log(event: &CallEvent) {
         CallEvent::LegRinging { .. }
         | CallEvent::LegAnswered { .. }
         | CallEvent::LegEnded { .. }
+        | CallEvent::LegHeld { .. }
+        | CallEvent::LegResumed { .. }
+        | CallEvent::HoldRefused { .. }
+        | CallEvent::ReferRefused { .. }
+        | CallEvent::LegReplaced { .. }
+        | CallEvent::ReferReported { .. }
         | CallEvent::TransferIgnored { .. }
         | CallEvent::Bridged { .. }
         | CallEvent::TextTold { .. }

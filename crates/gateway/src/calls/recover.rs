@@ -91,6 +91,7 @@ async fn close(shared: &Arc<Shared>, row: CallRow) -> Result<(), CloseError> {
                             leg: leg.clone(),
                             cause,
                             sip_status,
+                            detail: None,
                         },
                     )
                 }

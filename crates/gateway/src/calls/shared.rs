@@ -10,7 +10,7 @@ use switchhook_model::LegId;
 use switchhook_sip::SipEndpoint;
 use switchhook_store::Store;
 
-use super::inbox::{CallInput, Inbox};
+use super::inbox::CallInput;
 use super::registry::Registry;
 use crate::bus::Bus;
 use crate::config::Config;
@@ -35,19 +35,21 @@ pub struct Shared {
 
 impl Shared {
     /// A media leg whose events reach the call.
-    pub(super) fn open_media(&self, leg: &LegId, inbox: &Inbox) -> Result<MediaLeg, OpenLegError> {
+    pub(super) fn open_media(&self, leg: &LegId) -> Result<MediaLeg, OpenLegError> {
         let media = self.media.open_leg(leg.clone())?;
         let mut events = media
             .take_events()
             .expect("a new leg's events are taken once");
-        let inbox = inbox.clone();
+        // By the registry, because the leg may go over to another call.
+        let registry = self.registry.clone();
         let leg = leg.clone();
         tokio::spawn(async move {
             while let Some(event) = events.recv().await {
-                inbox.send(CallInput::Media {
+                let input = CallInput::Media {
                     leg: leg.clone(),
                     event,
-                });
+                };
+                registry.send_to_leg(&leg, input);
             }
         });
         Ok(media)

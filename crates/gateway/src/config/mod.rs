@@ -7,6 +7,7 @@
 
 mod check;
 mod env;
+mod headers;
 mod raw;
 mod resolve;
 mod secret;

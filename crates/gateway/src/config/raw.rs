@@ -86,6 +86,9 @@ pub struct RawSip {
     pub realm: Option<String>,
     /// Callers from a loopback address need no credentials. Default false.
     pub loopback_guests: Option<bool>,
+    /// Headers of a caller's INVITE that are stored with the call; default Diversion, History-Info,
+    /// User-to-User.
+    pub keep_headers: Option<Vec<String>>,
     /// User parts and numbers that reach the assistant; default `["assistant"]`.
     pub assistant_numbers: Option<Vec<String>>,
 }
@@ -115,6 +118,8 @@ pub struct RawTrunk {
     pub from_domain: Option<String>,
     /// Number shown to the called party.
     pub caller_id: Option<String>,
+    /// How callers who came over it are transferred: `bridge` (default) or `refer`.
+    pub transfer: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -242,6 +247,14 @@ pub struct RawOutbound {
     pub allowed_sip_hosts: Vec<String>,
     /// Trunk for numbers.
     pub trunk: Option<String>,
+    /// Headers written on every INVITE of ours: X- headers and User-to-User.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// Kept headers of the caller that are written on INVITEs to the targets.
+    #[serde(default)]
+    pub pass_headers: Vec<String>,
+    /// Redirections (3xx) one dial follows; default 3.
+    pub max_redirects: Option<usize>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -9,20 +9,21 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use switchhook_call::hours::RawOpenHours;
-use switchhook_call::{FallbackStep, OpenHours};
+use switchhook_call::{FallbackStep, OpenHours, TransferMethod};
 use switchhook_model::{Extension, Language, Target};
 
 use super::ConfigError;
 use super::env::Environment;
+use super::headers;
 use super::raw::{RawConfig, RawHours};
 use super::secret::Secret;
 use super::types::*;
 
 /// Collects problems; each method returns something usable so that the rest is checked too.
-struct Problems(Vec<String>);
+pub(super) struct Problems(Vec<String>);
 
 impl Problems {
-    fn add(&mut self, problem: impl Into<String>) {
+    pub(super) fn add(&mut self, problem: impl Into<String>) {
         self.0.push(problem.into());
     }
 
@@ -83,7 +84,7 @@ impl Problems {
 }
 
 pub(super) fn resolve(
-    raw: RawConfig,
+    mut raw: RawConfig,
     profile: &str,
     environment: &Environment,
 ) -> Result<Config, ConfigError> {
@@ -206,6 +207,16 @@ pub(super) fn resolve(
             .caller_id
             .as_deref()
             .and_then(|text| problems.parse(&format!("{key}.caller_id"), text));
+        let transfer = match trunk.transfer.as_deref() {
+            None | Some("bridge") => TransferMethod::Bridge,
+            Some("refer") => TransferMethod::Refer,
+            Some(other) => {
+                problems.add(format!(
+                    "{key}.transfer: expected bridge or refer, got {other:?}"
+                ));
+                TransferMethod::Bridge
+            }
+        };
         trunks.insert(
             name,
             TrunkSection {
@@ -217,6 +228,7 @@ pub(super) fn resolve(
                 from_user: trunk.from_user,
                 from_domain: trunk.from_domain,
                 caller_id,
+                transfer,
             },
         );
     }
@@ -304,6 +316,16 @@ pub(super) fn resolve(
         if mode == Mode::Production && !https {
             problems.add(format!("public_url: {url} is not https, vendors refuse it"));
         }
+    }
+    let keep_headers = raw.sip.keep_headers.take();
+    let keep_headers = keep_headers.unwrap_or_else(|| headers::KEPT.map(str::to_owned).to_vec());
+    let keep_headers = headers::names("sip.keep_headers", keep_headers, &mut problems);
+    let pass_headers = std::mem::take(&mut raw.outbound.pass_headers);
+    let pass_headers = headers::passed("outbound.pass_headers", pass_headers, &mut problems);
+    let outbound_headers = std::mem::take(&mut raw.outbound.headers);
+    let outbound_headers = headers::written("outbound.headers", outbound_headers, &mut problems);
+    if raw.outbound.max_redirects.is_some_and(|max| max > 10) {
+        problems.add("outbound.max_redirects: expected 0 to 10");
     }
     if let Some(trunk) = &raw.outbound.trunk
         && !trunks.contains_key(trunk)
@@ -416,6 +438,7 @@ pub(super) fn resolve(
             bind: sip_bind,
             realm: raw.sip.realm.unwrap_or_else(|| "switchhook".to_owned()),
             loopback_guests,
+            keep_headers,
             assistant_numbers: raw
                 .sip
                 .assistant_numbers
@@ -474,6 +497,9 @@ pub(super) fn resolve(
             allowed_prefixes: raw.outbound.allowed_prefixes,
             allowed_sip_hosts: raw.outbound.allowed_sip_hosts,
             trunk: raw.outbound.trunk,
+            headers: outbound_headers,
+            pass_headers,
+            max_redirects: raw.outbound.max_redirects.unwrap_or(3),
         },
         limits,
         users,

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use switchhook_call::{FallbackStep, OpenHours};
+use switchhook_call::{FallbackStep, OpenHours, TransferMethod};
 use switchhook_model::{E164, Extension, Language, Target};
 
 use super::secret::Secret;
@@ -63,6 +63,7 @@ pub struct SipSection {
     pub realm: String,
     pub loopback_guests: bool,
     pub assistant_numbers: Vec<String>,
+    pub keep_headers: Vec<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -81,6 +82,7 @@ pub struct TrunkSection {
     pub from_user: Option<String>,
     pub from_domain: Option<String>,
     pub caller_id: Option<E164>,
+    pub transfer: TransferMethod,
 }
 
 #[derive(Debug, Clone)]
@@ -162,6 +164,9 @@ pub struct OutboundConfig {
     pub allowed_prefixes: Vec<String>,
     pub allowed_sip_hosts: Vec<String>,
     pub trunk: Option<String>,
+    pub headers: BTreeMap<String, String>,
+    pub pass_headers: Vec<String>,
+    pub max_redirects: usize,
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -27,13 +27,13 @@ impl Leg {
         let status = match request.method {
             Method::Bye => return self.bye(transaction).await,
             Method::Invite => return self.reinvite(transaction).await,
+            Method::Refer => return self.refer(transaction).await,
+            Method::Notify => self.refer_notified(&request),
             Method::Info => self.info(&request),
             Method::Options => 200,
             Method::PRack | Method::Cancel | Method::Ack => 481,
             Method::Message
-            | Method::Notify
             | Method::Publish
-            | Method::Refer
             | Method::Register
             | Method::Subscribe
             | Method::Update => 405,
@@ -72,9 +72,10 @@ impl Leg {
             .collect();
         match &self.phase {
             Phase::Calling(_) | Phase::Over => {}
-            Phase::Incoming(_) => self.canceled(),
+            Phase::Incoming(_) => self.canceled(reason),
             Phase::Answering { .. } | Phase::Established => {
-                self.ended(true, HangupCause::Normal, reason);
+                let cause = crate::reason::cause_of(&request.headers);
+                self.ended(true, cause.unwrap_or(HangupCause::Normal), reason);
             }
             // Both hung up at once.
             Phase::Ending { cause } => {
@@ -181,12 +182,12 @@ impl Leg {
                     self.emit(SipLegEvent::Confirmed { sdp });
                 }
             }
-            ServerEvent::Canceled if !pending.decided => {
+            ServerEvent::Canceled(_) if !pending.decided => {
                 let response = self.dialog_response(&pending.request, 487);
                 send_response(&pending.responder, response);
                 self.pending = None;
             }
-            ServerEvent::Canceled => {}
+            ServerEvent::Canceled(_) => {}
             ServerEvent::Finished => {
                 let decided = pending.decided;
                 self.pending = None;
@@ -249,6 +250,10 @@ impl Leg {
         );
         match (request, path) {
             (Ok(mut request), Ok(path)) => {
+                if let Phase::Ending { cause } = &self.phase {
+                    let reason = crate::reason::value_of(*cause);
+                    request.headers.push(header_of("Reason", reason));
+                }
                 if let Some((name, value)) = &authorization {
                     request.headers.push(header_of(name, value.as_str()));
                 }
@@ -274,7 +279,12 @@ impl Leg {
         }
     }
 
-    fn send_in_dialog(&self, kind: ClientKind, request: Request, path: &crate::transport::Path) {
+    pub(super) fn send_in_dialog(
+        &self,
+        kind: ClientKind,
+        request: Request,
+        path: &crate::transport::Path,
+    ) {
         let myself = self.myself.clone();
         run_client(&self.core, path, request, move |outcome| {
             let _ = myself.send(LegInput::Client { kind, outcome });
@@ -293,6 +303,9 @@ impl Leg {
             ClientKind::Cancel => {}
             ClientKind::Bye => self.bye_outcome(response).await,
             ClientKind::ReInvite => self.reinvite_outcome(response).await,
+            ClientKind::Refer => self.refer_outcome(response).await,
+            // A phone that does not care how its REFER goes changes nothing.
+            ClientKind::Notify => {}
         }
     }
 
@@ -357,7 +370,11 @@ impl Leg {
         }
     }
 
-    fn answer_challenge(&self, response: &Response, method: &str) -> Option<(String, String)> {
+    pub(super) fn answer_challenge(
+        &self,
+        response: &Response,
+        method: &str,
+    ) -> Option<(String, String)> {
         let credentials = self.credentials.as_ref()?;
         let (asked, answer) = challenge_headers(response.status_code.code());
         let uri = self

@@ -4,9 +4,14 @@
 mod in_dialog;
 mod inbound;
 mod outbound;
+mod redirect;
+mod referring;
 
 pub(crate) use in_dialog::dtmf_digit;
 pub(crate) use outbound::challenge_headers;
+pub(crate) use redirect::Redirection;
+pub(crate) use referring::{DialogInfo, DialogStage};
+use referring::{OwnRefer, PendingRefer};
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -52,6 +57,8 @@ pub(crate) enum LegInput {
         id: u64,
         event: ServerEvent,
     },
+    /// Somebody wants to know what the dialog is like.
+    Describe(tokio::sync::oneshot::Sender<DialogInfo>),
     /// The decision on it.
     ReInviteDecision {
         id: u64,
@@ -63,17 +70,46 @@ pub(crate) enum LegInput {
 #[derive(Debug)]
 pub(crate) enum LegCommand {
     Ring,
-    Progress { sdp: String },
-    Answer { sdp: String },
-    Reject { status: u16, reason: Option<String> },
+    Progress {
+        sdp: String,
+    },
+    Answer {
+        sdp: String,
+    },
+    Reject {
+        status: u16,
+        reason: Option<String>,
+    },
     Cancel,
-    Hangup { cause: HangupCause },
-    ReInvite { sdp: String },
+    Hangup {
+        cause: HangupCause,
+    },
+    ReInvite {
+        sdp: String,
+    },
+    AnswerRefer {
+        id: u32,
+        status: u16,
+    },
+    NotifyRefer {
+        id: u32,
+        status: u16,
+    },
+    Refer {
+        to: String,
+        referred_by: Option<String>,
+    },
+    FollowRedirect(Box<Redirection>),
+    Proceed,
+    RefuseRedirect {
+        why: String,
+    },
 }
 
 /// What a server INVITE transaction reports.
 pub(crate) enum ServerEvent {
-    Canceled,
+    /// With the Reason of the CANCEL.
+    Canceled(String),
     Acknowledged(Box<Request>),
     /// The transaction is over; if no ACK was reported, none came.
     Finished,
@@ -85,6 +121,8 @@ pub(crate) enum ClientKind {
     Cancel,
     Bye,
     ReInvite,
+    Refer,
+    Notify,
 }
 
 /// The answer to a re-INVITE.
@@ -123,6 +161,12 @@ struct Calling {
     giving_up: Option<HangupCause>,
     cancel_sent: bool,
     deadline: Instant,
+    /// A 3xx came and where to go is being decided: no INVITE is out.
+    redirected_by: Option<u16>,
+    /// Where the dial was redirected from.
+    visited: Vec<SipUri>,
+    /// INVITEs with credentials to the present address.
+    credential_tries: u32,
 }
 
 struct Incoming {
@@ -181,6 +225,12 @@ pub(crate) struct Leg {
     reported: bool,
     /// Outbound: `Answered` was reported.
     was_answered: bool,
+    /// Outbound: tags of who rings.
+    early_tags: Vec<String>,
+    /// REFERs of the other side without an answer yet, and the first that was accepted.
+    refers: Vec<PendingRefer>,
+    first_refer: Option<u32>,
+    own_refer: Option<OwnRefer>,
 }
 
 struct OwnReInvite {
@@ -205,6 +255,7 @@ impl Leg {
         }
         let caller_tag = self.caller_tag.as_deref();
         self.core.leave_leg(&self.id, &self.dialog, caller_tag);
+        self.refuse_refers().await;
         self.refuse_leftovers().await;
     }
 
@@ -217,6 +268,10 @@ impl Leg {
             LegInput::Request(transaction) => self.request(*transaction).await,
             LegInput::Client { kind, outcome } => self.client_outcome(kind, outcome).await,
             LegInput::ReInvite { id, event } => self.reinvite_event(id, event).await,
+            LegInput::Describe(answer) => {
+                // Whoever asked may have given up.
+                let _ = answer.send(self.describe());
+            }
             LegInput::ReInviteDecision { id, decision } => self.decide_reinvite(id, decision),
         }
     }
@@ -230,6 +285,12 @@ impl Leg {
             LegCommand::Cancel => self.give_up(HangupCause::Canceled).await,
             LegCommand::Hangup { cause } => self.hang_up(cause).await,
             LegCommand::ReInvite { sdp } => self.send_reinvite(sdp, None).await,
+            LegCommand::AnswerRefer { id, status } => self.answer_refer(id, status).await,
+            LegCommand::NotifyRefer { id, status } => self.notify_refer(id, status).await,
+            LegCommand::Refer { to, referred_by } => self.send_refer(to, referred_by).await,
+            LegCommand::FollowRedirect(to) => self.follow_redirect(*to),
+            LegCommand::Proceed => self.proceed().await,
+            LegCommand::RefuseRedirect { why } => self.refuse_redirect(why),
         }
     }
 
@@ -323,6 +384,9 @@ impl Leg {
             response.headers.push(header_of("Contact", contact));
             if status >= 200 {
                 response.headers.push(header_of("Allow", message::ALLOW));
+                response
+                    .headers
+                    .push(header_of("Supported", message::SUPPORTED));
             }
         }
         response
@@ -371,7 +435,11 @@ pub(crate) fn run_server_invite(
                 continue;
             };
             match request.method {
-                Method::Cancel => report(ServerEvent::Canceled),
+                Method::Cancel => {
+                    let reason = message::header(&request.headers, "Reason").unwrap_or("");
+                    let reason = reason.chars().filter(|c| !c.is_control()).take(200);
+                    report(ServerEvent::Canceled(reason.collect()));
+                }
                 Method::Ack => report(ServerEvent::Acknowledged(Box::new(request))),
                 _ => {}
             }

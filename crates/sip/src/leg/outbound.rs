@@ -46,6 +46,9 @@ impl Leg {
                 giving_up: None,
                 cancel_sent: false,
                 deadline,
+                redirected_by: None,
+                visited: Vec::new(),
+                credential_tries: 0,
             }),
             inputs,
             myself,
@@ -61,6 +64,10 @@ impl Leg {
             timer: None,
             reported: false,
             was_answered: false,
+            early_tags: Vec::new(),
+            refers: Vec::new(),
+            first_refer: None,
+            own_refer: None,
             core,
         };
         tokio::spawn(async move {
@@ -95,7 +102,7 @@ impl Leg {
         self.send_invite(1, &path);
     }
 
-    fn send_invite(&mut self, attempt: u32, path: &Path) {
+    pub(super) fn send_invite(&mut self, attempt: u32, path: &Path) {
         let remote = self.record.remote.clone();
         let request =
             self.record
@@ -107,6 +114,9 @@ impl Leg {
         let contact = self.contact(&self.record.sent_by);
         request.headers.push(header_of("Contact", contact));
         request.headers.push(header_of("Allow", message::ALLOW));
+        request
+            .headers
+            .push(header_of("Supported", message::SUPPORTED));
         if let Some((sdp, headers)) = &self.offer {
             for (name, value) in headers {
                 request.headers.push(header_of(name, value.as_str()));
@@ -169,6 +179,13 @@ impl Leg {
             return;
         }
         calling.ringing = true;
+        let tag = message::name_addr(&response.headers, "To").ok();
+        if let Some(tag) = tag.as_ref().and_then(|to| to.tag())
+            && self.early_tags.len() < 8
+            && !self.early_tags.iter().any(|known| known == tag)
+        {
+            self.early_tags.push(tag.to_owned());
+        }
         let early_sdp = message::sdp_of(&response.headers, &response.body).unwrap_or(None);
         self.emit(SipLegEvent::Ringing { status, early_sdp });
     }
@@ -273,7 +290,7 @@ impl Leg {
         else {
             return self.refused(status, &response);
         };
-        if calling.giving_up.is_some() || calling.attempt >= MAX_ATTEMPTS {
+        if calling.giving_up.is_some() || calling.credential_tries + 1 >= MAX_ATTEMPTS {
             return self.refused(status, &response);
         }
         let (asked, answer) = challenge_headers(status);
@@ -288,11 +305,12 @@ impl Leg {
             let reason = "no digest challenge we can answer";
             return self.failed(Some(status), HangupCause::Rejected, reason);
         };
-        if calling.attempt > 1 && !challenge.stale {
+        if calling.credential_tries > 0 && !challenge.stale {
             // The same password again would be refused again.
             return self.refused(status, &response);
         }
         calling.attempt += 1;
+        calling.credential_tries += 1;
         calling.heard = false;
         let attempt = calling.attempt;
         self.authorization = Some((answer.to_owned(), value));
@@ -307,6 +325,9 @@ impl Leg {
     }
 
     fn refused(&mut self, status: u16, response: &Response) {
+        if self.redirected(status, response) {
+            return;
+        }
         let given_up = match &self.phase {
             Phase::Calling(calling) => calling.giving_up,
             Phase::Incoming(_)
@@ -316,9 +337,18 @@ impl Leg {
             | Phase::Over => None,
         };
         let cause = given_up.unwrap_or_else(|| HangupCause::from_sip_status(status));
+        // Its number only: the words may hold the caller's.
+        if let Some(error) = message::header(&response.headers, "X-Twilio-Error") {
+            let number = error.split(|c: char| !c.is_ascii_digit()).next();
+            tracing::warn!(leg = %self.id, status, number, "a dial was refused by Twilio");
+        }
         let phrase = response.wire_reason.clone();
         let phrase = phrase.unwrap_or_else(|| response.status_code.text().to_owned());
-        self.failed(Some(status), cause, phrase);
+        let said = match self.redirect_refusal(status, response) {
+            Some(why) => why,
+            None => crate::reason::said_by(&phrase, &response.headers),
+        };
+        self.failed(Some(status), cause, said);
     }
 
     pub(super) fn failed(
@@ -355,6 +385,10 @@ impl Leg {
             return;
         }
         calling.giving_up = Some(cause);
+        if calling.redirected_by.is_some() {
+            // Nothing is out that could be cancelled.
+            return self.failed(None, cause, "given up while it was being redirected");
+        }
         calling.deadline = Instant::now() + self.core.config.timers.t1 * 4;
         if calling.heard {
             self.send_cancel().await;
@@ -401,12 +435,15 @@ impl Leg {
             return;
         }
         calling.cancel_sent = true;
+        let cause = calling.giving_up.unwrap_or(HangupCause::Canceled);
         let attempt = calling.attempt;
         let remote = self.record.remote.clone();
         let request =
             self.record
                 .attempt_request(Method::Cancel, attempt, remote, self.user_agent());
-        if let (Ok(request), Some(path)) = (request, &self.path) {
+        if let (Ok(mut request), Some(path)) = (request, &self.path) {
+            let reason = crate::reason::value_of(cause);
+            request.headers.push(header_of("Reason", reason));
             let myself = self.myself.clone();
             run_client(&self.core, path, request, move |outcome| {
                 let kind = ClientKind::Cancel;

@@ -318,6 +318,8 @@ pub fn turn(call: &str, n: u32, text: &str, first_audio_ms: Option<u64>) -> Turn
 pub enum Asked {
     Hangup { call: CallId, by: String },
     Transfer { call: CallId, order: TransferOrder },
+    Hold { call: CallId, by: String },
+    Resume { call: CallId, by: String },
     Initiate(CallOrder),
 }
 
@@ -369,6 +371,20 @@ impl Operator for FakeOperator {
         self.answer(Asked::Transfer {
             call: call.clone(),
             order,
+        })
+    }
+
+    async fn hold(&self, call: &CallId, by: &str) -> Result<(), CommandError> {
+        self.answer(Asked::Hold {
+            call: call.clone(),
+            by: by.to_owned(),
+        })
+    }
+
+    async fn resume(&self, call: &CallId, by: &str) -> Result<(), CommandError> {
+        self.answer(Asked::Resume {
+            call: call.clone(),
+            by: by.to_owned(),
         })
     }
 
