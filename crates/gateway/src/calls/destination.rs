@@ -92,7 +92,38 @@ fn uri_host(uri: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::uri_host;
+    use super::{of_uri, uri_host};
+    use crate::config::{Environment, Source, load};
+
+    #[test]
+    fn a_uri_means_what_an_operator_could_dial_or_nothing() {
+        let config = load(&Source::Profile("demo".into()), &Environment::default()).unwrap();
+        let meant = |uri: &str| of_uri(&config, uri).map(|target| target.to_string());
+        for (uri, target) in [
+            ("sip:2005@127.0.0.1:5060", "2005"),
+            ("sip:2005@127.0.0.1", "2005"),
+            ("sip:2005@pbx.example.com;user=phone", "2005"),
+            ("sip:bob@127.0.0.1:5070", "sip:bob@127.0.0.1:5070"),
+            // Nothing in it may lead elsewhere.
+            (
+                "sip:bob@127.0.0.1:5070;maddr=192.0.2.1",
+                "sip:bob@127.0.0.1:5070",
+            ),
+        ] {
+            assert_eq!(meant(uri).as_deref(), Ok(target), "{uri}");
+        }
+        for uri in [
+            "",
+            "tel:2005",
+            "sip:2999@127.0.0.1:5060",
+            "sip:bob@example.com",
+            "sip:+12025550100@example.com",
+            "sip:bob@127.0.0.1@example.com",
+            "sip:@127.0.0.1@example.com",
+        ] {
+            assert!(meant(uri).is_err(), "{uri}: {:?}", meant(uri));
+        }
+    }
 
     #[test]
     fn the_host_that_would_be_called_is_the_one_checked() {

@@ -2,7 +2,7 @@
 //! after the destination was checked; what the call decides becomes SIP.
 
 use switchhook_call::{Event, ReferReport};
-use switchhook_model::{AttemptId, CallId, LegId, RequestId, Target};
+use switchhook_model::{AttemptId, CallId, HangupCause, LegId, RequestId, Target};
 use switchhook_sip::uri::SipUri;
 use switchhook_sip::{DialFrom, IncomingCall, ReferOutcome, Replaces, Source};
 
@@ -42,6 +42,29 @@ struct Given {
     leg: LegId,
     parts: LegParts,
     target: Option<Target>,
+}
+
+impl HandOver {
+    /// There is nobody to give any more.
+    pub(super) fn decline(self, shared: &Shared) {
+        if let Some(inbox) = shared.registry.get(&self.into) {
+            let answer = HandedOver {
+                asked: self,
+                given: None,
+            };
+            inbox.send(CallInput::HandedOver(Box::new(answer)));
+        }
+    }
+}
+
+impl HandedOver {
+    /// The call that asked is over: nobody is left for the party that came.
+    pub(super) fn abandon(self, shared: &Shared) {
+        if let Some(given) = self.given {
+            // An error means that it hung up itself.
+            let _ = shared.sip.hangup(&given.leg, HangupCause::Normal);
+        }
+    }
 }
 
 /// One REFER of one leg: the same for its repetition.

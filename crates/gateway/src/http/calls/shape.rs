@@ -73,7 +73,7 @@ struct Leg {
     #[schema(format = DateTime)]
     ended_at: Option<String>,
     /// `normal`, `busy`, `no_answer`, `rejected`, `unreachable`, `not_acceptable`, `canceled`,
-    /// `media_lost` or `failed`.
+    /// `answered_elsewhere`, `media_lost` or `failed`.
     cause: Option<String>,
     sip_status: Option<u16>,
     /// What the far end said beside its status.
