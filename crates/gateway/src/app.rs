@@ -182,7 +182,7 @@ async fn route_sip(
     mut events: mpsc::Receiver<SipEvent>,
     stop: CancellationToken,
 ) {
-    let wire = WireLog::start(shared.store.clone());
+    let wire = WireLog::start(shared.store.clone(), shared.registry.clone());
     let (registrations, keeper) = keep_registrations(Arc::clone(&shared));
     loop {
         // After the stop only what is there already: the ladder of the calls just ended.
@@ -320,6 +320,7 @@ fn sip_config(config: &Config, bindings: Vec<Binding>) -> SipConfig {
     sip.limits.calls_per_s = config.sip.network.calls_per_s;
     sip.limits.source_calls = config.sip.network.source_calls;
     sip.limits.max_unproven = config.sip.network.max_unproven;
+    sip.limits.max_redirects = config.outbound.max_redirects;
     sip.extensions = config
         .extensions
         .iter()

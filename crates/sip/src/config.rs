@@ -378,6 +378,8 @@ pub struct SipLimits {
     pub max_message_bytes: usize,
     /// Most legs at once; further INVITEs get 503 with Retry-After.
     pub max_legs: usize,
+    /// 3xx answers one dial follows; 0 follows none.
+    pub max_redirects: usize,
     /// Messages one source address may send per second, after a burst. Trunk addresses are exempt.
     pub messages_per_s: u32,
     /// Size of that burst, in messages.
@@ -410,6 +412,7 @@ impl Default for SipLimits {
         Self {
             max_message_bytes: 65_535,
             max_legs: 2_000,
+            max_redirects: 3,
             messages_per_s: 200,
             message_burst: 1_000,
             max_sources: 10_000,

@@ -376,6 +376,15 @@ impl Core {
         self.legs().by_dialog.get(&key).cloned()
     }
 
+    pub(crate) fn leg_of_dialog(
+        &self,
+        sip_call_id: &str,
+        our_tag: &str,
+    ) -> Option<UnboundedSender<LegInput>> {
+        let key = (sip_call_id.to_owned(), our_tag.to_owned());
+        self.legs().by_dialog.get(&key).cloned()
+    }
+
     fn orphan_of(
         &self,
         headers: &rsipstack::sip::Headers,
@@ -525,11 +534,8 @@ impl Core {
         if matches!(status, 405 | 501) || (status == 200 && is_options) {
             response.headers.push(header_of("Allow", message::ALLOW));
         }
-        if let Some(supported) = crate::leg::supported(&self.config)
-            && status / 100 == 2
-            && (is_options || request.method == Method::Invite)
-        {
-            response.headers.push(supported);
+        if status / 100 == 2 && (is_options || request.method == Method::Invite) {
+            response.headers.push(crate::leg::supported(&self.config));
         }
         if is_options && status == 200 {
             response

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use switchhook_model::{Extension, LegId};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
@@ -10,8 +11,8 @@ use crate::config::{SipTransport, TrunkConfig, TrunkId};
 use crate::core::{Core, DialogKey, EnterError};
 use crate::digest::Credentials;
 use crate::endpoint::bracketed;
-use crate::event::{DialError, DialRequest, DialTarget};
-use crate::leg::{Leg, LegInput, OutboundStart};
+use crate::event::{DialError, DialFrom, DialRequest, DialTarget};
+use crate::leg::{Leg, LegInput, OutboundStart, Redirection};
 use crate::message::random_token;
 use crate::record::{DialogRecord, DialogRole, DialogState, RECORD_VERSION};
 use crate::resolve::Question;
@@ -82,6 +83,7 @@ impl Drop for PreparedDial {
 }
 
 /// Where a dial is sent.
+#[derive(Debug)]
 pub(crate) enum Route {
     /// In the order to try them.
     Known(Vec<Target>),
@@ -180,6 +182,40 @@ impl Core {
             }),
         };
         Ok((record, prepared))
+    }
+
+    /// Where a redirected dial goes on.
+    pub(crate) fn redirection(
+        &self,
+        leg: &LegId,
+        target: DialTarget,
+        from: DialFrom,
+    ) -> Result<Redirection, DialError> {
+        let request = DialRequest {
+            leg: leg.clone(),
+            target: target.clone(),
+            from,
+            sdp_offer: String::new(),
+            timeout: Duration::ZERO,
+            headers: Vec::new(),
+        };
+        let plan = match &target {
+            DialTarget::Extension(extension) => self.plan_extension(extension, &request)?,
+            DialTarget::Trunk { trunk, number } => self.plan_trunk(trunk, number, &request)?,
+            DialTarget::Uri(uri) => self.plan_uri(uri, &request)?,
+        };
+        let (target, sent_by, alternatives) = self.first_hop(&plan)?;
+        Ok(Redirection {
+            request_uri: plan.request_uri,
+            target,
+            sent_by,
+            alternatives,
+            route: plan.route,
+            path: plan.path,
+            symmetric: plan.symmetric,
+            credentials: plan.credentials,
+            trunk: plan.trunk,
+        })
     }
 
     /// The newest binding.

@@ -13,6 +13,7 @@
 
 mod admission;
 mod auth;
+mod call_headers;
 mod client;
 pub mod config;
 mod core;
@@ -27,9 +28,12 @@ mod leg;
 mod message;
 mod nat;
 mod orphan;
+pub mod reason;
 pub mod record;
+pub mod refer;
 mod register;
 pub mod registrar;
+mod replacing;
 mod resolve;
 mod scanner;
 mod stack_error;
@@ -51,11 +55,12 @@ pub use config::{
 pub use dial::PreparedDial;
 pub use endpoint::{InboundHandle, ReInviteResponder, SipEndpoint};
 pub use event::{
-    DialError, DialFrom, DialRequest, DialTarget, IncomingCall, LegGone, OrphanOutcome, SipEvent,
-    SipLegEvent, Source, UnregisterReason, WireDirection, WireMessage,
+    DialError, DialFrom, DialRequest, DialTarget, IncomingCall, LegGone, OrphanOutcome,
+    ReferOutcome, SipEvent, SipLegEvent, Source, UnregisterReason, WireDirection, WireMessage,
 };
 pub use nat::Advertised;
 pub use record::{DialogRecord, DialogRole, DialogState, RecordError};
+pub use refer::Replaces;
 pub use registrar::Binding;
 pub use resolve::DnsConfig;
 pub use tls::{TlsConfig, TlsError, TlsIdentity};

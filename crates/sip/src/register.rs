@@ -194,7 +194,10 @@ impl Core {
     /// Extensions we have, where they mean something.
     fn is_supported(&self, request: &rsipstack::sip::Request, option: &str) -> bool {
         let is_invite = request.method == rsipstack::sip::Method::Invite;
-        (is_invite && self.config.reliable_provisionals && option.eq_ignore_ascii_case("100rel"))
+        option.eq_ignore_ascii_case("replaces")
+            || (is_invite
+                && self.config.reliable_provisionals
+                && option.eq_ignore_ascii_case("100rel"))
             || (is_invite
                 && self.config.session_timer.is_some()
                 && option.eq_ignore_ascii_case("timer"))

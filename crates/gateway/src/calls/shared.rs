@@ -11,7 +11,7 @@ use switchhook_model::LegId;
 use switchhook_sip::SipEndpoint;
 use switchhook_store::Store;
 
-use super::inbox::{CallInput, Inbox};
+use super::inbox::CallInput;
 use super::registry::Registry;
 use crate::bus::Bus;
 use crate::config::Config;
@@ -41,21 +41,22 @@ impl Shared {
         &self,
         leg: &LegId,
         peer: Option<IpAddr>,
-        inbox: &Inbox,
     ) -> Result<MediaLeg, OpenLegError> {
         let address = self.config.media_address(peer);
         let media = self.media.open_leg_at(leg.clone(), address)?;
         let mut events = media
             .take_events()
             .expect("a new leg's events are taken once");
-        let inbox = inbox.clone();
+        // By the registry, because the leg may go over to another call.
+        let registry = self.registry.clone();
         let leg = leg.clone();
         tokio::spawn(async move {
             while let Some(event) = events.recv().await {
-                inbox.send(CallInput::Media {
+                let input = CallInput::Media {
                     leg: leg.clone(),
                     event,
-                });
+                };
+                registry.send_to_leg(&leg, input);
             }
         });
         Ok(media)

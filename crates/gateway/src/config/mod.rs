@@ -8,6 +8,7 @@
 mod addresses;
 mod check;
 mod env;
+mod headers;
 mod networks;
 mod raw;
 mod resolve;

@@ -103,6 +103,9 @@ pub struct RawSip {
     pub reliable_provisionals: Option<bool>,
     /// Callers from a loopback address need no credentials. Default false.
     pub loopback_guests: Option<bool>,
+    /// Headers of a caller's INVITE that are stored with the call; default Diversion, History-Info,
+    /// User-to-User.
+    pub keep_headers: Option<Vec<String>>,
     /// User parts and numbers that reach the assistant; default `["assistant"]`.
     pub assistant_numbers: Option<Vec<String>>,
     /// Of `opus`, `g722`, `pcmu`, `pcma`, in the order in which we offer them; default
@@ -208,6 +211,8 @@ pub struct RawTrunk {
     /// New calls in a second, and calls in at the same time; default: no limit.
     pub calls_per_s: Option<u32>,
     pub max_calls: Option<u32>,
+    /// How callers who came over it are transferred: `bridge` (default) or `refer`.
+    pub transfer: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -351,6 +356,14 @@ pub struct RawOutbound {
     pub allowed_sip_hosts: Vec<String>,
     /// Trunk for numbers.
     pub trunk: Option<String>,
+    /// Headers written on every INVITE of ours: X- headers and User-to-User.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// Kept headers of the caller that are written on INVITEs to the targets.
+    #[serde(default)]
+    pub pass_headers: Vec<String>,
+    /// Redirections (3xx) one dial follows; default 3.
+    pub max_redirects: Option<usize>,
 }
 
 #[derive(Debug, Default, Deserialize)]

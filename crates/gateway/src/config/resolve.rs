@@ -9,13 +9,14 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use switchhook_call::hours::RawOpenHours;
-use switchhook_call::{FallbackStep, OpenHours};
+use switchhook_call::{FallbackStep, OpenHours, TransferMethod};
 use switchhook_media::Codec;
 use switchhook_media::srtp::sdes::SrtpPolicy;
 use switchhook_model::{Extension, Language, Target};
 
 use super::ConfigError;
 use super::env::Environment;
+use super::headers;
 use super::networks::Networks;
 use super::raw::{RawConfig, RawHours};
 use super::secret::Secret;
@@ -129,7 +130,7 @@ impl Problems {
 }
 
 pub(super) fn resolve(
-    raw: RawConfig,
+    mut raw: RawConfig,
     profile: &str,
     environment: &Environment,
 ) -> Result<Config, ConfigError> {
@@ -289,6 +290,16 @@ pub(super) fn resolve(
             .caller_id
             .as_deref()
             .and_then(|text| problems.parse(&format!("{key}.caller_id"), text));
+        let transfer = match trunk.transfer.as_deref() {
+            None | Some("bridge") => TransferMethod::Bridge,
+            Some("refer") => TransferMethod::Refer,
+            Some(other) => {
+                problems.add(format!(
+                    "{key}.transfer: expected bridge or refer, got {other:?}"
+                ));
+                TransferMethod::Bridge
+            }
+        };
         let codecs = trunk
             .codecs
             .map(|names| problems.codecs(&format!("{key}.codecs"), &names));
@@ -309,6 +320,7 @@ pub(super) fn resolve(
                 dtmf: problems.dtmf(&format!("{key}.dtmf"), trunk.dtmf.as_deref(), media_dtmf),
                 watch,
                 calls: sip_network::call_limits(trunk.calls_per_s, trunk.max_calls),
+                transfer,
             },
         );
     }
@@ -408,6 +420,16 @@ pub(super) fn resolve(
         if mode == Mode::Production && !https {
             problems.add(format!("public_url: {url} is not https, vendors refuse it"));
         }
+    }
+    let keep_headers = raw_sip.keep_headers.take();
+    let keep_headers = keep_headers.unwrap_or_else(|| headers::KEPT.map(str::to_owned).to_vec());
+    let keep_headers = headers::names("sip.keep_headers", keep_headers, &mut problems);
+    let pass_headers = std::mem::take(&mut raw.outbound.pass_headers);
+    let pass_headers = headers::passed("outbound.pass_headers", pass_headers, &mut problems);
+    let outbound_headers = std::mem::take(&mut raw.outbound.headers);
+    let outbound_headers = headers::written("outbound.headers", outbound_headers, &mut problems);
+    if raw.outbound.max_redirects.is_some_and(|max| max > 10) {
+        problems.add("outbound.max_redirects: expected 0 to 10");
     }
     if let Some(trunk) = &raw.outbound.trunk
         && !trunks.contains_key(trunk)
@@ -524,6 +546,7 @@ pub(super) fn resolve(
             reliable_provisionals: raw_sip.reliable_provisionals.unwrap_or(true),
             digest: signalling::digest(raw_sip.digest, &mut problems),
             loopback_guests,
+            keep_headers,
             assistant_numbers: raw_sip
                 .assistant_numbers
                 .unwrap_or_else(|| vec!["assistant".to_owned()]),
@@ -598,6 +621,9 @@ pub(super) fn resolve(
             allowed_prefixes: raw.outbound.allowed_prefixes,
             allowed_sip_hosts: raw.outbound.allowed_sip_hosts,
             trunk: raw.outbound.trunk,
+            headers: outbound_headers,
+            pass_headers,
+            max_redirects: raw.outbound.max_redirects.unwrap_or(3),
         },
         limits,
         users,

@@ -35,6 +35,8 @@ fn api() -> OpenApiRouter<HttpState> {
         .routes(routes!(calls::list))
         .routes(routes!(calls::detail))
         .routes(routes!(calls::hangup))
+        .routes(routes!(calls::hold))
+        .routes(routes!(calls::resume))
         .routes(routes!(calls::transfer))
         .routes(routes!(calls::transcript))
         .routes(routes!(calls::recording))

@@ -47,6 +47,11 @@ impl Failover {
         !self.left.is_empty()
     }
 
+    /// The targets before have had their say: the dial goes on elsewhere.
+    pub(super) fn forget_targets(&mut self) {
+        self.left.clear();
+    }
+
     /// A handle by which the attempt's responses are taken away from the leg.
     pub(super) fn begin(&mut self, attempt: u32) -> Arc<OnceLock<Abandoned>> {
         let handle = Arc::new(OnceLock::new());
@@ -101,7 +106,8 @@ impl Abandoned {
 }
 
 impl Leg {
-    /// Looks the address up if it has to be, and sends the first INVITE.
+    /// Looks the address up if it has to be, and sends the next INVITE: the first, or the one that
+    /// follows a redirection.
     pub(super) async fn place(&mut self, route: Route) {
         let targets = match route {
             Route::Known(targets) => Ok(targets),
@@ -229,7 +235,6 @@ impl Leg {
     }
 
     fn invite_at(&mut self, target: &Target, path: Path, attempt: u32) {
-        let sent_before = attempt > 1;
         self.record.go_to(target);
         self.record.sent_by.clone_from(&path.sent_by);
         self.record.alternatives = self.failover.left.iter().map(|t| t.address).collect();
@@ -247,8 +252,7 @@ impl Leg {
             calling.next_target_at =
                 (!self.failover.left.is_empty()).then(|| Instant::now() + silence);
         }
-        if sent_before || self.stored_target.as_ref() != Some(target) {
-            self.stored_target = Some(target.clone());
+        if self.stored_target.take().as_ref() != Some(target) {
             self.emit_record();
         }
         self.send_invite(attempt, &path);

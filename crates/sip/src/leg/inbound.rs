@@ -51,6 +51,13 @@ impl Core {
                 return self.finish(&mut transaction, response).await;
             }
         };
+        let replaces = match self.replaced_by(&request).await {
+            Ok(replaces) => replaces,
+            Err(status) => {
+                let response = self.response(&request, status, None);
+                return self.finish(&mut transaction, response).await;
+            }
+        };
         let sdp_offer = match message::sdp_of(&request.headers, &request.body) {
             Ok(sdp) => sdp,
             Err(error) => {
@@ -111,6 +118,8 @@ impl Core {
             sip_call_id: record.sip_call_id.clone(),
             from,
             to_user: message::request_user(&request),
+            headers: crate::call_headers::collect(&request.headers, &source),
+            replaces,
             source,
             peer,
             sdp_offer,
@@ -155,6 +164,10 @@ impl Core {
             was_answered: false,
             ext,
             _admitted: Some(admitted),
+            early_tags: Vec::new(),
+            refers: Vec::new(),
+            first_refer: None,
+            own_refer: None,
             core: self.clone(),
         };
         // The leg's events come after the call's.
@@ -233,7 +246,11 @@ impl Core {
         request: &rsipstack::sip::Request,
         source: &Source,
     ) -> CallerIdentity {
-        let from = message::name_addr(&request.headers, "From").ok();
+        let asserted = match source {
+            Source::Trunk(_) => crate::call_headers::asserted(&request.headers),
+            Source::Extension(_) | Source::Guest => None,
+        };
+        let from = asserted.or_else(|| message::name_addr(&request.headers, "From").ok());
         let claimed = from.as_ref().map(|from| from.user()).unwrap_or_default();
         let number = match source {
             Source::Extension(extension) => extension.as_str().to_owned(),
@@ -354,7 +371,7 @@ impl Leg {
 
     pub(super) async fn caller_event(&mut self, event: ServerEvent) {
         match (event, &mut self.phase) {
-            (ServerEvent::Canceled, Phase::Incoming(_)) => self.canceled(),
+            (ServerEvent::Canceled(reason), Phase::Incoming(_)) => self.canceled(reason),
             (ServerEvent::Acknowledged(ack), Phase::Answering { hang_up }) => {
                 let hang_up = hang_up.take();
                 self.phase = Phase::Established;
@@ -375,18 +392,21 @@ impl Leg {
             (ServerEvent::Finished, Phase::Incoming(_)) => {
                 self.ended(false, HangupCause::Failed, "the INVITE's transaction ended");
             }
-            (ServerEvent::Canceled | ServerEvent::Acknowledged(_) | ServerEvent::Finished, _) => {}
+            (
+                ServerEvent::Canceled(_) | ServerEvent::Acknowledged(_) | ServerEvent::Finished,
+                _,
+            ) => {}
         }
     }
 
     /// The caller gave up: by CANCEL, or by BYE in the early dialog.
-    pub(super) fn canceled(&mut self) {
+    pub(super) fn canceled(&mut self, reason: String) {
         let Phase::Incoming(incoming) = &self.phase else {
             return;
         };
         let response = self.dialog_response(&incoming.invite, 487);
         send_response(&incoming.responder, response);
-        self.finish(SipLegEvent::Canceled);
+        self.finish(SipLegEvent::Canceled { reason });
     }
 
     /// Whether the request may change the dialog: tags and order (RFC 3261 §12.2.2).

@@ -56,6 +56,9 @@ impl Leg {
                 deadline,
                 first_attempt: 1,
                 next_target_at: None,
+                redirected_by: None,
+                route: None,
+                visited: Vec::new(),
             }),
             inputs,
             myself,
@@ -75,6 +78,10 @@ impl Leg {
             was_answered: false,
             ext: Extras::new(&core.config),
             _admitted: None,
+            early_tags: Vec::new(),
+            refers: Vec::new(),
+            first_refer: None,
+            own_refer: None,
             core,
         };
         tokio::spawn(async move {
@@ -97,9 +104,7 @@ impl Leg {
         let contact = self.contact(&self.record.sent_by);
         request.headers.push(header_of("Contact", contact));
         request.headers.push(header_of("Allow", message::ALLOW));
-        if let Some(header) = super::supported(&self.core.config) {
-            request.headers.push(header);
-        }
+        request.headers.push(super::supported(&self.core.config));
         for header in self.ext.session.request_headers() {
             request.headers.push(header);
         }
@@ -197,6 +202,13 @@ impl Leg {
             return;
         }
         calling.ringing = true;
+        let tag = message::name_addr(&response.headers, "To").ok();
+        if let Some(tag) = tag.as_ref().and_then(|to| to.tag())
+            && self.early_tags.len() < 8
+            && !self.early_tags.iter().any(|known| known == tag)
+        {
+            self.early_tags.push(tag.to_owned());
+        }
         if self.take_provisional(response).await == Novelty::Ignored {
             return;
         }
@@ -332,7 +344,8 @@ impl Leg {
         let Phase::Calling(calling) = &self.phase else {
             return;
         };
-        let is_late = calling.attempt >= MAX_ATTEMPTS || !self.ext.early.is_empty();
+        let is_late = calling.attempt - calling.first_attempt + 1 >= MAX_ATTEMPTS
+            || !self.ext.early.is_empty();
         // Only where the record says that a further INVITE may follow: a new process could not end
         // one it does not know of.
         let may_retry = self.record.may_retry && !is_late;
@@ -363,6 +376,9 @@ impl Leg {
     }
 
     fn refused(&mut self, status: u16, response: &Response) {
+        if self.redirected(status, response) {
+            return;
+        }
         let given_up = match &self.phase {
             Phase::Calling(calling) => calling.giving_up,
             Phase::Incoming(_)
@@ -372,9 +388,18 @@ impl Leg {
             | Phase::Over => None,
         };
         let cause = given_up.unwrap_or_else(|| HangupCause::from_sip_status(status));
+        // Its number only: the words may hold the caller's.
+        if let Some(error) = message::header(&response.headers, "X-Twilio-Error") {
+            let number = error.split(|c: char| !c.is_ascii_digit()).next();
+            tracing::warn!(leg = %self.id, status, number, "a dial was refused by Twilio");
+        }
         let phrase = response.wire_reason.clone();
         let phrase = phrase.unwrap_or_else(|| response.status_code.text().to_owned());
-        self.failed(Some(status), cause, self.failover.with_tries(&phrase));
+        let said = match self.redirect_refusal(status, response) {
+            Some(why) => why,
+            None => crate::reason::said_by(&phrase, &response.headers),
+        };
+        self.failed(Some(status), cause, self.failover.with_tries(&said));
     }
 
     pub(super) fn failed(
@@ -411,6 +436,10 @@ impl Leg {
             return;
         }
         calling.giving_up = Some(cause);
+        if calling.redirected_by.is_some() {
+            // Nothing is out that could be cancelled.
+            return self.failed(None, cause, "given up while it was being redirected");
+        }
         calling.deadline = Instant::now() + self.core.config.timers.t1 * 4;
         if calling.heard {
             self.send_cancel().await;
@@ -460,6 +489,7 @@ impl Leg {
             return;
         }
         calling.cancel_sent = true;
+        let cause = calling.giving_up.unwrap_or(HangupCause::Canceled);
         let attempt = calling.attempt;
         let remote = self.record.remote.clone();
         let request =
@@ -470,6 +500,8 @@ impl Leg {
             for proxy in &self.proxies {
                 request.headers.push(header_of("Route", proxy.as_str()));
             }
+            let reason = crate::reason::value_of(cause);
+            request.headers.push(header_of("Reason", reason));
             let myself = self.myself.clone();
             run_client(&self.core, path, request, move |outcome| {
                 let kind = ClientKind::Cancel;
