@@ -22,6 +22,7 @@ mod nat;
 mod network;
 mod nobody_there;
 mod operator;
+mod phones;
 mod secure_media;
 mod soak;
 mod voices;

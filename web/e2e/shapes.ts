@@ -93,8 +93,11 @@ const attempt = object<DialAttempt>({
   leg: optional(text),
   target: text,
   ring_timeout_s: whole,
-  result: optional(oneOf('answered', 'no_answer', 'busy', 'failed', 'canceled')),
+  result: optional(oneOf('answered', 'no_answer', 'busy', 'failed', 'canceled', 'handed_over')),
   sip_status: optional(whole),
+  explanation: optional(
+    object<{ code: string; detail: string; remedy: string }>({ code: text, detail: text, remedy: text }),
+  ),
   started_at: time,
   ended_at: optional(time),
 });
@@ -104,13 +107,15 @@ const transfer = object<Transfer>({
   department: optional(text),
   summary: optional(text),
   requested_at: time,
-  requested_by: optional(oneOf('assistant', 'operator')),
+  requested_by: optional(oneOf('assistant', 'operator', 'party')),
   closed: optional(flag),
   ended_at: optional(time),
   attempts: list(attempt),
   outcome: optional(
     oneOf(
       'bridged',
+      'handed_over',
+      'returned_to_transferor',
       'returned_to_assistant',
       'message_taken',
       'notified',
@@ -163,6 +168,8 @@ const leg = object<Leg>({
   ended_at: optional(time),
   cause: optional(text),
   sip_status: optional(whole),
+  held_by_party_since: optional(time),
+  held_by_operator_since: optional(time),
   media: optional(legMedia),
 });
 const turn = object<Turn>({

@@ -5,8 +5,8 @@ use switchhook_model::{
     AttemptId, HangupCause, LegId, MessageId, RecordingId, RequestId, Target, TransferId,
 };
 
-use crate::event::{Heard, SayId};
-use crate::leg::Party;
+use crate::event::{Heard, ReferReport, SayId};
+use crate::leg::{HeldBy, Party};
 use crate::notice::{NoticeBody, NoticeTemplate};
 use crate::outcome::CallOutcome;
 use crate::texts::TextKey;
@@ -156,6 +156,58 @@ pub enum ActionKind {
         /// Id of the recording.
         recording: RecordingId,
     },
+    /// Put the party of an answered leg on hold by a re-INVITE of ours. `HoldRefused` says if it
+    /// would not.
+    Hold {
+        /// The leg.
+        leg: LegId,
+    },
+    /// Take it back.
+    Resume {
+        /// The leg.
+        leg: LegId,
+    },
+    /// Start or stop playing hold music to a leg.
+    HoldMusic {
+        /// The waiting party's leg.
+        leg: LegId,
+        /// Whether it plays.
+        on: bool,
+    },
+    /// Answer a REFER 202; [`ActionKind::NotifyTransferor`] tells what comes of it.
+    AcceptRefer {
+        /// The leg it came on.
+        leg: LegId,
+        /// Which REFER.
+        request: RequestId,
+    },
+    /// Refuse a REFER; nothing was changed.
+    RefuseRefer {
+        /// The leg it came on.
+        leg: LegId,
+        /// Which REFER.
+        request: RequestId,
+        /// SIP status, 4xx to 6xx.
+        status: u16,
+    },
+    /// Tell the transferor how its REFER goes (NOTIFY, RFC 3515 §2.4.5).
+    NotifyTransferor {
+        /// The leg the REFER came on.
+        leg: LegId,
+        /// Which REFER.
+        request: RequestId,
+        /// The status its target's INVITE got: from 200 on it is the last one.
+        status: u16,
+    },
+    /// Ask the far end of a leg to go to a target (REFER). `ReferReported` follows.
+    Refer {
+        /// The caller's leg.
+        leg: LegId,
+        /// The dial attempt this carries out.
+        attempt: AttemptId,
+        /// Where to.
+        target: Target,
+    },
     /// A fact for log, event stream and ladder.
     Emit(CallEvent),
 }
@@ -196,6 +248,54 @@ pub enum CallEvent {
         party: Party,
         /// Why.
         cause: HangupCause,
+    },
+    /// A leg is held.
+    LegHeld {
+        /// The leg.
+        leg: LegId,
+        /// Whose it is.
+        party: Party,
+        /// Who holds it.
+        by: HeldBy,
+    },
+    /// A leg is held no more.
+    LegResumed {
+        /// The leg.
+        leg: LegId,
+        /// Whose it is.
+        party: Party,
+        /// Who held it.
+        by: HeldBy,
+    },
+    /// The far end's phone would not follow our hold or resume; what we play and hear did.
+    HoldRefused {
+        /// The leg.
+        leg: LegId,
+        /// Its answer; none if there was none.
+        sip_status: Option<u16>,
+    },
+    /// A REFER was refused.
+    ReferRefused {
+        /// The leg it came on.
+        leg: LegId,
+        /// Why, in English.
+        detail: String,
+    },
+    /// Another leg stands where one stood.
+    LegReplaced {
+        /// The leg that was.
+        old: LegId,
+        /// The leg that is.
+        leg: LegId,
+        /// Whose it is.
+        party: Party,
+    },
+    /// The far end said how a REFER of ours goes.
+    ReferReported {
+        /// The dial attempt.
+        attempt: AttemptId,
+        /// What it said.
+        report: ReferReport,
     },
     /// A transfer began.
     TransferRequested {

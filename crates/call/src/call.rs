@@ -3,11 +3,14 @@
 
 mod beginning;
 mod ending;
+mod holding;
 mod legs;
+mod referring;
+mod replacing;
 mod timers;
 mod voice;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -26,6 +29,8 @@ use crate::timer::TimerId;
 use crate::transfer::{Transfer, TransferRefusal};
 use crate::transferring::Step;
 use crate::view::{CallStatus, CallView, Channel};
+use referring::Referral;
+use replacing::Replacing;
 
 /// The stored format. Raised when an older build could misread it; a fixture in `tests/` pins it.
 pub const SNAPSHOT_VERSION: u32 = 1;
@@ -88,6 +93,11 @@ pub struct Call {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) takes_own_message: bool,
     outcome: Option<CallOutcome>,
+    #[serde(default, skip_serializing_if = "Links::is_plain")]
+    pub(crate) links: Links,
+    /// Headers of the caller's INVITE that the configuration keeps.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) sip_headers: BTreeMap<String, String>,
 }
 
 /// The version of a stored call, whatever the rest of it.
@@ -127,6 +137,33 @@ pub(crate) enum Voice {
     Off,
     Listening,
     Paused,
+}
+
+/// How the legs hang together beyond "the caller and one other".
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Links {
+    /// The leg that stands where the caller's stood: another phone of theirs, or the human's after
+    /// the caller passed the human on.
+    pub anchor: Option<LegId>,
+    /// Whether that is a human's leg.
+    pub anchor_is_agent: bool,
+    /// Caller and human are connected, but held apart.
+    pub parted: bool,
+    /// Legs that hear hold music.
+    pub music: BTreeSet<LegId>,
+    /// What the assistant is to know when the caller's hold ends.
+    pub resume_note: Option<String>,
+    /// A phone's REFER that is under way.
+    pub referral: Option<Referral>,
+    /// Another phone that is taking a leg's place.
+    pub replacing: Option<Replacing>,
+}
+
+impl Links {
+    fn is_plain(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// The numbers ids are derived from.
@@ -239,6 +276,8 @@ impl Call {
             counters: Counters::default(),
             takes_own_message: false,
             outcome: None,
+            links: Links::default(),
+            sip_headers: BTreeMap::new(),
         }
     }
 
@@ -250,6 +289,7 @@ impl Call {
             kinds: Vec::new(),
         };
         self.dispatch(&mut out, event);
+        self.settle_holds(&mut out);
         out.kinds
             .into_iter()
             .map(|kind| {
@@ -282,7 +322,8 @@ impl Call {
             started_at: self.started_at,
             answered_at: self.answered_at,
             ended_at: self.ended_at,
-            outcome: self.outcome.as_ref().map(Into::into),
+            outcome: self.outcome_view(),
+            sip_headers: self.sip_headers.clone(),
             legs: self.legs.iter().map(Into::into).collect(),
             transfers: self.transfers.iter().map(Into::into).collect(),
         }
@@ -361,7 +402,13 @@ impl Call {
                 caller,
                 callee,
                 route,
-            } => self.caller_arrived(out, leg, caller, callee, route),
+                sip_headers,
+            } => {
+                if matches!(self.phase, Phase::Idle) {
+                    self.sip_headers = sip_headers;
+                }
+                self.caller_arrived(out, leg, caller, callee, route);
+            }
             Event::OutboundRequested { target, assistant } => {
                 self.outbound_requested(out, target, assistant);
             }
@@ -371,8 +418,39 @@ impl Call {
                 leg,
                 cause,
                 sip_status,
-            } => self.leg_gone(out, &leg, cause, sip_status),
+                detail,
+            } => {
+                self.keep_detail(&leg, detail);
+                self.leg_gone(out, &leg, cause, sip_status);
+            }
             Event::LegEnded { leg, cause } => self.leg_gone(out, &leg, cause, None),
+            Event::LegHeld { leg } => self.leg_held(out, &leg),
+            Event::LegResumed { leg } => self.leg_resumed(out, &leg),
+            Event::HoldRefused { leg, sip_status } => self.hold_refused(out, &leg, sip_status),
+            Event::OperatorHold { by: _ } => self.operator_hold(out),
+            Event::OperatorResume { by: _ } => self.operator_resume(out),
+            Event::Referred {
+                leg,
+                request,
+                target,
+                referred_by,
+            } => self.referred(out, &leg, request, target, referred_by),
+            Event::LegTakenIn {
+                leg,
+                request,
+                replaces,
+                target,
+                referred_by,
+            } => self.leg_taken_in(out, leg, request, &replaces, target, referred_by),
+            Event::LegTakenAway { leg, into } => self.leg_taken_away(out, &leg, &into),
+            Event::ReplacementArrived { leg, replaces } => {
+                self.replacement_arrived(out, leg, replaces);
+            }
+            Event::ReferReported {
+                leg,
+                attempt,
+                report,
+            } => self.refer_reported(out, &leg, &attempt, report),
             Event::AssistantAskedForHuman {
                 request,
                 target,
@@ -411,12 +489,21 @@ impl Call {
         self.legs.iter_mut().find(|leg| leg.id == *id)
     }
 
+    /// The caller's leg, or the one that stands in its place.
     fn caller_leg(&self) -> Option<&Leg> {
-        self.legs.iter().find(|leg| leg.party == Party::Caller)
+        self.legs.iter().find(|leg| match &self.links.anchor {
+            Some(anchor) => leg.id == *anchor,
+            None => leg.party == Party::Caller,
+        })
     }
 
     fn caller_leg_mut(&mut self) -> Option<&mut Leg> {
-        self.legs.iter_mut().find(|leg| leg.party == Party::Caller)
+        let id = self.caller_leg()?.id.clone();
+        self.leg_mut(&id)
+    }
+
+    fn leg(&self, id: &LegId) -> Option<&Leg> {
+        self.legs.iter().find(|leg| leg.id == *id)
     }
 
     pub(crate) fn caller_leg_id(&self) -> LegId {

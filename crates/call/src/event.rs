@@ -1,7 +1,11 @@
 //! What can happen to a call.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
-use switchhook_model::{CallerIdentity, HangupCause, LegId, MessageId, RequestId, Target};
+use switchhook_model::{
+    AttemptId, CallId, CallerIdentity, HangupCause, LegId, MessageId, RequestId, Target,
+};
 
 use crate::timer::TimerId;
 
@@ -51,6 +55,23 @@ pub enum AssistantEnd {
     TimeLimit,
 }
 
+/// What the peer said about a REFER of ours, graded by what it proves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReferReport {
+    /// 202: it will try. Nothing has happened yet.
+    Accepted,
+    /// It reported progress: the target is being called.
+    Started,
+    /// It reported success. Some exchanges say so before anybody answered.
+    Completed,
+    /// It refused, or reported a failure.
+    Failed {
+        /// The status of its answer or report; none if there was none.
+        sip_status: Option<u16>,
+    },
+}
+
 /// A fact, a request or a timeout. Past participles: they have happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -65,6 +86,9 @@ pub enum Event {
         callee: String,
         /// Where it goes.
         route: Route,
+        /// Headers of the INVITE that the configuration keeps, by name. Untrusted text.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        sip_headers: BTreeMap<String, String>,
     },
     /// We are to call somebody and connect them with an assistant.
     OutboundRequested {
@@ -91,6 +115,9 @@ pub enum Event {
         cause: HangupCause,
         /// The final SIP status, if there was one (RFC 3261 §21).
         sip_status: Option<u16>,
+        /// What the far end said beside it, for operators. Untrusted text.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        detail: Option<String>,
     },
     /// A leg ended: the far end hung up or cancelled, its media died, or our own hang-up is done.
     LegEnded {
@@ -98,6 +125,82 @@ pub enum Event {
         leg: LegId,
         /// Why.
         cause: HangupCause,
+    },
+    /// The leg's party put us on hold: it hears nothing of us until `LegResumed` (RFC 3264 §8.4).
+    LegHeld {
+        /// The leg.
+        leg: LegId,
+    },
+    /// The leg's party listens again.
+    LegResumed {
+        /// The leg.
+        leg: LegId,
+    },
+    /// The far end refused our hold or resume: its phone does not know of it.
+    HoldRefused {
+        /// The leg.
+        leg: LegId,
+        /// Its answer; none if there was none.
+        sip_status: Option<u16>,
+    },
+    /// An operator puts the caller on hold.
+    OperatorHold {
+        /// The operator's user name.
+        by: String,
+    },
+    /// An operator takes the caller back.
+    OperatorResume {
+        /// The operator's user name.
+        by: String,
+    },
+    /// A party's phone asks that the other party go to a target (REFER, RFC 3515).
+    Referred {
+        /// The leg the REFER came on: the transferor's.
+        leg: LegId,
+        /// The REFER, so that a repetition is recognised.
+        request: RequestId,
+        /// Where to; already checked against the destination policy.
+        target: Target,
+        /// Who says so (RFC 3892), for the target to see. Untrusted text.
+        referred_by: Option<String>,
+    },
+    /// The far party of another call of ours is to be joined with the far party of this one: the
+    /// transferor talked to both (REFER with Replaces, RFC 5589 §7). The leg is ours from now on.
+    LegTakenIn {
+        /// The answered leg of the other call.
+        leg: LegId,
+        /// The REFER.
+        request: RequestId,
+        /// The transferor's leg in this call.
+        replaces: LegId,
+        /// Whom that leg reaches, if we dialled it.
+        target: Option<Target>,
+        /// Who says so (RFC 3892). Untrusted text.
+        referred_by: Option<String>,
+    },
+    /// A leg of ours went over to another call (the other side of `LegTakenIn`).
+    LegTakenAway {
+        /// The leg.
+        leg: LegId,
+        /// The call it belongs to now.
+        into: CallId,
+    },
+    /// Another phone asks to take the place of a leg (INVITE with Replaces, RFC 3891). Whoever it
+    /// is was found entitled to.
+    ReplacementArrived {
+        /// The new leg, not answered yet.
+        leg: LegId,
+        /// The leg whose place it takes.
+        replaces: LegId,
+    },
+    /// What is known of a REFER we sent.
+    ReferReported {
+        /// The caller's leg.
+        leg: LegId,
+        /// The dial attempt it carries out.
+        attempt: AttemptId,
+        /// What.
+        report: ReferReport,
     },
     /// The assistant, or the caller through it, wants a human.
     AssistantAskedForHuman {

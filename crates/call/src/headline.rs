@@ -12,7 +12,9 @@ use switchhook_model::{Direction, EndedBy, HangupCause, Language, Timestamp};
 use crate::call::Call;
 use crate::notice::{Notice, NoticeState, NoticeTemplate};
 use crate::outcome::OutcomeCode;
-use crate::transfer::{Attempt, AttemptResult, Requester, Transfer, TransferOutcome};
+use crate::transfer::{
+    Attempt, AttemptResult, Requester, Transfer, TransferMethod, TransferOutcome,
+};
 use crate::view::{CallStatus, CallView};
 
 /// What a clause says.
@@ -35,6 +37,16 @@ pub enum ClauseKey {
     AskedForDepartment,
     /// An operator transferred the caller: `seconds`.
     OperatorTransferred,
+    /// A party's phone transferred the other: `seconds`.
+    PartyTransferred,
+    /// The caller's own exchange was asked to reach `target`.
+    ExchangeAsked,
+    /// The caller's own exchange took the caller over to `target` after `seconds`.
+    HandedOver,
+    /// Another phone took the call while `target` rang, after `seconds`.
+    PickedUpElsewhere,
+    /// The two who talked before talk on.
+    TalkedOn,
     /// Outside the open hours.
     Closed,
     /// No target is configured.
@@ -178,11 +190,18 @@ impl Call {
         }
         if transfer.closed {
             clauses.push(clause(ClauseKey::Closed));
-        } else if transfer.attempts.is_empty() {
+        } else if transfer.attempts.is_empty() && transfer.joined.is_none() {
             clauses.push(clause(ClauseKey::NoTarget));
         }
         let gone = transfer.outcome == Some(TransferOutcome::CallerGone);
-        clauses.extend(transfer.attempts.iter().map(|a| attempt_clause(a, gone)));
+        let picked_up = transfer.joined.is_some();
+        clauses.extend(transfer.attempts.iter().map(|attempt| {
+            let mut clause = attempt_clause(attempt, gone);
+            if picked_up && attempt.result == Some(AttemptResult::Canceled) {
+                clause.key = ClauseKey::PickedUpElsewhere;
+            }
+            clause
+        }));
         let notices: Vec<&Notice> = self
             .notices
             .iter()
@@ -196,6 +215,9 @@ impl Call {
             Some(TransferOutcome::ReturnedToAssistant) => {
                 clauses.push(clause(ClauseKey::BackWithAssistant));
             }
+            Some(TransferOutcome::ReturnedToTransferor) => {
+                clauses.push(clause(ClauseKey::TalkedOn));
+            }
             None if transfer
                 .attempts
                 .iter()
@@ -206,6 +228,7 @@ impl Call {
             Some(
                 TransferOutcome::MessageTaken
                 | TransferOutcome::Notified
+                | TransferOutcome::HandedOver
                 | TransferOutcome::CallbackScheduled
                 | TransferOutcome::Declined
                 | TransferOutcome::CallerGone
@@ -242,6 +265,7 @@ fn request_clause(view: &CallView, transfer: &Transfer) -> Clause {
     let begun = view.answered_at.unwrap_or(view.started_at);
     let seconds = whole_seconds(begun, transfer.requested_at);
     match (transfer.requested_by, &transfer.department) {
+        (Requester::Party, _) => clause(ClauseKey::PartyTransferred),
         (Requester::Operator, _) => clause(ClauseKey::OperatorTransferred),
         (Requester::Assistant, Some(department)) => {
             clause(ClauseKey::AskedForDepartment).arg("department", department)
@@ -257,7 +281,9 @@ fn attempt_clause(attempt: &Attempt, caller_gone: bool) -> Clause {
         attempt.ended_at.unwrap_or(attempt.started_at),
     );
     let key = match attempt.result {
+        None if attempt.method == TransferMethod::Refer => ClauseKey::ExchangeAsked,
         None => ClauseKey::TargetRinging,
+        Some(AttemptResult::HandedOver) => ClauseKey::HandedOver,
         Some(AttemptResult::Answered) => ClauseKey::Answered,
         Some(AttemptResult::NoAnswer) => ClauseKey::NoAnswer,
         Some(AttemptResult::Busy) => ClauseKey::Busy,
@@ -288,9 +314,14 @@ fn message_clauses(notice: &Notice) -> Vec<Clause> {
 }
 
 fn talked_clause(view: &CallView, transfer: &Transfer) -> Option<Clause> {
-    let attempt = transfer.attempts.last()?;
-    let from = attempt.ended_at?;
-    let leg = view.legs.iter().find(|leg| leg.id == attempt.leg)?;
+    let (from, joined) = match &transfer.joined {
+        Some(joined) => (transfer.ended_at?, joined),
+        None => {
+            let attempt = transfer.attempts.last()?;
+            (attempt.ended_at?, &attempt.leg)
+        }
+    };
+    let leg = view.legs.iter().find(|leg| leg.id == *joined)?;
     let to = leg.ended_at?;
     Some(clause(ClauseKey::Talked).arg("seconds", whole_seconds(from, to)))
 }
@@ -313,13 +344,14 @@ fn closing_clauses(view: &CallView) -> Vec<Clause> {
         Some(_) => {}
         None => return unanswered_clauses(view, outcome.code, ended_at),
     }
-    // "Hung up while 2001 rang" says already who ended it.
-    let said = outcome.code == OutcomeCode::CallerGone
-        && view
-            .transfers
-            .last()
-            .and_then(|transfer| transfer.attempts.last())
-            .is_some_and(|attempt| attempt.result == Some(AttemptResult::Canceled));
+    // "Hung up while 2001 rang" says already who ended it, and nobody ended what was handed over.
+    let said = outcome.code == OutcomeCode::HandedOver
+        || outcome.code == OutcomeCode::CallerGone
+            && view
+                .transfers
+                .last()
+                .and_then(|transfer| transfer.attempts.last())
+                .is_some_and(|attempt| attempt.result == Some(AttemptResult::Canceled));
     if !said {
         clauses.push(clause(end_key(outcome.code, outcome.ended_by)));
     }
@@ -360,6 +392,7 @@ fn unanswered_clauses(view: &CallView, code: OutcomeCode, ended_at: Timestamp) -
             OutcomeCode::Completed
             | OutcomeCode::CallerHungUp
             | OutcomeCode::Transferred
+            | OutcomeCode::HandedOver
             | OutcomeCode::MessageTaken
             | OutcomeCode::StaffNotified
             | OutcomeCode::CallerGone
@@ -396,6 +429,7 @@ fn end_key(code: OutcomeCode, by: EndedBy) -> ClauseKey {
         OutcomeCode::Completed
         | OutcomeCode::CallerHungUp
         | OutcomeCode::Transferred
+        | OutcomeCode::HandedOver
         | OutcomeCode::MessageTaken
         | OutcomeCode::StaffNotified
         | OutcomeCode::CallerGone

@@ -21,6 +21,16 @@ pub enum Party {
     Agent,
 }
 
+/// Who holds a leg.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HeldBy {
+    /// Its party: its phone wants to hear nothing of us.
+    Party,
+    /// An operator: we hear nothing of its party.
+    Operator,
+}
+
 /// How the leg reaches its party.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -92,6 +102,15 @@ pub struct Leg {
     pub cause: Option<HangupCause>,
     /// The final SIP status, if it failed with one.
     pub sip_status: Option<u16>,
+    /// What the far end said beside its status, for operators.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// Since when its party holds us; none unless it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_by_party: Option<Timestamp>,
+    /// Since when an operator holds its party.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_by_operator: Option<Timestamp>,
     settle_by: Option<Timestamp>,
 }
 
@@ -135,8 +154,59 @@ impl Leg {
             ended_at: None,
             cause: None,
             sip_status: None,
+            detail: None,
+            held_by_party: None,
+            held_by_operator: None,
             settle_by: None,
         }
+    }
+
+    /// An answered leg of another call of ours that becomes a part of this one.
+    pub(crate) fn taken_in(
+        id: LegId,
+        party: Party,
+        target: Option<Target>,
+        now: Timestamp,
+    ) -> Self {
+        let mut leg = Self::new(id, party, target, LegState::Answered, now);
+        leg.answered_at = Some(now);
+        leg
+    }
+
+    /// Another phone of a party that asked to take a leg's place.
+    pub(crate) fn replacement(id: LegId, party: Party, now: Timestamp) -> Self {
+        Self::new(id, party, None, LegState::Offered, now)
+    }
+
+    fn hold_slot(&mut self, by: HeldBy) -> &mut Option<Timestamp> {
+        match by {
+            HeldBy::Party => &mut self.held_by_party,
+            HeldBy::Operator => &mut self.held_by_operator,
+        }
+    }
+
+    /// It is held. False if that is not news, or it is not answered.
+    pub(crate) fn hold(&mut self, by: HeldBy, now: Timestamp) -> bool {
+        let news = self.state == LegState::Answered && self.hold_slot(by).is_none();
+        if news {
+            *self.hold_slot(by) = Some(now);
+        }
+        news
+    }
+
+    /// It is held no more. False if that is not news.
+    pub(crate) fn resume(&mut self, by: HeldBy) -> bool {
+        self.state == LegState::Answered && self.hold_slot(by).take().is_some()
+    }
+
+    /// Whether it is over or its end is under way.
+    pub(crate) fn is_over(&self) -> bool {
+        !self.state.is_living()
+    }
+
+    /// Whether anybody holds it.
+    pub(crate) fn is_held(&self) -> bool {
+        self.held_by_party.is_some() || self.held_by_operator.is_some()
     }
 
     /// When the leg counts as over although nothing confirmed it.
@@ -267,7 +337,7 @@ fn reject_status(cause: HangupCause) -> u16 {
         HangupCause::Normal | HangupCause::NoAnswer | HangupCause::Unreachable => 480,
         HangupCause::Rejected => 603,
         HangupCause::NotAcceptable => 488,
-        HangupCause::Canceled => 487,
+        HangupCause::Canceled | HangupCause::AnsweredElsewhere => 487,
         HangupCause::MediaLost => 503,
         HangupCause::Failed => 500,
     }

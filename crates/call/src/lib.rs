@@ -23,6 +23,7 @@
 pub mod action;
 pub mod call;
 pub mod event;
+pub mod explain;
 pub mod headline;
 pub mod hours;
 pub mod judge;
@@ -38,14 +39,17 @@ pub mod view;
 
 pub use action::{Action, ActionKind, CallEvent, Opening};
 pub use call::{Call, RestoreError};
-pub use event::{AssistantEnd, Event, Heard, Route, SayId};
+pub use event::{AssistantEnd, Event, Heard, ReferReport, Route, SayId};
+pub use explain::Explanation;
 pub use headline::Headline;
 pub use hours::{HoursError, OpenHours};
-pub use leg::{Leg, LegKind, LegState, Party};
+pub use leg::{HeldBy, Leg, LegKind, LegState, Party};
 pub use notice::{NoticeBody, NoticeState, NoticeTemplate};
 pub use outcome::{CallOutcome, OutcomeCode, Responsible};
 pub use policy::{CallPolicy, FallbackStep, PolicyError, RecordPolicy};
 pub use texts::{TextError, TextKey, Texts};
 pub use timer::TimerId;
-pub use transfer::{AttemptResult, Requester, TransferOutcome, TransferRefusal};
+pub use transfer::{
+    AttemptResult, Requester, TransferKind, TransferMethod, TransferOutcome, TransferRefusal,
+};
 pub use view::{AttemptView, CallStatus, CallView, LegView, OutcomeView, TransferView};

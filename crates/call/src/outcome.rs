@@ -30,6 +30,9 @@ pub enum OutcomeCode {
     CallerHungUp,
     /// The caller was joined with a human, and one of them hung up.
     Transferred,
+    /// The caller's own exchange took the caller over (REFER). What became of it there, only that
+    /// exchange knows.
+    HandedOver,
     /// The caller left a message.
     MessageTaken,
     /// The staff were told about the caller, without a message.
@@ -72,10 +75,11 @@ pub enum OutcomeCode {
 
 impl OutcomeCode {
     /// All codes, for the catalogue's readers.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Completed,
         Self::CallerHungUp,
         Self::Transferred,
+        Self::HandedOver,
         Self::MessageTaken,
         Self::StaffNotified,
         Self::CallerGone,
@@ -103,6 +107,7 @@ impl OutcomeCode {
             Self::Completed => "completed",
             Self::CallerHungUp => "caller_hung_up",
             Self::Transferred => "transferred",
+            Self::HandedOver => "handed_over",
             Self::MessageTaken => "message_taken",
             Self::StaffNotified => "staff_notified",
             Self::CallerGone => "caller_gone",
@@ -130,6 +135,7 @@ impl OutcomeCode {
         match self {
             Self::Completed
             | Self::Transferred
+            | Self::HandedOver
             | Self::MessageTaken
             | Self::StaffNotified
             | Self::OperatorHangup => Responsible::Nobody,
@@ -157,6 +163,7 @@ impl OutcomeCode {
             | Self::MessageTaken
             | Self::StaffNotified
             | Self::CallerCanceled
+            | Self::HandedOver
             | Self::OperatorHangup => None,
             Self::CallerGone => Some(
                 "Callers give up waiting: shorten the ring timeout or put more people on the department's list.",
@@ -195,7 +202,9 @@ impl OutcomeCode {
             HangupCause::Unreachable => Self::Unreachable,
             HangupCause::NotAcceptable => Self::NotAcceptable,
             HangupCause::MediaLost => Self::MediaLost,
-            HangupCause::Normal | HangupCause::Failed => Self::Failed,
+            HangupCause::Normal | HangupCause::AnsweredElsewhere | HangupCause::Failed => {
+                Self::Failed
+            }
         }
     }
 }

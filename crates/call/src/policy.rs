@@ -8,6 +8,7 @@ use switchhook_model::{Extension, Language, Target};
 
 use crate::hours::OpenHours;
 use crate::texts::Texts;
+use crate::transfer::TransferMethod;
 
 /// One step after all targets failed, or outside the open hours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -82,6 +83,9 @@ pub struct CallPolicy {
     pub language: Language,
     /// Sentences that differ from the shipped ones.
     pub texts: Texts,
+    /// How the assistant's and operators' transfers are carried out.
+    #[serde(skip_serializing_if = "TransferMethod::is_default")]
+    pub transfer_method: TransferMethod,
 }
 
 impl Default for CallPolicy {
@@ -111,6 +115,7 @@ impl Default for CallPolicy {
             max_message_s: 120,
             language: Language::default(),
             texts: Texts::default(),
+            transfer_method: TransferMethod::default(),
         }
     }
 }

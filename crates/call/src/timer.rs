@@ -1,7 +1,7 @@
 //! Timers as data: a name for each deadline, so that a late one is recognised as stale.
 
 use serde::{Deserialize, Serialize};
-use switchhook_model::{LegId, MessageId};
+use switchhook_model::{AttemptId, LegId, MessageId};
 
 use crate::event::SayId;
 
@@ -13,6 +13,8 @@ pub enum TimerId {
     Answer(LegId),
     /// A dialled leg rang long enough.
     Ring(LegId),
+    /// The far end of our REFER had long enough to say what came of it.
+    Refer(AttemptId),
     /// The end of a sentence was never reported: the call goes on as if nothing had been heard.
     Say(SayId),
     /// The message being left, or its text, takes too long.

@@ -6,6 +6,7 @@ use switchhook_model::{
     AttemptId, HangupCause, LegId, MessageId, RequestId, Target, Timestamp, TransferId,
 };
 
+use crate::event::ReferReport;
 use crate::policy::FallbackStep;
 use crate::texts::TextKey;
 
@@ -15,6 +16,10 @@ use crate::texts::TextKey;
 pub enum TransferOutcome {
     /// Caller and human heard each other.
     Bridged,
+    /// The caller's own exchange took the caller over: the word of that exchange, not ours.
+    HandedOver,
+    /// The two parties talk on as before: the transferor's target was not reached.
+    ReturnedToTransferor,
     /// The caller talks to the assistant again.
     ReturnedToAssistant,
     /// The caller left a message.
@@ -36,6 +41,8 @@ impl TransferOutcome {
     pub fn code(self) -> &'static str {
         match self {
             Self::Bridged => "bridged",
+            Self::HandedOver => "handed_over",
+            Self::ReturnedToTransferor => "returned_to_transferor",
             Self::ReturnedToAssistant => "returned_to_assistant",
             Self::MessageTaken => "message_taken",
             Self::Notified => "notified",
@@ -61,6 +68,8 @@ pub enum AttemptResult {
     Failed,
     /// We gave it up: the caller left, or an operator or a limit ended the call.
     Canceled,
+    /// The caller's own exchange took the caller over.
+    HandedOver,
 }
 
 impl AttemptResult {
@@ -72,6 +81,7 @@ impl AttemptResult {
             Self::Busy => "busy",
             Self::Failed => "failed",
             Self::Canceled => "canceled",
+            Self::HandedOver => "handed_over",
         }
     }
 
@@ -85,6 +95,7 @@ impl AttemptResult {
             | HangupCause::Unreachable
             | HangupCause::NotAcceptable
             | HangupCause::Canceled
+            | HangupCause::AnsweredElsewhere
             | HangupCause::MediaLost
             | HangupCause::Failed => Self::Failed,
         }
@@ -99,6 +110,48 @@ pub enum Requester {
     Assistant,
     /// A user of the console or API.
     Operator,
+    /// A party of the call, by its phone (REFER).
+    Party,
+}
+
+/// Whether the transferor talked to the target first (RFC 5589).
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum TransferKind {
+    /// No.
+    #[default]
+    Blind,
+    /// Yes: the target was on the line already.
+    Attended,
+}
+
+/// How a transfer or dial attempt is carried out.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum TransferMethod {
+    /// We dial the target and join the two.
+    #[default]
+    Bridge,
+    /// The caller's own exchange is asked to do it (REFER, RFC 3515).
+    Refer,
+}
+
+impl TransferMethod {
+    /// For leaving the usual one out of what is stored.
+    pub(crate) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl TransferKind {
+    /// For leaving the usual one out of what is stored.
+    pub(crate) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Why a transfer cannot be requested now.
@@ -127,6 +180,13 @@ pub(crate) struct Attempt {
     pub result: Option<AttemptResult>,
     pub cause: Option<HangupCause>,
     pub sip_status: Option<u16>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    #[serde(default, skip_serializing_if = "TransferMethod::is_default")]
+    pub method: TransferMethod,
+    /// The last that was heard of a REFER.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<ReferReport>,
 }
 
 /// One transfer with all that was tried.
@@ -149,6 +209,14 @@ pub(crate) struct Transfer {
     pub outcome: Option<TransferOutcome>,
     pub ended_at: Option<Timestamp>,
     pub notices: Vec<MessageId>,
+    #[serde(default, skip_serializing_if = "TransferKind::is_default")]
+    pub kind: TransferKind,
+    /// Who says so (RFC 3892).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub referred_by: Option<String>,
+    /// The leg that was joined without a dial of ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub joined: Option<LegId>,
 }
 
 impl Transfer {
@@ -195,6 +263,8 @@ impl Transfer {
             Some(TransferOutcome::Notified) => "; the staff were notified",
             Some(
                 TransferOutcome::Bridged
+                | TransferOutcome::HandedOver
+                | TransferOutcome::ReturnedToTransferor
                 | TransferOutcome::ReturnedToAssistant
                 | TransferOutcome::CallbackScheduled
                 | TransferOutcome::Declined
@@ -221,12 +291,13 @@ impl Attempt {
                     | HangupCause::Unreachable
                     | HangupCause::NotAcceptable
                     | HangupCause::Canceled
+                    | HangupCause::AnsweredElsewhere
                     | HangupCause::MediaLost
                     | HangupCause::Failed,
                 )
                 | None => TextKey::NotReachable,
             }),
-            AttemptResult::Answered | AttemptResult::Canceled => None,
+            AttemptResult::Answered | AttemptResult::Canceled | AttemptResult::HandedOver => None,
         }
     }
 }

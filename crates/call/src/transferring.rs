@@ -3,6 +3,7 @@
 
 mod attempts;
 mod fallback;
+mod handing_over;
 mod messages;
 mod notices;
 
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use switchhook_model::{
-    EndedBy, HangupCause, LegId, MessageId, RequestId, Target, Timestamp, TransferId,
+    AttemptId, EndedBy, HangupCause, LegId, MessageId, RequestId, Target, Timestamp, TransferId,
 };
 
 use crate::action::{ActionKind, CallEvent};
@@ -18,7 +19,7 @@ use crate::call::{Call, Code, Ending, Out, Pending, Phase, Voice};
 use crate::policy::DialPlan;
 use crate::texts::TextKey;
 use crate::timer::TimerId;
-use crate::transfer::{Requester, Transfer, TransferOutcome};
+use crate::transfer::{Requester, Transfer, TransferKind, TransferMethod, TransferOutcome};
 
 /// How long the text of a finished message may take: the transcription of two minutes of speech by
 /// a slow provider.
@@ -40,6 +41,11 @@ pub(crate) enum Step {
         until: Timestamp,
         hold: Option<Pending>,
     },
+    /// The caller's exchange was asked to take the caller over.
+    Referring {
+        attempt: AttemptId,
+        until: Timestamp,
+    },
     /// The caller is being told something.
     Telling { last: Pending, then: Then },
     /// The caller speaks a message.
@@ -57,6 +63,7 @@ pub(crate) enum Step {
 pub(crate) enum Then {
     TakeMessage,
     Resume,
+    Refer,
 }
 
 impl Step {
@@ -67,6 +74,7 @@ impl Step {
                 let hold = hold.map(|hold| (hold.until, TimerId::Say(hold.say)));
                 ring.into_iter().chain(hold).collect()
             }
+            Self::Referring { attempt, until } => vec![(*until, TimerId::Refer(attempt.clone()))],
             Self::Telling { last, .. } => vec![(last.until, TimerId::Say(last.say))],
             Self::TakingMessage { until } => vec![(*until, TimerId::Message)],
             Self::AwaitingNotice { message, until } => {
@@ -79,6 +87,11 @@ impl Step {
         matches!(self, Self::Ringing { .. })
     }
 
+    /// Whether it could go on for as long as targets are left.
+    pub fn is_dialling(&self) -> bool {
+        matches!(self, Self::Ringing { .. } | Self::Referring { .. })
+    }
+
     pub fn is_taking_message(&self) -> bool {
         matches!(self, Self::TakingMessage { .. })
     }
@@ -87,6 +100,9 @@ impl Step {
     pub fn place(&self) -> &'static str {
         match self {
             Self::Ringing { .. } => "while a human's phone was ringing",
+            Self::Referring { .. } => {
+                "while the caller's exchange was asked to take the caller over"
+            }
             Self::Telling { .. } => "while the caller was being told what came of the transfer",
             Self::TakingMessage { .. } => "while the caller was leaving a message",
             Self::AwaitingNotice { .. } => "while the staff were being notified",
@@ -95,13 +111,13 @@ impl Step {
 }
 
 /// Who wants what.
-struct Request {
-    id: RequestId,
-    by: Requester,
-    target: Option<Target>,
-    department: Option<String>,
-    reason: String,
-    summary: String,
+pub(crate) struct Request {
+    pub id: RequestId,
+    pub by: Requester,
+    pub target: Option<Target>,
+    pub department: Option<String>,
+    pub reason: String,
+    pub summary: String,
 }
 
 impl Call {
@@ -182,10 +198,7 @@ impl Call {
             }
             Phase::Assistant => self.begin_transfer(out, request, plan, false),
             Phase::WithAgent { agent } => {
-                out.push(ActionKind::Unbridge {
-                    a: self.caller_leg_id(),
-                    b: agent.clone(),
-                });
+                self.separate(out, self.caller_leg_id(), agent.clone());
                 self.release(out, &agent, HangupCause::Normal);
                 self.begin_transfer(out, request, plan, false);
             }
@@ -227,12 +240,9 @@ impl Call {
             self.settle_transfer(out, TransferOutcome::Declined);
         }
         self.say(out, TextKey::NoMoreTransfers);
-        out.push(ActionKind::ResumeAssistant {
-            note: "No further transfer is possible in this call, and the caller has been told so. \
-                   Help as well as you can, or offer to take a message."
-                .to_owned(),
-        });
-        self.voice = Voice::Listening;
+        let note = "No further transfer is possible in this call, and the caller has been told so. \
+                    Help as well as you can, or offer to take a message.";
+        self.listen(out, note.to_owned());
     }
 
     fn begin_transfer(&mut self, out: &mut Out, request: Request, plan: DialPlan, closed: bool) {
@@ -243,9 +253,13 @@ impl Call {
         };
         self.open_transfer(out, request, plan, closed);
         self.pause(out);
+        self.operator_resume(out);
         if closed || self.current().plan.is_empty() {
             self.nobody_reached(out);
             return;
+        }
+        if self.policy.transfer_method == TransferMethod::Refer && self.links.anchor.is_none() {
+            return self.begin_handing_over(out, hold);
         }
         // The dial is not kept waiting for the sentence: both begin now.
         let hold = match self.voice {
@@ -258,7 +272,27 @@ impl Call {
         self.dial_next(out, hold);
     }
 
-    fn open_transfer(&mut self, out: &mut Out, request: Request, plan: DialPlan, closed: bool) {
+    /// The sentence comes first: once the caller's exchange was asked, nothing is heard of us.
+    fn begin_handing_over(&mut self, out: &mut Out, hold: TextKey) {
+        match self.voice {
+            Voice::Off => self.refer_next(out),
+            Voice::Listening | Voice::Paused => {
+                let last = self.say(out, hold);
+                self.phase = Phase::Transferring(Step::Telling {
+                    last,
+                    then: Then::Refer,
+                });
+            }
+        }
+    }
+
+    pub(crate) fn open_transfer(
+        &mut self,
+        out: &mut Out,
+        request: Request,
+        plan: DialPlan,
+        closed: bool,
+    ) {
         self.counters.transfer += 1;
         let id = TransferId::derive(&self.id, self.counters.transfer);
         out.emit(CallEvent::TransferRequested {
@@ -288,6 +322,9 @@ impl Call {
             outcome: None,
             ended_at: None,
             notices: Vec::new(),
+            kind: TransferKind::Blind,
+            referred_by: None,
+            joined: None,
         });
     }
 
@@ -302,7 +339,11 @@ impl Call {
         gone: &str,
     ) {
         match step {
-            Step::Ringing { .. } | Step::Telling { .. } | Step::AwaitingNotice { .. } => {
+            Step::Referring { .. } if self.caller_taken_over(out) => {}
+            Step::Ringing { .. }
+            | Step::Referring { .. }
+            | Step::Telling { .. }
+            | Step::AwaitingNotice { .. } => {
                 let ending = Ending {
                     by,
                     code,
@@ -326,7 +367,10 @@ impl Call {
         match step {
             Step::TakingMessage { .. } => self.message_abandoned(out),
             // Nothing is asked of it now; the sentences have their own guard.
-            Step::Ringing { .. } | Step::Telling { .. } | Step::AwaitingNotice { .. } => {}
+            Step::Ringing { .. }
+            | Step::Referring { .. }
+            | Step::Telling { .. }
+            | Step::AwaitingNotice { .. } => {}
         }
     }
 
@@ -359,11 +403,11 @@ impl Call {
         vec![("department", department), ("target", target)]
     }
 
-    fn current(&self) -> &Transfer {
+    pub(crate) fn current(&self) -> &Transfer {
         self.transfers.last().expect("a transfer is under way")
     }
 
-    fn current_mut(&mut self) -> &mut Transfer {
+    pub(crate) fn current_mut(&mut self) -> &mut Transfer {
         self.transfers.last_mut().expect("a transfer is under way")
     }
 }

@@ -1,15 +1,21 @@
 //! What `GET /api/calls/{id}` shows of a call; turns, latency, recording and violations are added by
 //! the shell. Field names are an interface to the outside.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use switchhook_model::{
     AttemptId, CallId, Direction, EndedBy, HangupCause, LegId, MessageId, Target, Timestamp,
     TransferId,
 };
 
+use crate::event::ReferReport;
+use crate::explain::{Explanation, explain};
 use crate::leg::{Leg, LegKind, LegState, Party};
 use crate::outcome::{CallOutcome, OutcomeCode, Responsible};
-use crate::transfer::{Attempt, AttemptResult, Requester, Transfer, TransferOutcome};
+use crate::transfer::{
+    Attempt, AttemptResult, Requester, Transfer, TransferKind, TransferMethod, TransferOutcome,
+};
 
 /// Timestamps as RFC 3339 in UTC.
 pub mod rfc3339 {
@@ -120,6 +126,9 @@ pub struct CallView {
     pub ended_at: Option<Timestamp>,
     /// How it ended.
     pub outcome: Option<OutcomeView>,
+    /// Headers of the caller's INVITE that the configuration keeps, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sip_headers: BTreeMap<String, String>,
     /// All legs, oldest first.
     pub legs: Vec<LegView>,
     /// All transfers, oldest first.
@@ -170,6 +179,23 @@ pub struct LegView {
     /// The final SIP status, if it failed with one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sip_status: Option<u16>,
+    /// What the far end said beside it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// Since when its party holds us.
+    #[serde(
+        default,
+        with = "rfc3339::option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub held_by_party_since: Option<Timestamp>,
+    /// Since when an operator holds its party.
+    #[serde(
+        default,
+        with = "rfc3339::option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub held_by_operator_since: Option<Timestamp>,
 }
 
 /// The state of a leg as people see it.
@@ -206,6 +232,15 @@ pub struct TransferView {
     pub id: TransferId,
     /// Who asked.
     pub requested_by: Requester,
+    /// Whether the transferor talked to the target first.
+    #[serde(default, skip_serializing_if = "TransferKind::is_default")]
+    pub kind: TransferKind,
+    /// Who says so, from the phone's Referred-By.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub referred_by: Option<String>,
+    /// The leg that was joined without a dial of ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub joined: Option<LegId>,
     /// Why.
     pub reason: String,
     /// The assistant's summary.
@@ -241,11 +276,20 @@ pub struct AttemptView {
     pub target: Target,
     /// Seconds it may ring.
     pub ring_timeout_s: u32,
+    /// How it is carried out.
+    #[serde(default, skip_serializing_if = "TransferMethod::is_default")]
+    pub method: TransferMethod,
+    /// The last that was heard of a REFER.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<ReferReport>,
     /// How it ended.
     pub result: Option<AttemptResult>,
     /// The final SIP status, if there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sip_status: Option<u16>,
+    /// What that status means and what to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub explanation: Option<Explanation>,
     /// When it began.
     #[serde(with = "rfc3339")]
     pub started_at: Timestamp,
@@ -279,6 +323,9 @@ impl From<&Leg> for LegView {
             ended_at: leg.ended_at,
             cause: leg.cause,
             sip_status: leg.sip_status,
+            detail: leg.detail.clone(),
+            held_by_party_since: leg.held_by_party,
+            held_by_operator_since: leg.held_by_operator,
         }
     }
 }
@@ -290,8 +337,13 @@ impl From<&Attempt> for AttemptView {
             leg: attempt.leg.clone(),
             target: attempt.target.clone(),
             ring_timeout_s: attempt.ring_timeout_s,
+            method: attempt.method,
+            report: attempt.report,
             result: attempt.result,
             sip_status: attempt.sip_status,
+            explanation: attempt
+                .sip_status
+                .and_then(|status| explain(status, attempt.detail.as_deref().unwrap_or(""))),
             started_at: attempt.started_at,
             ended_at: attempt.ended_at,
         }
@@ -303,6 +355,9 @@ impl From<&Transfer> for TransferView {
         Self {
             id: transfer.id.clone(),
             requested_by: transfer.requested_by,
+            kind: transfer.kind,
+            referred_by: transfer.referred_by.clone(),
+            joined: transfer.joined.clone(),
             reason: transfer.reason.clone(),
             summary: transfer.summary.clone(),
             department: transfer.department.clone(),

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use switchhook_call::judge::{CallFact, CallRecord, INVARIANTS, Stamped, judge};
 use switchhook_call::{
-    Action, ActionKind, AttemptResult, CallEvent, CallPolicy, FallbackStep, Opening, Party, SayId,
-    TextKey, TransferOutcome,
+    Action, ActionKind, AttemptResult, CallEvent, CallPolicy, Event, FallbackStep, Opening, Party,
+    SayId, TextKey, TransferOutcome,
 };
 use switchhook_model::{HangupCause, LegId, MessageId, Timestamp};
 use world::{Phone, Receiver, World, policy};
@@ -467,6 +467,23 @@ fn no_sentence_under_ringback() {
         matches!(kind, ActionKind::Ringback { on: false, .. })
     });
     breaks(&record, "no_sentence_under_ringback");
+}
+
+#[test]
+fn assistant_silent_on_hold() {
+    let mut world = World::with_assistant(policy());
+    let leg = world.caller_leg();
+    world.event(Event::LegHeld { leg: leg.clone() });
+    world.run_until_s(5);
+    world.event(Event::LegResumed { leg });
+    world.run_until_s(9);
+    world.caller_hangs_up();
+    world.run_to_the_end();
+    let mut record = world.record();
+    remove(&mut record, |kind| {
+        matches!(kind, ActionKind::Emit(CallEvent::LegResumed { .. }))
+    });
+    breaks(&record, "assistant_silent_on_hold");
 }
 
 #[test]

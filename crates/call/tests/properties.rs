@@ -10,9 +10,9 @@ use proptest::test_runner::FileFailurePersistence;
 use switchhook_call::judge::CallFact;
 use switchhook_call::{
     Action, ActionKind, AssistantEnd, Call, CallEvent, CallPolicy, Event, FallbackStep, Heard,
-    LegState, RecordPolicy, Route, SayId, TimerId,
+    LegState, RecordPolicy, ReferReport, Route, SayId, TimerId, TransferMethod,
 };
-use switchhook_model::{CallId, HangupCause, LegId, MessageId};
+use switchhook_model::{AttemptId, CallId, HangupCause, LegId, MessageId};
 use world::{Message, Phone, Receiver, World, request, target};
 
 /// Something that is done to the world.
@@ -78,6 +78,29 @@ fn asked() -> impl Strategy<Value = Event> {
         })
 }
 
+fn referred() -> impl Strategy<Value = Event> {
+    (leg(), 40..44u32, select(vec!["2001", "2002", "2005"])).prop_map(|(leg, n, to)| {
+        Event::Referred {
+            leg,
+            request: request(n),
+            target: target(to),
+            referred_by: None,
+        }
+    })
+}
+
+fn report() -> impl Strategy<Value = ReferReport> {
+    select(vec![
+        ReferReport::Accepted,
+        ReferReport::Started,
+        ReferReport::Completed,
+        ReferReport::Failed {
+            sip_status: Some(486),
+        },
+        ReferReport::Failed { sip_status: None },
+    ])
+}
+
 /// Any event at all, also one nobody would send now.
 fn any_event() -> impl Strategy<Value = Event> {
     prop_oneof![
@@ -86,7 +109,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         4 => (leg(), cause(), any::<bool>()).prop_map(|(leg, cause, status)| Event::LegFailed {
             leg,
             cause,
-            sip_status: status.then_some(500),
+            sip_status: status.then_some(500), detail: None,
         }),
         4 => (leg(), cause()).prop_map(|(leg, cause)| Event::LegEnded { leg, cause }),
         5 => asked(),
@@ -120,11 +143,34 @@ fn any_event() -> impl Strategy<Value = Event> {
             }
         }),
         1 => Just(Event::ShuttingDown),
+        3 => leg().prop_map(|leg| Event::LegHeld { leg }),
+        3 => leg().prop_map(|leg| Event::LegResumed { leg }),
+        1 => leg().prop_map(|leg| Event::HoldRefused { leg, sip_status: Some(488) }),
+        1 => Just(Event::OperatorHold { by: "olga".to_owned() }),
+        1 => Just(Event::OperatorResume { by: "olga".to_owned() }),
+        4 => referred(),
+        1 => leg().prop_map(|replaces| Event::LegTakenIn {
+            leg: LegId::derive(&CallId::from_unique("u"), 1),
+            request: request(60),
+            replaces,
+            target: Some(target("2002")),
+            referred_by: None,
+        }),
+        1 => leg().prop_map(|leg| Event::LegTakenAway { leg, into: CallId::from_unique("u") }),
+        2 => (leg(), 1..3u32).prop_map(|(replaces, n)| Event::ReplacementArrived {
+            leg: LegId::derive(&CallId::from_unique("v"), n),
+            replaces,
+        }),
+        3 => (1..6u32, report()).prop_map(|(n, report)| Event::ReferReported {
+            leg: LegId::derive(&CallId::from_unique("t"), 1),
+            attempt: AttemptId::derive(&CallId::from_unique("t"), n),
+            report,
+        }),
         1 => leg().prop_map(|leg| Event::CallerArrived {
             leg,
             caller: Default::default(),
             callee: "again".to_owned(),
-            route: Route::Extension(target("2001")),
+            route: Route::Extension(target("2001")), sip_headers: Default::default(),
         }),
         1 => Just(Event::OutboundRequested { target: target("2001"), assistant: None }),
     ]
@@ -135,6 +181,7 @@ fn deed() -> impl Strategy<Value = Deed> {
         12 => (0..9000u64).prop_map(Deed::Wait),
         2 => any_event().prop_map(Deed::Happens),
         8 => asked().prop_map(Deed::Happens),
+        3 => referred().prop_map(Deed::Happens),
         2 => any::<usize>().prop_map(Deed::Lose),
         3 => (any::<usize>(), 0..3000u64).prop_map(|(n, ms)| Deed::Double(n, ms)),
         3 => (any::<usize>(), 0..9000u64).prop_map(|(n, ms)| Deed::Delay(n, ms)),
@@ -160,9 +207,23 @@ fn policy() -> impl Strategy<Value = CallPolicy> {
         1..4u32,
         select(vec![12u32, 120, 3600]),
         any::<bool>(),
+        select(vec![
+            TransferMethod::Bridge,
+            TransferMethod::Bridge,
+            TransferMethod::Refer,
+        ]),
     )
         .prop_map(
-            |(fallback, targets, max_attempts, max_transfers, max_call_s, spoken)| CallPolicy {
+            |(
+                fallback,
+                targets,
+                max_attempts,
+                max_transfers,
+                max_call_s,
+                spoken,
+                transfer_method,
+            )| CallPolicy {
+                transfer_method,
                 closed_fallback: fallback.clone(),
                 fallback,
                 default_targets: targets.into_iter().map(target).collect(),
@@ -200,6 +261,7 @@ fn beginning() -> impl Strategy<Value = Event> {
         caller: Default::default(),
         callee: "assistant".to_owned(),
         route,
+        sip_headers: Default::default(),
     };
     prop_oneof![
         6 => Just(arrived(Route::Assistant { name: "reception".to_owned() })),
@@ -285,10 +347,12 @@ proptest! {
     fn a_meddled_world_comes_to_a_sound_end(
         (policy, phones, message, receiver) in any_world(),
         begins in beginning(),
+        exchange in prop::collection::vec((0..9000u64, report()), 0..4),
         deeds in prop::collection::vec(deed(), 0..40),
         killed_before in prop::option::of(0..40usize),
     ) {
         let mut world = World::new(policy).message(message).receiver(receiver);
+        world.exchange = exchange;
         for (number, phone) in ["2001", "2002", "2005"].into_iter().zip(phones) {
             world = world.phone(number, phone);
         }
@@ -372,8 +436,11 @@ proptest! {
                 !matches!(
                     &action.kind,
                     ActionKind::Emit(
-                        CallEvent::TransferIgnored { .. } | CallEvent::NoticeRefused { .. }
-                    )
+                        CallEvent::TransferIgnored { .. }
+                            | CallEvent::NoticeRefused { .. }
+                            | CallEvent::HoldRefused { .. }
+                            | CallEvent::ReferRefused { .. }
+                    ) | ActionKind::RefuseRefer { .. }
                 )
             })
             .collect();

@@ -87,7 +87,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         ..MediaConfig::default()
     })?;
     let bindings = registrations::load(&store).await?;
-    let (sip, sip_events) = SipEndpoint::start(sip_config(&config, bindings)?)
+    let (sip, sip_events) = SipEndpoint::start(sip_config(&config, bindings))
         .await
         .map_err(|error| anyhow::anyhow!("sip.bind (SWITCHHOOK_SIP_BIND): {error}"))?;
     tasks.spawn(reload_on_hangup(sip.clone(), last.clone()));
@@ -182,7 +182,7 @@ async fn route_sip(
     mut events: mpsc::Receiver<SipEvent>,
     stop: CancellationToken,
 ) {
-    let wire = WireLog::start(shared.store.clone());
+    let wire = WireLog::start(shared.store.clone(), shared.registry.clone());
     let (registrations, keeper) = keep_registrations(Arc::clone(&shared));
     loop {
         // After the stop only what is there already: the ladder of the calls just ended.
@@ -297,10 +297,13 @@ async fn drain(shared: &Shared) {
     }
 }
 
-fn sip_config(config: &Config, bindings: Vec<Binding>) -> anyhow::Result<SipConfig> {
+fn sip_config(config: &Config, bindings: Vec<Binding>) -> SipConfig {
     let mut sip = SipConfig::new(config.sip.bind, Arc::new(calls::new_leg_id));
     sip.user_agent = concat!("Switchhook/", env!("CARGO_PKG_VERSION")).to_owned();
     sip.realm.clone_from(&config.sip.realm);
+    sip.udp.extend(&config.sip.network.listen);
+    sip.tcp.extend(&config.sip.network.listen);
+    sip.advertised.clone_from(&config.sip.network.advertised);
     sip.tls = config.sip.network.tls.clone();
     sip.dns.servers.clone_from(&config.sip.network.dns_servers);
     sip.digest.clone_from(&config.sip.digest);
@@ -314,6 +317,10 @@ fn sip_config(config: &Config, bindings: Vec<Binding>) -> anyhow::Result<SipConf
     sip.allow_loopback_guests = config.sip.loopback_guests;
     sip.initial_bindings = bindings;
     sip.limits.max_legs = config.media.max_legs;
+    sip.limits.calls_per_s = config.sip.network.calls_per_s;
+    sip.limits.source_calls = config.sip.network.source_calls;
+    sip.limits.max_unproven = config.sip.network.max_unproven;
+    sip.limits.max_redirects = config.outbound.max_redirects;
     sip.extensions = config
         .extensions
         .iter()
@@ -327,12 +334,13 @@ fn sip_config(config: &Config, bindings: Vec<Binding>) -> anyhow::Result<SipConf
         .iter()
         .map(|(name, trunk)| trunk_config(name, trunk))
         .collect();
-    Ok(sip)
+    sip
 }
 
 fn trunk_config(name: &str, section: &TrunkSection) -> TrunkConfig {
     let mut trunk = TrunkConfig::new(name);
     trunk.addresses.clone_from(&section.addresses);
+    trunk.calls = section.calls;
     trunk.inbound_auth = section.inbound.as_ref().map(|(user, password)| TrunkAuth {
         user: user.clone(),
         password: password.expose().to_owned(),

@@ -10,7 +10,7 @@ use crate::calls::Shared;
 use crate::clock;
 use crate::config::Secret;
 use crate::http::auth::TokenKeys;
-use crate::http::{HttpConfig, HttpState};
+use crate::http::{HttpConfig, HttpState, SipSockets};
 use crate::switchboard::Switchboard;
 
 /// Binds the port and serves until `stop`.
@@ -38,6 +38,15 @@ pub async fn start(
         trusted_proxies: shared.config.http.trusted_proxies.clone(),
         ..HttpConfig::default()
     };
+    let network = &shared.config.sip.network;
+    let sockets = network.websocket.then(|| SipSockets {
+        sip: shared.sip.clone(),
+        origins: network.websocket_origins.clone(),
+        secure: config.https,
+        trusted_proxies: config.trusted_proxies.clone(),
+        ping_every: std::time::Duration::from_secs(25),
+        stop: stop.clone(),
+    });
     let state = HttpState::new(
         shared.store.clone(),
         Arc::new(board),
@@ -47,5 +56,5 @@ pub async fn start(
         Some(metrics),
         stop,
     );
-    Ok(tokio::spawn(crate::http::serve(listener, state)))
+    Ok(tokio::spawn(crate::http::serve(listener, state, sockets)))
 }

@@ -42,6 +42,10 @@ pub fn install() -> anyhow::Result<PrometheusHandle> {
         "switchhook_calls_refused_total",
         "Calls refused at the door"
     );
+    metrics::describe_counter!(
+        "switchhook_sip_refused_total",
+        "SIP messages, calls and connections turned away, by reason"
+    );
     metrics::describe_histogram!(
         "switchhook_turn_first_audio_seconds",
         "End of the caller's speech to the first audio of the answer"

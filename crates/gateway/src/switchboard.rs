@@ -11,7 +11,7 @@ use tokio::sync::{broadcast, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::LiveEvent;
-use crate::calls::{self, CallInput, Shared, StartError};
+use crate::calls::{self, CallInput, Shared, StartError, destination};
 use crate::clock;
 use crate::config::Mode;
 use crate::http::ports::{
@@ -64,34 +64,14 @@ impl Switchboard {
 
     /// Whether policy allows an operator to dial this, and why not.
     fn check_target(&self, target: &Target) -> Result<(), String> {
-        let config = &self.shared.config;
-        match target {
-            Target::Extension(extension) if config.extensions.contains_key(extension) => Ok(()),
-            Target::Extension(_) => Err("this extension is not configured".to_owned()),
-            Target::Number(number) => {
-                let allowed = &config.outbound.allowed_prefixes;
-                if allowed
-                    .iter()
-                    .any(|prefix| number.as_str().starts_with(prefix))
-                {
-                    Ok(())
-                } else {
-                    Err("its prefix is not in outbound.allowed_prefixes".to_owned())
-                }
-            }
-            Target::SipUri(uri) => {
-                let host = uri_host(uri);
-                if config
-                    .outbound
-                    .allowed_sip_hosts
-                    .iter()
-                    .any(|allowed| allowed == host)
-                {
-                    Ok(())
-                } else {
-                    Err("its host is not in outbound.allowed_sip_hosts".to_owned())
-                }
-            }
+        destination::check(&self.shared.config, target)
+    }
+
+    fn tell(&self, call: &CallId, event: Event) -> Result<(), CommandError> {
+        if self.shared.registry.send_event(call, event) {
+            Ok(())
+        } else {
+            Err(CommandError::NotLive)
         }
     }
 
@@ -122,24 +102,6 @@ impl Switchboard {
             .iter()
             .any(|binding| binding.extension == *extension)
     }
-}
-
-/// The host of a SIP URI, without user, port and parameters. What cannot be read is no host.
-fn uri_host(uri: &str) -> &str {
-    let rest = uri.split_once(':').map_or("", |(_, rest)| rest);
-    // The last @: a user part may hold an escaped one only, so a second one is an attempt to
-    // show one host and call another.
-    let host = match rest.split_once('@') {
-        Some((_, host)) if host.contains('@') => "",
-        Some((_, host)) => host,
-        None => rest,
-    };
-    let end = host.find([';', '?']).unwrap_or(host.len());
-    let host = &host[..end];
-    if host.starts_with('[') {
-        return host.split_inclusive(']').next().unwrap_or("");
-    }
-    host.split(':').next().unwrap_or("")
 }
 
 fn integration(name: &str, state: IntegrationState) -> Integration {
@@ -261,6 +223,30 @@ impl Operator for Switchboard {
         }
     }
 
+    async fn hold(&self, call: &CallId, by: &str) -> Result<(), CommandError> {
+        let stored = self.shared.store.call(call).await;
+        let row = stored.map_err(|error| CommandError::Internal {
+            detail: error.to_string(),
+        })?;
+        let status = row.ok_or(CommandError::NotLive)?.head.status;
+        let reason = match status.as_str() {
+            "ringing" => {
+                Some("the call is not answered yet; try again when the caller is connected")
+            }
+            "transferring" => Some("a transfer of this call is under way; wait for its outcome"),
+            _ => None,
+        };
+        if let Some(reason) = reason {
+            let reason = reason.to_owned();
+            return Err(CommandError::Conflict { reason });
+        }
+        self.tell(call, Event::OperatorHold { by: by.to_owned() })
+    }
+
+    async fn resume(&self, call: &CallId, by: &str) -> Result<(), CommandError> {
+        self.tell(call, Event::OperatorResume { by: by.to_owned() })
+    }
+
     async fn initiate(&self, order: CallOrder) -> Result<Initiated, InitiateError> {
         if self.draining.is_cancelled() {
             return Err(InitiateError::Draining);
@@ -366,19 +352,5 @@ impl Operator for Switchboard {
 
     fn subscribe(&self) -> broadcast::Receiver<LiveEvent> {
         self.shared.bus.subscribe()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::uri_host;
-
-    #[test]
-    fn the_host_that_would_be_called_is_the_one_checked() {
-        assert_eq!(uri_host("sip:a@127.0.0.1:5080;transport=udp"), "127.0.0.1");
-        assert_eq!(uri_host("sip:127.0.0.1"), "127.0.0.1");
-        assert_eq!(uri_host("sip:a@[::1]:5060"), "[::1]");
-        assert_eq!(uri_host("sip:127.0.0.1@evil.example"), "evil.example");
-        assert_eq!(uri_host("sip:a@127.0.0.1@evil.example"), "");
     }
 }

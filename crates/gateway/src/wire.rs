@@ -8,7 +8,7 @@ use switchhook_store::{NewWire, Step, Store, WireDirection as StoredDirection};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::calls;
+use crate::calls::Registry;
 
 /// Messages that may wait for the database.
 const QUEUE: usize = 4096;
@@ -26,7 +26,7 @@ pub struct WireLog {
 
 impl WireLog {
     /// Starts the writer task; [`WireLog::close`] ends it.
-    pub fn start(store: Store) -> Self {
+    pub fn start(store: Store, registry: Registry) -> Self {
         let (sender, mut queue) = mpsc::channel(QUEUE);
         let writer = tokio::spawn(async move {
             let mut batch = Vec::with_capacity(BATCH);
@@ -35,7 +35,10 @@ impl WireLog {
                 if let Ok(Some(message)) = more {
                     batch.push(message);
                 }
-                let wire = batch.drain(..).map(row).collect();
+                let wire = batch
+                    .drain(..)
+                    .map(|message| row(message, &registry))
+                    .collect();
                 if let Err(error) = store
                     .commit(Step {
                         wire,
@@ -67,7 +70,7 @@ impl WireLog {
     }
 }
 
-fn row(message: WireMessage) -> NewWire {
+fn row(message: WireMessage, registry: &Registry) -> NewWire {
     let summary = match (&message.method, message.status) {
         (Some(method), _) => method.clone(),
         (None, Some(_)) => message.start_line.trim_start_matches("SIP/2.0 ").to_owned(),
@@ -75,7 +78,10 @@ fn row(message: WireMessage) -> NewWire {
     };
     NewWire {
         at: message.at,
-        call: message.leg.as_ref().and_then(calls::call_of),
+        call: message
+            .leg
+            .as_ref()
+            .and_then(|leg| registry.call_of_leg(leg)),
         leg: message.leg,
         direction: match message.direction {
             WireDirection::Received => StoredDirection::Received,
@@ -101,7 +107,7 @@ mod tests {
     async fn what_was_taken_before_the_end_is_in_the_store_after_it() {
         let store = Store::memory();
         let call = CallId::from_unique("a");
-        let wire = WireLog::start(store.clone());
+        let wire = WireLog::start(store.clone(), Registry::default());
         for n in 0..300 {
             wire.keep(WireMessage {
                 at: clock::now(),

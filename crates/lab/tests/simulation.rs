@@ -177,6 +177,7 @@ impl Office {
                 route: Route::Assistant {
                     name: "reception".into(),
                 },
+                sip_headers: BTreeMap::new(),
             },
         );
         let patience = self.time.pick(1_000..=150_000);
@@ -300,6 +301,13 @@ impl Office {
             | ActionKind::Unbridge { .. }
             | ActionKind::ResumeAssistant { .. }
             | ActionKind::PauseAssistant
+            | ActionKind::Hold { .. }
+            | ActionKind::Resume { .. }
+            | ActionKind::HoldMusic { .. }
+            | ActionKind::AcceptRefer { .. }
+            | ActionKind::RefuseRefer { .. }
+            | ActionKind::NotifyTransferor { .. }
+            | ActionKind::Refer { .. }
             | ActionKind::StartRecording { .. }
             | ActionKind::StopRecording { .. } => {}
         }
@@ -321,6 +329,7 @@ impl Office {
                 leg,
                 cause,
                 sip_status: Some(486),
+                detail: None,
             };
             self.time.send(30, Happening::To(n, busy));
             return;
@@ -350,6 +359,7 @@ impl Office {
             leg,
             cause,
             sip_status: Some(487),
+            detail: None,
         };
         self.time.send(10, Happening::To(n, canceled));
     }

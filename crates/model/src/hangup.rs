@@ -32,6 +32,8 @@ pub enum HangupCause {
     NotAcceptable,
     /// 487 after our CANCEL, or the caller's CANCEL.
     Canceled,
+    /// Another phone took the call while this one rang (RFC 3326: `SIP;cause=200`).
+    AnsweredElsewhere,
     /// The media path died: no RTP, or the process that held it is gone.
     MediaLost,
     /// Anything else.
@@ -62,6 +64,7 @@ impl HangupCause {
             Self::Unreachable => "unreachable",
             Self::NotAcceptable => "not_acceptable",
             Self::Canceled => "canceled",
+            Self::AnsweredElsewhere => "answered_elsewhere",
             Self::MediaLost => "media_lost",
             Self::Failed => "failed",
         }

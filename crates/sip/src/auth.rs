@@ -15,6 +15,7 @@ use crate::digest::{
     digest_response, hex,
 };
 use crate::message::{self, header_of};
+use crate::scanner::count_refused;
 use crate::tap::now;
 use crate::throttle::FailureCounter;
 use crate::uri::SipUri;
@@ -263,13 +264,18 @@ impl Core {
             (verdict, challenges)
         };
         let mut response = match &verdict {
-            Verdict::Verified(who) => return Some(who.clone()),
+            Verdict::Verified(who) => {
+                self.watch.proven(ip);
+                return Some(who.clone());
+            }
             Verdict::Challenge { .. } => self.response(request, 401, None),
             Verdict::Refused => {
                 tracing::warn!(%source, "SIP log-in refused: too many failures");
+                count_refused("log_in");
                 self.response(request, 403, None)
             }
         };
+        self.watch.unproven(ip);
         for challenge in challenges {
             response
                 .headers

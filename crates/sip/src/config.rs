@@ -10,7 +10,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use switchhook_model::{Extension, LegId, ParseError};
 
+use crate::admission::CallLimits;
 use crate::digest::DigestHash;
+use crate::nat::Advertised;
 use crate::registrar::Binding;
 use crate::resolve::DnsConfig;
 use crate::tls::{TlsConfig, TlsError};
@@ -32,6 +34,8 @@ pub struct SipConfig {
     /// The address put into Via and Contact when a listener is bound to `0.0.0.0` or `::`. Without
     /// it the address of the interface towards the peer is used.
     pub advertised_ip: Option<IpAddr>,
+    /// Addresses put there instead for peers of some networks; the first that fits.
+    pub advertised: Vec<Advertised>,
     /// `User-Agent` in requests and `Server` in responses.
     pub user_agent: String,
     /// Digest realm. Stored HA1 values are bound to it.
@@ -67,6 +71,7 @@ impl SipConfig {
             tls: TlsConfig::default(),
             dns: DnsConfig::default(),
             advertised_ip: None,
+            advertised: Vec::new(),
             user_agent: "Switchhook".to_owned(),
             realm: "switchhook".to_owned(),
             digest: vec![DigestHash::Md5],
@@ -172,6 +177,8 @@ pub struct TrunkConfig {
     pub skip_when_down: bool,
     /// Register there as an extension, with the credentials of `auth`.
     pub registration: Option<TrunkRegistration>,
+    /// Inbound: how many calls, over all addresses of the trunk.
+    pub calls: CallLimits,
 }
 
 /// Our registration at a PBX. The address of record is `from_user` (or the user of `auth`) at
@@ -200,6 +207,7 @@ impl TrunkConfig {
             qualify_every: None,
             skip_when_down: false,
             registration: None,
+            calls: CallLimits::default(),
         }
     }
 }
@@ -299,10 +307,12 @@ pub struct TrunkAddress {
 impl TrunkAddress {
     /// Whether `source` lies in the network (and has the port, if one is given).
     pub fn matches(&self, source: SocketAddr) -> bool {
-        if self.port.is_some_and(|port| port != source.port()) {
-            return false;
-        }
-        let (a, b, width) = match (self.ip, source.ip().to_canonical()) {
+        self.port.is_none_or(|port| port == source.port()) && self.matches_ip(source.ip())
+    }
+
+    /// The same without a look at the port.
+    pub fn matches_ip(&self, ip: IpAddr) -> bool {
+        let (a, b, width) = match (self.ip, ip.to_canonical()) {
             (IpAddr::V4(a), IpAddr::V4(b)) => {
                 (u128::from(u32::from(a)), u128::from(u32::from(b)), 32u32)
             }
@@ -368,12 +378,21 @@ pub struct SipLimits {
     pub max_message_bytes: usize,
     /// Most legs at once; further INVITEs get 503 with Retry-After.
     pub max_legs: usize,
+    /// 3xx answers one dial follows; 0 follows none.
+    pub max_redirects: usize,
     /// Messages one source address may send per second, after a burst. Trunk addresses are exempt.
     pub messages_per_s: u32,
     /// Size of that burst, in messages.
     pub message_burst: u32,
     /// Source addresses we keep counters for.
     pub max_sources: usize,
+    /// New inbound calls per second from everybody; 0: no limit. Further ones get 503.
+    pub calls_per_s: u32,
+    /// The same for each source address; trunks have limits of their own.
+    pub source_calls: CallLimits,
+    /// Requests without proof from one address within five minutes, after which it hears nothing
+    /// until they are over; 0: no limit. Trunk addresses are exempt.
+    pub max_unproven: u32,
     /// Failed log-ins of one user from one address within a minute before it is refused unseen.
     pub max_auth_failures: u32,
     /// Digest nonces whose counters we keep.
@@ -393,9 +412,13 @@ impl Default for SipLimits {
         Self {
             max_message_bytes: 65_535,
             max_legs: 2_000,
+            max_redirects: 3,
             messages_per_s: 200,
             message_burst: 1_000,
             max_sources: 10_000,
+            calls_per_s: 0,
+            source_calls: CallLimits::default(),
+            max_unproven: 200,
             max_auth_failures: 8,
             max_nonces: 8_192,
             max_tcp_connections: 1_024,
@@ -418,6 +441,8 @@ pub struct SipTimers {
     pub tls_handshake_timeout: Duration,
     /// How often certificate and key files are looked at for a change.
     pub tls_reload_interval: Duration,
+    /// How often phones behind a NAT and connections of ours hear something.
+    pub keep_alive: Duration,
     /// How long one write to a TCP peer may take before the connection is closed.
     pub write_timeout: Duration,
     /// How long a TCP peer may take to finish a message it began.
@@ -438,6 +463,7 @@ impl Default for SipTimers {
             connect_timeout: Duration::from_secs(4),
             tls_handshake_timeout: Duration::from_secs(5),
             tls_reload_interval: Duration::from_secs(10),
+            keep_alive: Duration::from_secs(25),
             write_timeout: Duration::from_secs(5),
             partial_message_timeout: Duration::from_secs(20),
             nonce_lifetime: Duration::from_secs(300),

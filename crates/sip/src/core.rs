@@ -17,6 +17,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::admission::Admission;
 use crate::auth::Authenticator;
 use crate::config::{SipConfig, SipStartError, SipTransport, TrunkId};
 use crate::door::{Refusal, read_message};
@@ -25,6 +26,7 @@ use crate::leg::LegInput;
 use crate::message::{self, LOCAL_HEADER, header_of};
 use crate::registrar::Registrar;
 use crate::resolve::Resolver;
+use crate::scanner::{Watch, count_refused};
 use crate::stack_error;
 use crate::tap::{EventQueue, Tap, now};
 use crate::throttle::RateLimiter;
@@ -45,6 +47,8 @@ pub(crate) struct Core {
     pub registrar: Mutex<Registrar>,
     pub authenticator: Mutex<Authenticator>,
     pub resolver: Resolver,
+    pub admission: Admission,
+    pub watch: Watch,
     limiter: Mutex<RateLimiter>,
     legs: Mutex<Legs>,
     pub trunks: TrunkBook,
@@ -127,6 +131,8 @@ impl Core {
             )),
             authenticator: Mutex::new(Authenticator::new(&config)),
             resolver: Resolver::new(config.dns.clone()),
+            admission: Admission::new(&config),
+            watch: Watch::new(&config.limits),
             limiter: Mutex::new(RateLimiter::new(
                 limits.messages_per_s,
                 limits.message_burst,
@@ -143,6 +149,7 @@ impl Core {
         });
         core.spawn_timers();
         core.prefetch();
+        tokio::spawn(core.clone().keep_alive());
         tokio::spawn(core.clone().dispatch(incoming));
         core.hub.serve(&core);
         core.watch_trunks();
@@ -191,13 +198,15 @@ impl Core {
         connection: &SipConnection,
         reply: &RawReply,
     ) {
-        if !self.is_trunk_address(source) && !self.within_rate(source) {
+        if !self.is_trunk_source(transport, source) && !self.within_rate(source) {
+            count_refused("message_rate");
             tracing::debug!(%source, "SIP message dropped: source is over its rate");
             return;
         }
         self.tap
             .message(WireDirection::Received, transport, source, bytes);
         if bytes.len() > self.config.limits.max_message_bytes {
+            count_refused("too_large");
             self.refuse(bytes, 513, "Message Too Large", source, reply)
                 .await;
             return;
@@ -214,6 +223,7 @@ impl Core {
                     .await;
             }
             Ok(Err(Refusal { status, reason })) => {
+                count_refused("malformed");
                 self.refuse(bytes, status, &reason, source, reply).await;
             }
             Err(_) => tracing::error!(%source, "SIP parser panicked; message dropped"),
@@ -242,6 +252,10 @@ impl Core {
         source: SocketAddr,
         connection: &SipConnection,
     ) {
+        if let Some(reason) = self.ignores(&request, transport, source) {
+            tracing::debug!(%source, reason, "SIP request dropped without an answer");
+            return count_refused(reason);
+        }
         if request.method == Method::Ack
             && let Some(orphan) = self.orphan_of(&request.headers, "To")
         {
@@ -359,6 +373,15 @@ impl Core {
         ours: &str,
     ) -> Option<UnboundedSender<LegInput>> {
         let key = dialog_key(headers, ours)?;
+        self.legs().by_dialog.get(&key).cloned()
+    }
+
+    pub(crate) fn leg_of_dialog(
+        &self,
+        sip_call_id: &str,
+        our_tag: &str,
+    ) -> Option<UnboundedSender<LegInput>> {
+        let key = (sip_call_id.to_owned(), our_tag.to_owned());
         self.legs().by_dialog.get(&key).cloned()
     }
 
@@ -511,11 +534,8 @@ impl Core {
         if matches!(status, 405 | 501) || (status == 200 && is_options) {
             response.headers.push(header_of("Allow", message::ALLOW));
         }
-        if let Some(supported) = crate::leg::supported(&self.config)
-            && status / 100 == 2
-            && (is_options || request.method == Method::Invite)
-        {
-            response.headers.push(supported);
+        if status / 100 == 2 && (is_options || request.method == Method::Invite) {
+            response.headers.push(crate::leg::supported(&self.config));
         }
         if is_options && status == 200 {
             response

@@ -1,7 +1,8 @@
 //! From a dial request to a record and an INVITE that is ready to leave.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use switchhook_model::{Extension, LegId};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
@@ -10,8 +11,8 @@ use crate::config::{SipTransport, TrunkConfig, TrunkId};
 use crate::core::{Core, DialogKey, EnterError};
 use crate::digest::Credentials;
 use crate::endpoint::bracketed;
-use crate::event::{DialError, DialRequest, DialTarget};
-use crate::leg::{Leg, LegInput, OutboundStart};
+use crate::event::{DialError, DialFrom, DialRequest, DialTarget};
+use crate::leg::{Leg, LegInput, OutboundStart, Redirection};
 use crate::message::random_token;
 use crate::record::{DialogRecord, DialogRole, DialogState, RECORD_VERSION};
 use crate::resolve::Question;
@@ -82,6 +83,7 @@ impl Drop for PreparedDial {
 }
 
 /// Where a dial is sent.
+#[derive(Debug)]
 pub(crate) enum Route {
     /// In the order to try them.
     Known(Vec<Target>),
@@ -100,6 +102,8 @@ struct Plan {
     credentials: Option<Credentials>,
     trunk: Option<TrunkId>,
     headers: Vec<(String, String)>,
+    /// Proxies the INVITE goes through, nearest first.
+    path: Vec<String>,
 }
 
 impl Core {
@@ -165,6 +169,7 @@ impl Core {
             credentials: plan.credentials,
             timeout: request.timeout,
             route: plan.route,
+            path: plan.path,
         };
         let prepared = PreparedDial {
             core: self.clone(),
@@ -177,6 +182,40 @@ impl Core {
             }),
         };
         Ok((record, prepared))
+    }
+
+    /// Where a redirected dial goes on.
+    pub(crate) fn redirection(
+        &self,
+        leg: &LegId,
+        target: DialTarget,
+        from: DialFrom,
+    ) -> Result<Redirection, DialError> {
+        let request = DialRequest {
+            leg: leg.clone(),
+            target: target.clone(),
+            from,
+            sdp_offer: String::new(),
+            timeout: Duration::ZERO,
+            headers: Vec::new(),
+        };
+        let plan = match &target {
+            DialTarget::Extension(extension) => self.plan_extension(extension, &request)?,
+            DialTarget::Trunk { trunk, number } => self.plan_trunk(trunk, number, &request)?,
+            DialTarget::Uri(uri) => self.plan_uri(uri, &request)?,
+        };
+        let (target, sent_by, alternatives) = self.first_hop(&plan)?;
+        Ok(Redirection {
+            request_uri: plan.request_uri,
+            target,
+            sent_by,
+            alternatives,
+            route: plan.route,
+            path: plan.path,
+            symmetric: plan.symmetric,
+            credentials: plan.credentials,
+            trunk: plan.trunk,
+        })
     }
 
     /// The newest binding.
@@ -221,6 +260,9 @@ impl Core {
             credentials: None,
             trunk: None,
             headers: Vec::new(),
+            // The REGISTER came from the nearest proxy, so that is where the INVITE goes, too: a
+            // Path cannot send us anywhere else.
+            path: binding.path.clone(),
         })
     }
 
@@ -295,6 +337,7 @@ impl Core {
             credentials: self.trunk_credentials(id),
             trunk: Some(id.clone()),
             headers,
+            path: Vec::new(),
         })
     }
 
@@ -319,7 +362,34 @@ impl Core {
             credentials: None,
             trunk: None,
             headers: Vec::new(),
+            path: Vec::new(),
         })
+    }
+
+    /// The address a dial would try first, if no look-up is needed to know it.
+    pub(crate) fn likely_peer(&self, target: &DialTarget) -> Option<IpAddr> {
+        let uri = match target {
+            DialTarget::Extension(extension) => {
+                let registrar = self.registrar.lock();
+                let live = registrar
+                    .unwrap_or_else(std::sync::PoisonError::into_inner)
+                    .live(extension, now());
+                return live.last().map(|binding| binding.source.ip());
+            }
+            DialTarget::Trunk { trunk, .. } => {
+                let trunk = self.trunk(trunk)?;
+                let uri = SipUri::parse(&format!("sip:{}", trunk.termination.as_deref()?)).ok()?;
+                (uri, Some(trunk.transport))
+            }
+            DialTarget::Uri(uri) => (SipUri::parse(uri).ok()?, None),
+        };
+        let transport = transport_of(&uri.0, uri.1).ok()?;
+        let known = self
+            .resolver
+            .known(&Question::of(&uri.0, transport))?
+            .ok()?;
+        let first = self.reachable(known).into_iter().next()?;
+        Some(first.address.ip())
     }
 
     pub(crate) fn trunk(&self, id: &TrunkId) -> Option<&TrunkConfig> {

@@ -1,6 +1,6 @@
 //! What the user of this crate holds.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -11,12 +11,14 @@ use tokio::sync::mpsc::{self, UnboundedSender};
 use crate::config::{SipConfig, SipStartError};
 use crate::core::Core;
 use crate::dial::PreparedDial;
-use crate::event::{DialError, DialRequest, LegGone, SipEvent};
+use crate::event::{DialError, DialFrom, DialRequest, DialTarget, LegGone, SipEvent};
 use crate::leg::{Decision, LegCommand, LegInput};
 use crate::record::{DialogRecord, RecordError};
+use crate::refer::Replaces;
 use crate::registrar::Binding;
 use crate::tap::{EventQueue, now};
 use crate::tls::TlsError;
+use crate::transport::{WebConnection, WebError};
 use crate::trunks::TrunkStatus;
 use crate::uri::SipUri;
 
@@ -70,6 +72,26 @@ impl SipEndpoint {
     /// Names the file and what is wrong with it.
     pub fn reload_tls(&self) -> Result<(), TlsError> {
         self.core.hub.tls.reload()
+    }
+
+    /// Takes a WebSocket with the subprotocol `sip` that an HTTP server accepted (RFC 7118).
+    /// `remote` is the client's address with a port no other socket of that client has; `secure`
+    /// when the browser came over TLS.
+    ///
+    /// # Errors
+    /// When there are too many connections.
+    pub async fn attach_web(
+        &self,
+        remote: SocketAddr,
+        secure: bool,
+    ) -> Result<WebConnection, WebError> {
+        self.core.hub.attach_web(&self.core, remote, secure).await
+    }
+
+    /// Where a dial would go, as far as it is known now: which of our addresses its media should
+    /// name.
+    pub fn likely_peer(&self, target: &DialTarget) -> Option<IpAddr> {
+        self.core.likely_peer(target)
     }
 
     /// Legs that are not over.
@@ -170,6 +192,72 @@ impl SipEndpoint {
     /// Sends a key by INFO (`application/dtmf-relay`) to an answered leg, after those sent before.
     pub fn send_digit(&self, leg: &LegId, digit: Digit) -> Result<(), LegGone> {
         self.command(leg, LegCommand::SendDigit { digit })
+    }
+
+    /// Answers a REFER of the other side: 202, or a refusal.
+    ///
+    /// # Errors
+    /// When the leg is over; so for the commands below.
+    pub fn answer_refer(&self, leg: &LegId, id: u32, status: u16) -> Result<(), LegGone> {
+        let status = if (200..700).contains(&status) {
+            status
+        } else {
+            500
+        };
+        self.command(leg, LegCommand::AnswerRefer { id, status })
+    }
+
+    /// Tells the other side how its REFER goes, after a 202. From 200 on it is the last report.
+    pub fn notify_refer(&self, leg: &LegId, id: u32, status: u16) -> Result<(), LegGone> {
+        self.command(leg, LegCommand::NotifyRefer { id, status })
+    }
+
+    /// Asks the other side of an answered leg to go to `to`, a SIP URI. One at a time.
+    /// `referred_by` is a name-addr.
+    pub fn refer(
+        &self,
+        leg: &LegId,
+        to: String,
+        referred_by: Option<String>,
+    ) -> Result<(), LegGone> {
+        self.command(leg, LegCommand::Refer { to, referred_by })
+    }
+
+    /// The confirmed leg that a Refer-To's Replaces names.
+    pub async fn confirmed_leg(&self, named: &Replaces) -> Option<LegId> {
+        self.core.confirmed_leg(named).await
+    }
+
+    /// Lets a redirected dial go on to `to`. `RedirectReady` follows.
+    ///
+    /// # Errors
+    /// When that cannot be dialled; the dial waits for another word.
+    pub fn follow_redirect(
+        &self,
+        leg: &LegId,
+        to: DialTarget,
+        from: DialFrom,
+    ) -> Result<(), DialError> {
+        let to = self.core.redirection(leg, to, from)?;
+        // A leg that is over meanwhile has reported its end.
+        let _ = self.command(leg, LegCommand::FollowRedirect(Box::new(to)));
+        Ok(())
+    }
+
+    /// Sends the INVITE of a redirection whose record is stored.
+    ///
+    /// # Errors
+    /// When the leg is over.
+    pub fn proceed(&self, leg: &LegId) -> Result<(), LegGone> {
+        self.command(leg, LegCommand::Proceed)
+    }
+
+    /// Fails a redirected dial with its 3xx; `why` is for people.
+    ///
+    /// # Errors
+    /// When the leg is over.
+    pub fn refuse_redirect(&self, leg: &LegId, why: String) -> Result<(), LegGone> {
+        self.command(leg, LegCommand::RefuseRedirect { why })
     }
 
     /// Ends a leg of a process before this one by its record: CANCEL while it rings (a 200 that

@@ -8,6 +8,7 @@ use switchhook_model::{CallerIdentity, Digit, Extension, HangupCause, LegId, Tim
 use crate::config::TrunkId;
 use crate::endpoint::{InboundHandle, ReInviteResponder};
 use crate::record::DialogRecord;
+use crate::refer::Replaces;
 use crate::registrar::Binding;
 use crate::trunks::TrunkStatus;
 
@@ -64,6 +65,12 @@ pub struct IncomingCall {
     /// SDP offer; `None` asks us to offer (RFC 3261 §13.2.1), the answer then comes as
     /// [`SipLegEvent::Confirmed`].
     pub sdp_offer: Option<String>,
+    /// The leg it asks to replace (RFC 3891); whether the caller may is for the receiver to decide.
+    pub replaces: Option<LegId>,
+    /// Headers that tell where the call comes from: `X-` ones, Diversion, History-Info,
+    /// User-to-User, Reason; identities only from trunks. Untrusted text without control
+    /// characters, at most 32 of at most 1,024 characters.
+    pub headers: Vec<(String, String)>,
     pub handle: InboundHandle,
     /// To be stored before the leg is answered.
     pub record: DialogRecord,
@@ -109,8 +116,8 @@ pub enum SipLegEvent {
         cause: HangupCause,
         reason: String,
     },
-    /// Inbound: the caller gave up before an answer.
-    Canceled,
+    /// Inbound: the caller gave up before an answer. `reason` is their Reason header.
+    Canceled { reason: String },
     /// The other side changes the media (hold, resume, codec); answer with the responder.
     ReInvite {
         sdp: Option<String>,
@@ -120,11 +127,48 @@ pub enum SipLegEvent {
     ReInviteAnswered { sdp: Option<String> },
     /// Our re-INVITE was refused; the media stay as they were. `None`: no response.
     ReInviteFailed { status: Option<u16> },
+    /// The other side asks that its partner go elsewhere (REFER, RFC 3515). To be answered by
+    /// `SipEndpoint::answer_refer`.
+    Refer {
+        /// Names the REFER within the leg.
+        id: u32,
+        /// Where to, a SIP URI.
+        uri: String,
+        /// The dialog to take over there: an attended transfer.
+        replaces: Option<Replaces>,
+        /// `<sip:…>` of who says so (RFC 3892), unproven.
+        referred_by: Option<String>,
+    },
+    /// What is known of our REFER.
+    ReferReported(ReferOutcome),
+    /// Outbound: a 3xx. To be answered by `SipEndpoint::follow_redirect` or `refuse_redirect`; the
+    /// dial's time goes on.
+    Redirected {
+        status: u16,
+        /// Where to, best first; where the dial went already is left out.
+        uris: Vec<String>,
+    },
+    /// Outbound: the record of the INVITE that follows a redirection. Store it, then call
+    /// `SipEndpoint::proceed`.
+    RedirectReady(Box<DialogRecord>),
     /// A key, by INFO (`application/dtmf-relay` or `application/dtmf`).
     Digit(Digit),
     /// A key of ours sent by INFO was not taken; `None` when there was no answer, or too many keys
     /// waited.
     DigitRefused { status: Option<u16> },
+}
+
+/// How a REFER of ours goes (RFC 3515 §2.4). `Completed` and `Failed` are final.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReferOutcome {
+    /// 202: it will be tried.
+    Accepted,
+    /// The target was called: 180 and the like.
+    Progress { status: u16 },
+    /// The other side reports a 2xx. Some report it before the target answered.
+    Completed { status: u16 },
+    /// Refused, or reported as failed. `None`: no word, or reports ended without a result.
+    Failed { status: Option<u16> },
 }
 
 /// A message that went over the wire.

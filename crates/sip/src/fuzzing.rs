@@ -43,6 +43,26 @@ pub fn fuzz_addresses(data: &[u8]) {
     let _ = NameAddr::parse_list(&text);
     let _ = Contacts::parse(std::iter::once(&*text), None);
     let _ = Contacts::parse(std::iter::once(&*text), Some("60"));
+    crate::register::fuzz_register(&text);
+}
+
+/// Refer-To, Replaces, sipfrag and Reason.
+pub fn fuzz_refer(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    if let Some(to) = crate::refer::ReferTo::parse(&text) {
+        assert!(!to.uri.to_string().contains(['\r', '\n']));
+    }
+    if let Some(replaces) = crate::refer::Replaces::parse(&text) {
+        let ids = [&replaces.sip_call_id, &replaces.to_tag, &replaces.from_tag];
+        assert!(
+            ids.iter()
+                .all(|id| !id.is_empty() && !id.contains(['\r', '\n', ' ']))
+        );
+    }
+    if let Some(status) = crate::refer::sipfrag_status(data) {
+        assert!((100..700).contains(&status));
+    }
+    let _ = crate::reason::read_cause(&text);
 }
 
 /// Stored dialog records: whatever passes the check makes requests that parse again.

@@ -11,7 +11,9 @@
 //! Start reading at [`SipEndpoint`] and [`SipEvent`]; inside, at `core.rs` (the way of a message)
 //! and `leg/mod.rs` (the life of a leg).
 
+mod admission;
 mod auth;
+mod call_headers;
 mod client;
 pub mod config;
 mod core;
@@ -24,11 +26,16 @@ mod extension;
 pub mod fuzzing;
 mod leg;
 mod message;
+mod nat;
 mod orphan;
+pub mod reason;
 pub mod record;
+pub mod refer;
 mod register;
 pub mod registrar;
+mod replacing;
 mod resolve;
+mod scanner;
 mod stack_error;
 mod tap;
 pub mod throttle;
@@ -39,6 +46,7 @@ pub mod trunks;
 pub mod uri;
 mod wire;
 
+pub use admission::CallLimits;
 pub use config::{
     AccountSecret, ExtensionAccount, LegIdSource, SessionTimerConfig, SipConfig, SipLimits,
     SipStartError, SipTimers, SipTransport, TrunkAddress, TrunkAuth, TrunkConfig, TrunkId,
@@ -47,11 +55,14 @@ pub use config::{
 pub use dial::PreparedDial;
 pub use endpoint::{InboundHandle, ReInviteResponder, SipEndpoint};
 pub use event::{
-    DialError, DialFrom, DialRequest, DialTarget, IncomingCall, LegGone, OrphanOutcome, SipEvent,
-    SipLegEvent, Source, UnregisterReason, WireDirection, WireMessage,
+    DialError, DialFrom, DialRequest, DialTarget, IncomingCall, LegGone, OrphanOutcome,
+    ReferOutcome, SipEvent, SipLegEvent, Source, UnregisterReason, WireDirection, WireMessage,
 };
+pub use nat::Advertised;
 pub use record::{DialogRecord, DialogRole, DialogState, RecordError};
+pub use refer::Replaces;
 pub use registrar::Binding;
 pub use resolve::DnsConfig;
 pub use tls::{TlsConfig, TlsError, TlsIdentity};
+pub use transport::{WebConnection, WebError, WebMessageError};
 pub use trunks::{Reachability, RegistrationState, RegistrationStatus, TrunkStatus};

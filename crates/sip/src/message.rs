@@ -9,7 +9,8 @@ use rsipstack::sip::{
 use crate::uri::{AddressError, NameAddr, SipUri};
 
 /// The methods we take part in, as in Allow (RFC 3261 §20.5).
-pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, INFO, PRACK, UPDATE";
+pub(crate) const ALLOW: &str =
+    "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, INFO, PRACK, UPDATE, REFER, NOTIFY";
 
 /// Marks where a request came from, from the socket to the transaction user. Never on the wire: an
 /// incoming header of this name is removed first.

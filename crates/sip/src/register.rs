@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError};
 
-use rsipstack::sip::Response;
+use rsipstack::sip::{Headers, Method, Response};
 use rsipstack::transaction::Transaction;
 use switchhook_model::Extension;
 
@@ -16,6 +16,7 @@ use crate::message::{self, header_of};
 use crate::registrar::{Binding, Contacts, RegisterError, RegisterRequest, RegistrarLimits};
 use crate::stack_error;
 use crate::tap::now;
+use crate::uri::NameAddr;
 
 impl Core {
     /// Answers through the transaction; a failure to send is the network's.
@@ -59,6 +60,11 @@ impl Core {
         let sip_call_id = message::header(&request.headers, "Call-ID").unwrap_or("");
         let cseq = message::cseq(&request.headers).map_or(0, |(number, _)| number);
         let user_agent = message::header(&request.headers, "User-Agent").unwrap_or("");
+        let Some(path) = path_of(&request.headers) else {
+            let response = self.response(request, 400, None);
+            return self.finish(&mut transaction, response).await;
+        };
+        let route = path.clone();
         let result = contacts.and_then(|contacts| {
             let is_query = contacts == Contacts::Query;
             let asked = RegisterRequest {
@@ -69,6 +75,8 @@ impl Core {
                 sip_call_id: sip_call_id.to_owned(),
                 cseq,
                 user_agent: user_agent.chars().filter(|c| !c.is_control()).collect(),
+                path,
+                instance: instance_of(&request.headers),
             };
             let limits = &self.config.limits;
             let limits = RegistrarLimits {
@@ -90,6 +98,10 @@ impl Core {
                     let remaining_s = binding.expires_at.millis_since(now()).div_ceil(1_000);
                     let value = format!("<{}>;expires={remaining_s}", binding.contact);
                     response.headers.push(header_of("Contact", value));
+                }
+                for entry in &route {
+                    // RFC 3327 §5.3: the phone sees which way it is reached.
+                    response.headers.push(header_of("Path", entry.as_str()));
                 }
                 if !is_query {
                     self.report_bindings(extension, bindings);
@@ -182,7 +194,10 @@ impl Core {
     /// Extensions we have, where they mean something.
     fn is_supported(&self, request: &rsipstack::sip::Request, option: &str) -> bool {
         let is_invite = request.method == rsipstack::sip::Method::Invite;
-        (is_invite && self.config.reliable_provisionals && option.eq_ignore_ascii_case("100rel"))
+        option.eq_ignore_ascii_case("replaces")
+            || (is_invite
+                && self.config.reliable_provisionals
+                && option.eq_ignore_ascii_case("100rel"))
             || (is_invite
                 && self.config.session_timer.is_some()
                 && option.eq_ignore_ascii_case("timer"))
@@ -193,6 +208,7 @@ impl Core {
         &self,
         request: &rsipstack::sip::Request,
     ) -> Option<Response> {
+        let is_register = request.method == Method::Register;
         let required: Vec<&str> = message::headers_all(&request.headers, "Require")
             .flat_map(|value| value.split(','))
             .map(str::trim)
@@ -206,5 +222,39 @@ impl Core {
             .headers
             .push(header_of("Unsupported", required.join(", ")));
         Some(response)
+    }
+}
+
+/// The Path entries, nearest first, at most 8; None when one is not an address.
+fn path_of(headers: &Headers) -> Option<Vec<String>> {
+    let path: Vec<String> = message::route_entries(headers, "Path");
+    let good = |entry: &String| {
+        entry.len() <= 512
+            && !entry.chars().any(char::is_control)
+            && NameAddr::parse(entry)
+                .and_then(|entry| entry.sip_uri())
+                .is_ok()
+    };
+    (path.len() <= 8 && path.iter().all(good)).then_some(path)
+}
+
+/// `+sip.instance` of the first Contact (RFC 5626 §4.1).
+fn instance_of(headers: &Headers) -> Option<String> {
+    let contact = message::header(headers, "Contact")?;
+    let first = crate::uri::split_entries(contact).into_iter().next()?;
+    let instance = NameAddr::parse(first).ok()?;
+    let instance = instance.param("+sip.instance")?.trim_matches('"');
+    let good = !instance.is_empty() && instance.len() <= 256;
+    good.then(|| instance.to_owned())
+}
+
+/// Path and instance of any text, for the fuzz target.
+pub(crate) fn fuzz_register(text: &str) {
+    let headers: Headers = vec![header_of("Path", text), header_of("Contact", text)].into();
+    if let Some(path) = path_of(&headers) {
+        assert!(path.iter().all(|entry| NameAddr::parse(entry).is_ok()));
+    }
+    if let Some(instance) = instance_of(&headers) {
+        assert!(instance.len() <= 256);
     }
 }

@@ -24,6 +24,12 @@ pub struct Binding {
     pub cseq: u32,
     /// User-Agent of the phone, at most 128 characters, for the console.
     pub user_agent: String,
+    /// Proxies between us and the phone, nearest first (RFC 3327): the route of requests to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub path: Vec<String>,
+    /// `+sip.instance` of the phone: a new registration of it replaces the old (RFC 5626).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
 }
 
 /// A REGISTER, read and authenticated.
@@ -36,6 +42,8 @@ pub struct RegisterRequest {
     pub sip_call_id: String,
     pub cseq: u32,
     pub user_agent: String,
+    pub path: Vec<String>,
+    pub instance: Option<String>,
 }
 
 /// What the Contact headers ask for.
@@ -192,6 +200,10 @@ impl Registrar {
                     }
                     let lifetime_s = (*lifetime_s).min(limits.max_expires_s);
                     let registered_at = same.map_or(now, |at| next.remove(at).registered_at);
+                    // A page that was loaded again, a phone on another network.
+                    if request.instance.is_some() {
+                        next.retain(|b| b.instance != request.instance);
+                    }
                     next.push(Binding {
                         extension: request.extension.clone(),
                         contact: text,
@@ -202,6 +214,8 @@ impl Registrar {
                         sip_call_id: request.sip_call_id.clone(),
                         cseq: request.cseq,
                         user_agent: request.user_agent.chars().take(128).collect(),
+                        path: request.path.clone(),
+                        instance: request.instance.clone(),
                     });
                 }
                 let surplus = next.len().saturating_sub(limits.max_contacts);
@@ -299,7 +313,25 @@ mod tests {
             sip_call_id: call_id.to_owned(),
             cseq,
             user_agent: "phone".to_owned(),
+            path: Vec::new(),
+            instance: None,
         }
+    }
+
+    #[test]
+    fn one_instance_has_one_binding() {
+        let mut registrar = Registrar::default();
+        for (n, contact) in ["<sip:x1@a.invalid>", "<sip:x2@b.invalid>"]
+            .into_iter()
+            .enumerate()
+        {
+            let mut asked = request(contact, None, &format!("c{n}"), 1);
+            asked.instance = Some("<urn:uuid:1>".to_owned());
+            registrar.register(asked, LIMITS, at(0)).expect("bound");
+        }
+        let live = registrar.all(at(1));
+        assert_eq!(live.len(), 1);
+        assert_eq!(live[0].contact, "sip:x2@b.invalid");
     }
 
     #[test]

@@ -8,11 +8,11 @@ use switchhook_model::Timestamp;
 
 /// A token bucket per source.
 #[derive(Debug)]
-pub struct RateLimiter {
+pub struct RateLimiter<K = IpAddr> {
     per_s: f64,
     burst: f64,
     capacity: usize,
-    buckets: HashMap<IpAddr, Bucket>,
+    buckets: HashMap<K, Bucket>,
     /// Shared by all sources beyond `capacity`.
     crowd: Bucket,
 }
@@ -38,7 +38,7 @@ impl Bucket {
     }
 }
 
-impl RateLimiter {
+impl<K: Hash + Eq> RateLimiter<K> {
     /// `per_s` messages a second after a burst, counted for at most `capacity` sources.
     pub fn new(per_s: u32, burst: u32, capacity: usize) -> Self {
         let burst = f64::from(burst.max(1));
@@ -55,7 +55,7 @@ impl RateLimiter {
     }
 
     /// Whether one more message of this source is let in.
-    pub fn allow(&mut self, source: IpAddr, now: Timestamp) -> bool {
+    pub fn allow(&mut self, source: K, now: Timestamp) -> bool {
         let (per_s, burst) = (self.per_s, self.burst);
         if let Some(bucket) = self.buckets.get_mut(&source) {
             return bucket.take(now, per_s, burst);

@@ -134,7 +134,7 @@ async fn refusals_keep_their_status() {
         ("408 Request Timeout", 408, HangupCause::NoAnswer),
         ("488 Not Acceptable Here", 488, HangupCause::NotAcceptable),
         ("503 Service Unavailable", 503, HangupCause::Unreachable),
-        ("302 Moved Temporarily", 302, HangupCause::Failed),
+        ("380 Alternative Service", 380, HangupCause::Failed),
         ("401 Unauthorized", 401, HangupCause::Rejected),
         ("499 Odd", 499, HangupCause::Failed),
     ] {
@@ -303,7 +303,7 @@ async fn the_caller_gives_up() {
     peer.response("INVITE", 487).await;
     assert!(matches!(
         world.leg_event(&call.leg).await,
-        SipLegEvent::Canceled
+        SipLegEvent::Canceled { .. }
     ));
     assert!(call.handle.answer(SDP.to_owned()).is_err());
     assert_eq!(world.endpoint.leg_count(), 0);

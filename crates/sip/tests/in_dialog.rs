@@ -275,7 +275,7 @@ async fn strangers_and_disorder_change_nothing() {
     peer.response("OPTIONS", 200).await;
     peer.send(&request(&world, &peer, &ok, "BYE", 8, "")).await;
     peer.response("BYE", 500).await;
-    for (cseq, method) in [(10, "REFER"), (11, "SUBSCRIBE"), (12, "NOTIFY")] {
+    for (cseq, method) in [(10, "MESSAGE"), (11, "PUBLISH"), (12, "SUBSCRIBE")] {
         peer.send(&request(&world, &peer, &ok, method, cseq, ""))
             .await;
         let refusal = peer.response(method, 405).await;

@@ -124,7 +124,7 @@ async fn supported_ones_are_reliable_with_early_media_only() {
     .await;
     assert!(matches!(
         world.leg_event(&call.leg).await,
-        SipLegEvent::Canceled
+        SipLegEvent::Canceled { .. }
     ));
 }
 

@@ -143,7 +143,9 @@ async fn serve(world: &mut World, ends: usize) -> Vec<SipLegEvent> {
                 }
             }
             SipEvent::Leg { event, .. } => match event {
-                SipLegEvent::Failed { .. } | SipLegEvent::Ended { .. } | SipLegEvent::Canceled => {
+                SipLegEvent::Failed { .. }
+                | SipLegEvent::Ended { .. }
+                | SipLegEvent::Canceled { .. } => {
                     over.push(event);
                 }
                 _ => {}
@@ -234,7 +236,8 @@ async fn caller_gives_up_while_it_rings() {
         let over = serve(&mut world, 5).await;
         sipp.succeeded().await;
         assert!(
-            over.iter().all(|e| matches!(e, SipLegEvent::Canceled)),
+            over.iter()
+                .all(|e| matches!(e, SipLegEvent::Canceled { .. })),
             "{over:?}"
         );
     }

@@ -19,10 +19,12 @@ export interface Outcome {
   remedy?: string | null;
 }
 
-export type AttemptResult = 'answered' | 'no_answer' | 'busy' | 'failed' | 'canceled';
+export type AttemptResult = 'answered' | 'no_answer' | 'busy' | 'failed' | 'canceled' | 'handed_over';
 
 export type TransferOutcome =
   | 'bridged'
+  | 'handed_over'
+  | 'returned_to_transferor'
   | 'returned_to_assistant'
   | 'message_taken'
   | 'notified'
@@ -38,6 +40,8 @@ export interface DialAttempt {
   /** Missing while it rings. */
   result?: AttemptResult | null;
   sip_status?: number | null;
+  /** What a refusal means; `code` begins with `dial.`. */
+  explanation?: { code: string; detail: string; remedy: string } | null;
   started_at: string;
   /** When the result was known: for `answered` the instant of the answer. */
   ended_at?: string | null;
@@ -50,7 +54,7 @@ export interface Transfer {
   department?: string | null;
   summary?: string | null;
   requested_at: string;
-  requested_by?: 'assistant' | 'operator' | null;
+  requested_by?: 'assistant' | 'operator' | 'party' | null;
   /** Requested outside the open hours. */
   closed?: boolean;
   ended_at?: string | null;
@@ -71,6 +75,9 @@ export interface Leg {
   ended_at?: string | null;
   cause?: string | null;
   sip_status?: number | null;
+  /** While it is held: by its own phone, by an operator. */
+  held_by_party_since?: string | null;
+  held_by_operator_since?: string | null;
   media?: LegMedia | null;
 }
 

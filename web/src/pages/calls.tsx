@@ -369,6 +369,7 @@ function outcomeTone(code: string): BadgeTone {
     case 'transferred':
       return 'good';
     case 'completed':
+    case 'handed_over':
     case 'message_taken':
     case 'staff_notified':
       return 'accent';

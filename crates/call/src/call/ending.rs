@@ -4,9 +4,11 @@ use switchhook_model::{EndedBy, HangupCause, LegId};
 
 use crate::action::{ActionKind, CallEvent};
 use crate::call::{Call, Code, Ending, Out, Phase};
+use crate::explain::explain;
 use crate::outcome::{CallOutcome, OutcomeCode};
 use crate::texts::TextKey;
 use crate::transfer::TransferOutcome;
+use crate::view::OutcomeView;
 
 impl Call {
     pub(crate) fn operator_hangup(&mut self, out: &mut Out, by: &str) {
@@ -126,6 +128,7 @@ impl Call {
         pending: TransferOutcome,
         cause: HangupCause,
     ) {
+        self.refer_unfinished(out);
         self.stop_voice(out);
         self.ringback = false;
         let living: Vec<LegId> = self
@@ -158,7 +161,13 @@ impl Call {
 
     /// What the last transfer came to decides what the call came to.
     fn result_code(&self, otherwise: OutcomeCode) -> OutcomeCode {
-        match self.transfers.last().and_then(|transfer| transfer.outcome) {
+        // A phone's transfer that came to nothing leaves things as they were before it.
+        let decisive = self
+            .transfers
+            .iter()
+            .rev()
+            .find(|transfer| transfer.outcome != Some(TransferOutcome::ReturnedToTransferor));
+        match decisive.and_then(|transfer| transfer.outcome) {
             Some(TransferOutcome::Bridged) => OutcomeCode::Transferred,
             Some(TransferOutcome::MessageTaken) => OutcomeCode::MessageTaken,
             Some(TransferOutcome::Notified) => OutcomeCode::StaffNotified,
@@ -166,11 +175,52 @@ impl Call {
             Some(
                 TransferOutcome::Failed
                 | TransferOutcome::ReturnedToAssistant
+                | TransferOutcome::ReturnedToTransferor
+                | TransferOutcome::HandedOver
                 | TransferOutcome::CallbackScheduled
                 | TransferOutcome::Declined,
             )
             | None => otherwise,
         }
+    }
+
+    /// The outcome; of a call nobody answered with the meaning of the peer's last word.
+    pub(super) fn outcome_view(&self) -> Option<OutcomeView> {
+        let mut view: OutcomeView = self.outcome.as_ref()?.into();
+        let refused = match view.code {
+            OutcomeCode::NoAnswer
+            | OutcomeCode::Busy
+            | OutcomeCode::Rejected
+            | OutcomeCode::Unreachable
+            | OutcomeCode::NotAcceptable
+            | OutcomeCode::Failed => self.answered_at.is_none(),
+            OutcomeCode::Completed
+            | OutcomeCode::CallerHungUp
+            | OutcomeCode::Transferred
+            | OutcomeCode::HandedOver
+            | OutcomeCode::MessageTaken
+            | OutcomeCode::StaffNotified
+            | OutcomeCode::CallerGone
+            | OutcomeCode::CallerCanceled
+            | OutcomeCode::TransferFailed
+            | OutcomeCode::Silence
+            | OutcomeCode::TurnLimit
+            | OutcomeCode::TimeLimit
+            | OutcomeCode::AssistantErrors
+            | OutcomeCode::OperatorHangup
+            | OutcomeCode::MediaLost
+            | OutcomeCode::Restarted
+            | OutcomeCode::Shutdown => false,
+        };
+        let explained = self.legs.iter().rev().filter(|_| refused).find_map(|leg| {
+            let said = leg.detail.as_deref().unwrap_or("");
+            explain(leg.sip_status?, said)
+        });
+        if let Some(explained) = explained {
+            view.detail = format!("{} {}", view.detail, explained.detail);
+            view.remedy = Some(explained.remedy);
+        }
+        Some(view)
     }
 
     /// Says the last words, then ends the call.
@@ -181,7 +231,10 @@ impl Call {
 }
 
 pub(crate) fn unanswered_inbound(cause: HangupCause) -> Ending {
-    let canceled = matches!(cause, HangupCause::Canceled | HangupCause::Normal);
+    let canceled = matches!(
+        cause,
+        HangupCause::Canceled | HangupCause::AnsweredElsewhere | HangupCause::Normal
+    );
     Ending {
         by: if canceled {
             EndedBy::Caller
@@ -208,6 +261,7 @@ pub(crate) fn unanswered_outbound(cause: HangupCause) -> Ending {
         | HangupCause::Unreachable
         | HangupCause::NotAcceptable
         | HangupCause::Canceled
+        | HangupCause::AnsweredElsewhere
         | HangupCause::MediaLost
         | HangupCause::Failed => EndedBy::System,
     };

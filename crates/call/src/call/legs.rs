@@ -20,6 +20,7 @@ impl Call {
             leg: id.clone(),
             party,
         });
+        self.report_to_transferor(out, 180);
         match &self.phase {
             Phase::Direct { agent, .. } if agent == id => {
                 let caller = self.caller_leg_id();
@@ -63,6 +64,9 @@ impl Call {
             leg: id.clone(),
             party,
         });
+        if self.replacement_answered(out, id) {
+            return;
+        }
         match self.phase.clone() {
             Phase::Answering { leg, .. } | Phase::Calling { leg, .. } if leg == *id => {
                 self.caller_connected(out, leg);
@@ -111,9 +115,14 @@ impl Call {
             party,
             cause,
         });
-        match party {
-            Party::Caller => self.caller_left(out, cause),
-            Party::Agent => self.agent_left(out, id, cause, sip_status),
+        self.replacement_gone(id);
+        if self.transferor_left(out, id) {
+            return;
+        }
+        if self.caller_leg().is_some_and(|leg| leg.id == *id) {
+            self.caller_left(out, cause);
+        } else {
+            self.agent_left(out, id, cause, sip_status);
         }
     }
 
@@ -127,11 +136,25 @@ impl Call {
             | HangupCause::Unreachable
             | HangupCause::NotAcceptable
             | HangupCause::Canceled
+            | HangupCause::AnsweredElsewhere
             | HangupCause::Failed => (EndedBy::Caller, Code::Result(OutcomeCode::CallerHungUp)),
         };
+        let by = match by {
+            EndedBy::Caller if self.links.anchor_is_agent => EndedBy::Agent,
+            EndedBy::Caller
+            | EndedBy::Agent
+            | EndedBy::Assistant
+            | EndedBy::Operator
+            | EndedBy::System => by,
+        };
+        let who = if self.links.anchor_is_agent {
+            "human"
+        } else {
+            "caller"
+        };
         let gone = match talked {
-            Code::Fixed(_) => "The caller's audio was lost",
-            Code::Result(_) => "The caller hung up",
+            Code::Fixed(_) => format!("The {who}'s audio was lost"),
+            Code::Result(_) => format!("The {who} hung up"),
         };
         let pending = TransferOutcome::CallerGone;
         match self.phase.clone() {
@@ -149,7 +172,9 @@ impl Call {
                 };
                 self.end(out, ending, pending);
             }
-            Phase::Transferring(step) => self.caller_left_transfer(out, &step, by, talked, gone),
+            Phase::Transferring(step) => {
+                self.caller_left_transfer(out, &step, by, talked, &gone);
+            }
             Phase::WithAgent { .. } => {
                 let detail = format!("{gone} while with a human.");
                 let code = match talked {
@@ -175,6 +200,9 @@ impl Call {
         cause: HangupCause,
         sip_status: Option<u16>,
     ) {
+        if self.transferee_left(out, id) {
+            return;
+        }
         match self.phase.clone() {
             Phase::Direct { agent, .. } if agent == *id => {
                 let code = OutcomeCode::from_unanswered(cause);
@@ -242,6 +270,8 @@ impl Call {
             .push(Leg::dialed(leg.clone(), party, target.clone(), out.now));
         let display = match (self.direction, party) {
             (Direction::Outbound, Party::Caller) => String::new(),
+            // A human whom the caller's own phone passes on.
+            (_, Party::Agent) if self.agent_is_passed_on() => self.passed_on_name(),
             (Direction::Outbound, Party::Agent) => self.callee.clone(),
             (Direction::Inbound, Party::Caller | Party::Agent) => self
                 .caller

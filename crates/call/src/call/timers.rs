@@ -43,7 +43,7 @@ impl Call {
         let at = self.answered_at? + seconds(self.policy.max_call_s);
         match &self.phase {
             Phase::Assistant | Phase::WithAgent { .. } => Some(at),
-            Phase::Transferring(step) => step.is_ringing().then_some(at),
+            Phase::Transferring(step) => step.is_dialling().then_some(at),
             Phase::Idle
             | Phase::Answering { .. }
             | Phase::Calling { .. }
@@ -66,6 +66,7 @@ impl Call {
         match timer {
             TimerId::Answer(leg) => self.answer_unconfirmed(out, leg),
             TimerId::Ring(leg) => self.rang_out(out, leg),
+            TimerId::Refer(attempt) => self.refer_overdue(out, attempt),
             TimerId::Say(say) => self.say_finished(out, *say, Heard::None),
             TimerId::Message => self.message_overdue(out),
             TimerId::Notice(message) => self.notice_overdue(out, message),
@@ -121,6 +122,10 @@ impl Call {
             ),
         };
         match self.phase.clone() {
+            // Nobody would hear the goodbye.
+            Phase::Assistant if self.caller_is_held() => {
+                self.end(out, ending, TransferOutcome::Failed);
+            }
             Phase::Assistant => {
                 self.pause(out);
                 self.farewell(out, &[TextKey::TimeLimit, TextKey::Goodbye], ending);

@@ -43,6 +43,17 @@ impl Clause {
                 format!("asked for {} after {time}", self.get("department"))
             }
             ClauseKey::OperatorTransferred => format!("transferred by an operator after {time}"),
+            ClauseKey::PartyTransferred => format!("transferred by a phone after {time}"),
+            ClauseKey::ExchangeAsked => {
+                format!("the caller's exchange was asked to reach {target}")
+            }
+            ClauseKey::HandedOver => {
+                format!("the caller's exchange took over to {target} after {time}")
+            }
+            ClauseKey::PickedUpElsewhere => {
+                format!("while {target} rang, another phone took the call after {time}")
+            }
+            ClauseKey::TalkedOn => "the two talked on".to_owned(),
             ClauseKey::Closed => "it was outside the open hours".to_owned(),
             ClauseKey::NoTarget => "nobody is configured to take calls".to_owned(),
             ClauseKey::Declined => "no further transfer was allowed".to_owned(),
@@ -101,6 +112,19 @@ impl Clause {
                 format!("wollte nach {time} {} sprechen", self.get("department"))
             }
             ClauseKey::OperatorTransferred => format!("nach {time} von der Zentrale verbunden"),
+            ClauseKey::PartyTransferred => format!("nach {time} per Telefon weitergegeben"),
+            ClauseKey::ExchangeAsked => {
+                format!("die Anlage des Anrufers sollte {target} erreichen")
+            }
+            ClauseKey::HandedOver => {
+                format!("die Anlage des Anrufers übernahm nach {time} zu {target}")
+            }
+            ClauseKey::PickedUpElsewhere => {
+                format!(
+                    "während es bei {target} klingelte, nahm nach {time} ein anderes Telefon ab"
+                )
+            }
+            ClauseKey::TalkedOn => "die beiden sprachen weiter".to_owned(),
             ClauseKey::Closed => "außerhalb der Öffnungszeiten".to_owned(),
             ClauseKey::NoTarget => "niemand ist für Anrufe eingetragen".to_owned(),
             ClauseKey::Declined => "ein weiterer Versuch war nicht erlaubt".to_owned(),

@@ -1,5 +1,7 @@
 //! Invariants about what is heard, and when.
 
+use std::collections::BTreeSet;
+
 use switchhook_model::LegId;
 
 use super::{CallFact, CallRecord, Finding};
@@ -14,6 +16,7 @@ fn audible<'a>(kind: &'a ActionKind, caller: &'a LegId) -> Option<(&'a LegId, &'
         ActionKind::ResumeAssistant { .. } => Some((caller, "the assistant")),
         ActionKind::StartAssistant { leg, .. } => Some((leg, "the assistant")),
         ActionKind::Ringback { leg, on: true } => Some((leg, "the ringing tone")),
+        ActionKind::HoldMusic { leg, on: true } => Some((leg, "hold music")),
         ActionKind::Ringback { on: false, .. }
         | ActionKind::Ring { .. }
         | ActionKind::Answer { .. }
@@ -29,6 +32,13 @@ fn audible<'a>(kind: &'a ActionKind, caller: &'a LegId) -> Option<(&'a LegId, &'
         | ActionKind::Notify { .. }
         | ActionKind::StartRecording { .. }
         | ActionKind::StopRecording { .. }
+        | ActionKind::Hold { .. }
+        | ActionKind::Resume { .. }
+        | ActionKind::HoldMusic { on: false, .. }
+        | ActionKind::AcceptRefer { .. }
+        | ActionKind::RefuseRefer { .. }
+        | ActionKind::NotifyTransferor { .. }
+        | ActionKind::Refer { .. }
         | ActionKind::Emit(_) => None,
     }
 }
@@ -93,6 +103,13 @@ pub(super) fn assistant_silent_with_human(record: &CallRecord) -> Vec<Finding> {
             | ActionKind::Notify { .. }
             | ActionKind::StartRecording { .. }
             | ActionKind::StopRecording { .. }
+            | ActionKind::Hold { .. }
+            | ActionKind::Resume { .. }
+            | ActionKind::HoldMusic { .. }
+            | ActionKind::AcceptRefer { .. }
+            | ActionKind::RefuseRefer { .. }
+            | ActionKind::NotifyTransferor { .. }
+            | ActionKind::Refer { .. }
             | ActionKind::Emit(_) => {}
         }
     }
@@ -133,7 +150,37 @@ pub(super) fn no_sentence_under_ringback(record: &CallRecord) -> Vec<Finding> {
             | ActionKind::Notify { .. }
             | ActionKind::StartRecording { .. }
             | ActionKind::StopRecording { .. }
+            | ActionKind::Hold { .. }
+            | ActionKind::Resume { .. }
+            | ActionKind::HoldMusic { .. }
+            | ActionKind::AcceptRefer { .. }
+            | ActionKind::RefuseRefer { .. }
+            | ActionKind::NotifyTransferor { .. }
+            | ActionKind::Refer { .. }
             | ActionKind::Emit(_) => {}
+        }
+    }
+    findings
+}
+
+pub(super) fn assistant_silent_on_hold(record: &CallRecord) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut held = BTreeSet::new();
+    let Some(caller) = record.caller_leg() else {
+        return findings;
+    };
+    for (_, at, kind) in record.actions() {
+        if let ActionKind::Emit(CallEvent::LegHeld { leg, by, .. }) = kind
+            && *leg == caller.id
+        {
+            held.insert(*by);
+        } else if let ActionKind::Emit(CallEvent::LegResumed { leg, by, .. }) = kind
+            && *leg == caller.id
+        {
+            held.remove(by);
+        } else if matches!(kind, ActionKind::ResumeAssistant { .. }) && !held.is_empty() {
+            let detail = "the assistant went on while the caller was on hold";
+            findings.push(Finding::new(at, detail.to_owned()));
         }
     }
     findings

@@ -141,18 +141,28 @@ pub(super) fn late_answer_hung_up(record: &CallRecord) -> Vec<Finding> {
 }
 
 pub(super) fn caller_gone_cancels_at_once(record: &CallRecord) -> Vec<Finding> {
-    let gone = record.events().find(|(_, _, event)| {
-        matches!(
-            event,
-            CallEvent::LegEnded {
-                party: Party::Caller,
-                ..
-            }
-        )
-    });
+    let Some(caller) = record.caller_leg().map(|leg| &leg.id) else {
+        return Vec::new();
+    };
+    let gone = record
+        .events()
+        .find(|(_, _, event)| matches!(event, CallEvent::LegEnded { leg, .. } if leg == caller));
     let Some((position, gone_at, _)) = gone else {
         return Vec::new();
     };
+    // A caller who passed the human on may leave: it rings for the human then. One whose other phone
+    // took over has not left.
+    let passed_on = record.actions().any(|(accepted, _, kind)| {
+        accepted < position
+            && matches!(
+                kind,
+                ActionKind::AcceptRefer { leg, .. }
+                | ActionKind::Emit(CallEvent::LegReplaced { old: leg, .. }) if leg == caller
+            )
+    });
+    if passed_on {
+        return Vec::new();
+    }
     record
         .view
         .legs

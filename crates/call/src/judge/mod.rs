@@ -60,7 +60,7 @@ pub struct Violation {
 }
 
 /// Everything that must hold.
-pub const INVARIANTS: [Invariant; 20] = [
+pub const INVARIANTS: [Invariant; 21] = [
     Invariant {
         code: "one_end",
         holds: "An ended call has exactly one end, with one outcome and one time.",
@@ -200,6 +200,13 @@ pub const INVARIANTS: [Invariant; 20] = [
         cause: "The tone was not stopped before the sentence.",
         cure: "Report the call's events from the dial on.",
         check: audio::no_sentence_under_ringback,
+    },
+    Invariant {
+        code: "assistant_silent_on_hold",
+        holds: "The assistant does not go on while the caller's leg is held.",
+        cause: "A hold was missed, or the assistant was resumed by something else meanwhile.",
+        cure: "Compare the re-INVITEs of the ladder with the hold facts; report the call's events.",
+        check: audio::assistant_silent_on_hold,
     },
 ];
 

@@ -129,6 +129,13 @@ pub(super) fn ends(kind: &ActionKind, leg: &LegId) -> bool {
         | ActionKind::Notify { .. }
         | ActionKind::StartRecording { .. }
         | ActionKind::StopRecording { .. }
+        | ActionKind::Hold { .. }
+        | ActionKind::Resume { .. }
+        | ActionKind::HoldMusic { .. }
+        | ActionKind::AcceptRefer { .. }
+        | ActionKind::RefuseRefer { .. }
+        | ActionKind::NotifyTransferor { .. }
+        | ActionKind::Refer { .. }
         | ActionKind::Emit(_) => false,
     }
 }

@@ -3,7 +3,7 @@
 use super::{CallFact, CallRecord, Finding};
 use crate::action::{ActionKind, CallEvent};
 use crate::event::Event;
-use crate::transfer::{AttemptResult, TransferOutcome};
+use crate::transfer::{AttemptResult, TransferMethod, TransferOutcome};
 use crate::view::AttemptView;
 
 /// How late a timer may be, in milliseconds.
@@ -27,6 +27,9 @@ pub(super) fn one_dial_per_attempt(record: &CallRecord) -> Vec<Finding> {
                     attempt: Some(id),
                     leg,
                     ..
+                }
+                | ActionKind::Refer {
+                    attempt: id, leg, ..
                 } = kind
                 {
                     (*id == attempt.id).then_some((at, leg))
@@ -105,6 +108,8 @@ pub(super) fn ring_timeout_kept(record: &CallRecord) -> Vec<Finding> {
     attempts(record)
         // While the process was gone nobody could stop the phone.
         .filter(|attempt| !restarted || attempt.result != Some(AttemptResult::Canceled))
+        // What the caller's exchange lets ring is not ours to stop.
+        .filter(|attempt| attempt.method == TransferMethod::Bridge)
         .filter_map(|attempt| {
             let decided_ms = attempt.ended_at?.millis_since(attempt.started_at);
             // The phone itself may ring on after the attempt is given up.
@@ -186,10 +191,20 @@ pub(super) fn bridged_means_joined(record: &CallRecord) -> Vec<Finding> {
                 let detail = format!("{} answered and was joined with nobody", attempt.target);
                 findings.push(Finding::new(attempt.ended_at, detail));
             }
-            if !answered && joined(attempt) {
+            if !answered && attempt.method == TransferMethod::Bridge && joined(attempt) {
                 let detail = format!("{} was joined although it did not answer", attempt.target);
                 findings.push(Finding::new(attempt.ended_at, detail));
             }
+        }
+        if let Some(joined) = &transfer.joined {
+            let is_joined = record.actions().any(
+                |(_, _, kind)| matches!(kind, ActionKind::Bridge { a, b } if a == joined || b == joined),
+            );
+            if is_joined != (transfer.outcome == Some(TransferOutcome::Bridged)) {
+                let detail = format!("{joined} was to be joined by {}, and was not", transfer.id);
+                findings.push(Finding::new(transfer.ended_at, detail));
+            }
+            continue;
         }
         let bridged = transfer.outcome == Some(TransferOutcome::Bridged);
         let any_answered = transfer

@@ -10,7 +10,7 @@ use crate::event::{Heard, SayId};
 use crate::notice::NoticeTemplate;
 use crate::outcome::OutcomeCode;
 use crate::texts::TextKey;
-use crate::transfer::{AttemptResult, TransferOutcome};
+use crate::transfer::{AttemptResult, Requester, TransferOutcome};
 use crate::view::{AttemptView, TransferView};
 
 /// A sentence as it was asked for. One whose `TextTold` says that nothing was heard told nothing.
@@ -113,8 +113,15 @@ pub(super) fn no_caller_lost(record: &CallRecord) -> Vec<Finding> {
         return Vec::new();
     }
     let sentences = told(record);
+    // A caller whose own phone passed the human on is not told what came of it: the phone is.
+    let caller_refers = record.caller_leg().is_some_and(|caller| {
+        record.actions().any(
+            |(_, _, kind)| matches!(kind, ActionKind::AcceptRefer { leg, .. } if *leg == caller.id),
+        )
+    });
     view.transfers
         .iter()
+        .filter(|transfer| transfer.requested_by != Requester::Party || !caller_refers)
         .filter(|transfer| match transfer.outcome {
             Some(
                 TransferOutcome::ReturnedToAssistant
@@ -125,7 +132,11 @@ pub(super) fn no_caller_lost(record: &CallRecord) -> Vec<Finding> {
             )
             | None => true,
             Some(
-                TransferOutcome::Bridged | TransferOutcome::Declined | TransferOutcome::CallerGone,
+                TransferOutcome::Bridged
+                | TransferOutcome::HandedOver
+                | TransferOutcome::ReturnedToTransferor
+                | TransferOutcome::Declined
+                | TransferOutcome::CallerGone,
             ) => false,
         })
         .filter(|transfer| {
@@ -229,6 +240,12 @@ fn any_notice_accepted(record: &CallRecord, position: usize) -> bool {
             | CallEvent::LegRinging { .. }
             | CallEvent::LegAnswered { .. }
             | CallEvent::LegEnded { .. }
+            | CallEvent::LegHeld { .. }
+            | CallEvent::LegResumed { .. }
+            | CallEvent::HoldRefused { .. }
+            | CallEvent::ReferRefused { .. }
+            | CallEvent::LegReplaced { .. }
+            | CallEvent::ReferReported { .. }
             | CallEvent::TransferRequested { .. }
             | CallEvent::TransferIgnored { .. }
             | CallEvent::AttemptStarted { .. }

@@ -5,7 +5,7 @@ use switchhook_model::{AttemptId, HangupCause, LegId};
 use crate::action::CallEvent;
 use crate::call::{Call, Out, Pending, Phase, seconds};
 use crate::leg::Party;
-use crate::transfer::{Attempt, AttemptResult, TransferOutcome};
+use crate::transfer::{Attempt, AttemptResult, TransferMethod, TransferOutcome};
 use crate::transferring::Step;
 
 impl Call {
@@ -39,6 +39,9 @@ impl Call {
             result: None,
             cause: None,
             sip_status: None,
+            detail: None,
+            method: TransferMethod::Bridge,
+            report: None,
         });
         self.phase = Phase::Transferring(Step::Ringing {
             leg,
@@ -51,11 +54,13 @@ impl Call {
         match step {
             Step::Ringing { leg, .. } if leg == id => {
                 self.close_attempt(out, AttemptResult::Answered, None, None);
+                self.transferor_done(out);
                 self.bridge(out, id.clone());
                 self.settle_transfer(out, TransferOutcome::Bridged);
             }
             Step::Ringing { .. }
             | Step::Telling { .. }
+            | Step::Referring { .. }
             | Step::TakingMessage { .. }
             | Step::AwaitingNotice { .. } => self.release(out, id, HangupCause::Canceled),
         }
@@ -77,6 +82,7 @@ impl Call {
             }
             Step::Ringing { .. }
             | Step::Telling { .. }
+            | Step::Referring { .. }
             | Step::TakingMessage { .. }
             | Step::AwaitingNotice { .. } => {}
         }
@@ -92,6 +98,7 @@ impl Call {
             }
             Step::Ringing { .. }
             | Step::Telling { .. }
+            | Step::Referring { .. }
             | Step::TakingMessage { .. }
             | Step::AwaitingNotice { .. } => {}
         }
@@ -101,13 +108,15 @@ impl Call {
         let max = usize::try_from(self.policy.max_attempts).unwrap_or(usize::MAX);
         let transfer = self.current();
         if transfer.plan.is_empty() || transfer.attempts.len() >= max {
-            self.nobody_reached(out);
+            if !self.returned_to_transferor(out) {
+                self.nobody_reached(out);
+            }
         } else {
             self.dial_next(out, hold);
         }
     }
 
-    fn close_attempt(
+    pub(crate) fn close_attempt(
         &mut self,
         out: &mut Out,
         result: AttemptResult,
@@ -115,6 +124,13 @@ impl Call {
         sip_status: Option<u16>,
     ) {
         let now = out.now;
+        let detail = self
+            .transfers
+            .last()
+            .and_then(|transfer| transfer.attempts.last())
+            .filter(|attempt| attempt.method == TransferMethod::Bridge)
+            .and_then(|attempt| self.legs.iter().find(|leg| leg.id == attempt.leg))
+            .and_then(|leg| leg.detail.clone());
         let open = self
             .transfers
             .last_mut()
@@ -124,6 +140,7 @@ impl Call {
         attempt.result = Some(result);
         attempt.cause = cause;
         attempt.sip_status = sip_status;
+        attempt.detail = detail;
         attempt.ended_at = Some(now);
         out.emit(CallEvent::AttemptEnded {
             attempt: attempt.id.clone(),
@@ -140,7 +157,9 @@ impl Call {
 
     /// Stops ringing the target; the caller stays.
     pub(crate) fn give_up_transfer(&mut self, out: &mut Out) {
-        if let Some(leg) = self.current().attempts.last().map(|a| a.leg.clone()) {
+        let dialled = self.current().attempts.last();
+        let dialled = dialled.filter(|attempt| attempt.method == TransferMethod::Bridge);
+        if let Some(leg) = dialled.map(|attempt| attempt.leg.clone()) {
             self.release(out, &leg, HangupCause::Canceled);
         }
         self.stop_ringback(out);

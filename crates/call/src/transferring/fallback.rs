@@ -3,7 +3,7 @@
 use switchhook_model::EndedBy;
 
 use crate::action::ActionKind;
-use crate::call::{Call, Code, Ending, Out, Phase, Voice, seconds};
+use crate::call::{Call, Code, Ending, Out, Phase, seconds};
 use crate::event::SayId;
 use crate::outcome::OutcomeCode;
 use crate::policy::FallbackStep;
@@ -14,7 +14,7 @@ use crate::transferring::{MESSAGE_TEXT_GUARD, Step, Then};
 impl Call {
     pub(crate) fn nobody_reached(&mut self, out: &mut Out) {
         self.stop_ringback(out);
-        if self.assistant.is_none() {
+        if self.assistant.is_none() || self.links.anchor_is_agent {
             let ending = Ending {
                 by: EndedBy::System,
                 code: Code::Fixed(OutcomeCode::TransferFailed),
@@ -87,9 +87,11 @@ impl Call {
                     });
                 }
                 Then::Resume => self.return_to_assistant(out),
+                Then::Refer => self.refer_next(out),
             },
             Step::Ringing { .. }
             | Step::Telling { .. }
+            | Step::Referring { .. }
             | Step::TakingMessage { .. }
             | Step::AwaitingNotice { .. } => {}
         }
@@ -98,11 +100,11 @@ impl Call {
     fn return_to_assistant(&mut self, out: &mut Out) {
         let happened = self.current().summary_of_failure();
         self.settle_transfer(out, TransferOutcome::ReturnedToAssistant);
-        out.push(ActionKind::ResumeAssistant {
-            note: format!("{happened} The caller has been told so, and that you are back."),
-        });
-        self.voice = Voice::Listening;
         self.phase = Phase::Assistant;
+        self.listen(
+            out,
+            format!("{happened} The caller has been told so, and that you are back."),
+        );
     }
 
     pub(crate) fn start_ringback(&mut self, out: &mut Out) {

@@ -125,7 +125,10 @@ impl Call {
                 );
             }
             Phase::Transferring(
-                Step::Ringing { .. } | Step::Telling { .. } | Step::AwaitingNotice { .. },
+                Step::Ringing { .. }
+                | Step::Referring { .. }
+                | Step::Telling { .. }
+                | Step::AwaitingNotice { .. },
             )
             | Phase::Idle
             | Phase::Answering { .. }

@@ -213,7 +213,10 @@ impl Call {
         match &self.phase {
             Phase::Transferring(Step::AwaitingNotice { message: owed, .. }) => owed == message,
             Phase::Transferring(
-                Step::Ringing { .. } | Step::Telling { .. } | Step::TakingMessage { .. },
+                Step::Ringing { .. }
+                | Step::Referring { .. }
+                | Step::Telling { .. }
+                | Step::TakingMessage { .. },
             )
             | Phase::Idle
             | Phase::Answering { .. }

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use switchhook_call::judge::{CallFact, CallRecord, Stamped, Violation, judge};
 use switchhook_call::{
     Action, ActionKind, AssistantEnd, Call, CallEvent, CallPolicy, CallView, Event, Heard, Opening,
-    Party, Route, SayId,
+    Party, ReferReport, Route, SayId,
 };
 use switchhook_model::{CallId, CallerIdentity, HangupCause, LegId, RequestId, Target, Timestamp};
 
@@ -51,6 +51,8 @@ pub struct World {
     pub phones: BTreeMap<String, Vec<Phone>>,
     pub message: Message,
     pub receiver: Receiver,
+    /// What the caller's exchange reports about a REFER, and when.
+    pub exchange: Vec<(u64, ReferReport)>,
     queue: BTreeMap<(Timestamp, u32), Event>,
     queued: u32,
     legs: BTreeMap<LegId, String>,
@@ -85,6 +87,7 @@ impl World {
             phones: BTreeMap::new(),
             message: Message::Speaks("please call me back"),
             receiver: Receiver::AcceptsAfter(300),
+            exchange: Vec::new(),
             queue: BTreeMap::new(),
             queued: 0,
             legs: BTreeMap::new(),
@@ -139,6 +142,7 @@ impl World {
             caller: CallerIdentity::from_untrusted("+12025550123", Some("Ada")),
             callee: "assistant".to_owned(),
             route,
+            sip_headers: Default::default(),
         });
     }
 
@@ -172,6 +176,17 @@ impl World {
         });
     }
 
+    /// The first human who was dialled hangs up.
+    pub fn agent_hangs_up_first(&mut self) {
+        let view = self.call.view();
+        let agent = view.legs.iter().find(|leg| leg.party == Party::Agent);
+        let leg = agent.expect("an agent was dialled").id.clone();
+        self.event(Event::LegEnded {
+            leg,
+            cause: HangupCause::Normal,
+        });
+    }
+
     /// The process dies and comes back a second later: nothing but the stored call and the outbox
     /// survives.
     pub fn restart(&mut self) {
@@ -188,6 +203,23 @@ impl World {
         self.row("", "switch", "back".to_owned());
         self.call = Call::restore(&stored).expect("our own snapshot");
         self.event(Event::Restarted);
+    }
+
+    /// A phone of the call asks to pass the other on.
+    pub fn refer(&mut self, leg: LegId, n: u32, to: &str) {
+        self.event(Event::Referred {
+            leg,
+            request: request(n),
+            target: target(to),
+            referred_by: Some("<sip:2001@example.com>".to_owned()),
+        });
+    }
+
+    /// A leg of another call, for joining or replacing.
+    pub fn foreign_leg(&mut self, name: &str) -> LegId {
+        let leg = LegId::derive(&CallId::from_unique("u"), 1);
+        self.legs.insert(leg.clone(), name.to_owned());
+        leg
     }
 
     /// Hands in an event now.
@@ -409,6 +441,29 @@ impl World {
                     .map_or("department".to_owned(), ToString::to_string);
                 inward("operator", &format!("transfer to {whom}"))
             }
+            Event::LegHeld { leg } => inward(&self.name(leg), "re-INVITE, holds"),
+            Event::LegResumed { leg } => inward(&self.name(leg), "re-INVITE, resumes"),
+            Event::HoldRefused { leg, sip_status } => {
+                inward(&self.name(leg), &format!("hold refused {sip_status:?}"))
+            }
+            Event::OperatorHold { .. } => inward("operator", "hold"),
+            Event::OperatorResume { .. } => inward("operator", "resume"),
+            Event::Referred { leg, target, .. } => {
+                inward(&self.name(leg), &format!("REFER to {target}"))
+            }
+            Event::LegTakenIn { replaces, .. } => {
+                inward(&self.name(replaces), "REFER with Replaces")
+            }
+            Event::LegTakenAway { leg, into } => {
+                inward(&self.name(leg), &format!("went over to {into}"))
+            }
+            Event::ReplacementArrived { leg, replaces } => inward(
+                &self.name(leg),
+                &format!("INVITE replaces {}", self.name(replaces)),
+            ),
+            Event::ReferReported { report, .. } => {
+                inward("caller", &format!("about the REFER: {report:?}"))
+            }
             Event::Restarted => None,
             Event::ShuttingDown => inward("operator", "shut down"),
         }
@@ -530,8 +585,54 @@ impl World {
             }
             ActionKind::StartRecording { .. } => outward("", "starts recording".to_owned()),
             ActionKind::StopRecording { .. } => outward("", "stops recording".to_owned()),
+            ActionKind::Hold { leg } => {
+                let to = self.name(&leg);
+                self.row("switch", &to, "re-INVITE sendonly".to_owned());
+            }
+            ActionKind::Resume { leg } => {
+                let to = self.name(&leg);
+                self.row("switch", &to, "re-INVITE sendrecv".to_owned());
+            }
+            ActionKind::HoldMusic { leg, on } => {
+                let to = self.name(&leg);
+                let text = if on { "music on" } else { "music off" };
+                self.row("switch", &to, text.to_owned());
+            }
+            ActionKind::AcceptRefer { leg, .. } => {
+                let to = self.name(&leg);
+                self.row("switch", &to, "202 Accepted".to_owned());
+            }
+            ActionKind::RefuseRefer { leg, status, .. } => {
+                let to = self.name(&leg);
+                self.row("switch", &to, status.to_string());
+            }
+            ActionKind::NotifyTransferor { leg, status, .. } => {
+                let to = self.name(&leg);
+                self.row("switch", &to, format!("NOTIFY {status}"));
+            }
+            ActionKind::Refer {
+                leg,
+                attempt,
+                target,
+            } => {
+                let to = self.name(&leg);
+                self.row("switch", &to, format!("REFER to {target}"));
+                for (ms, report) in self.exchange.clone() {
+                    let (leg, attempt) = (leg.clone(), attempt.clone());
+                    self.event_in(
+                        ms,
+                        Event::ReferReported {
+                            leg,
+                            attempt,
+                            report,
+                        },
+                    );
+                }
+            }
             ActionKind::Emit(event) => {
                 let text = match event {
+                    CallEvent::ReferRefused { detail, .. } => format!("* REFER refused: {detail}"),
+
                     CallEvent::AttemptEnded { result, .. } => {
                         format!("* attempt {}", result.code())
                     }
@@ -604,6 +705,7 @@ impl World {
             leg: leg.clone(),
             cause,
             sip_status: Some(status),
+            detail: None,
         };
         match behaviour {
             Phone::AnswersAfter(ms) => {
@@ -632,6 +734,7 @@ impl World {
                 leg,
                 cause: HangupCause::Canceled,
                 sip_status: Some(487),
+                detail: None,
             },
         );
     }

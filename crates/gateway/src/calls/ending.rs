@@ -46,9 +46,22 @@ impl CallTask {
         inputs.close();
         // What came between the look and the removal; from now on others find the stored call.
         while let Ok(input) = inputs.try_recv() {
-            if let CallInput::Event(event) = input {
-                let shared = &self.shared;
-                late_event(&shared.store, &shared.notices, &shared.bus, &self.id, event).await;
+            let shared = &self.shared;
+            match input {
+                CallInput::Event(event) => {
+                    late_event(&shared.store, &shared.notices, &shared.bus, &self.id, event).await;
+                }
+                // Whoever waits for this call is not left waiting.
+                CallInput::Replacing(incoming) => {
+                    // An error means that the caller has gone already.
+                    let _ = incoming.handle.reject(481, None);
+                }
+                CallInput::HandOver(asked) => asked.decline(shared),
+                CallInput::HandedOver(answer) => answer.abandon(shared),
+                CallInput::Talk { .. }
+                | CallInput::Sip { .. }
+                | CallInput::Media { .. }
+                | CallInput::Recording { .. } => {}
             }
         }
         verdict::pronounce(&self.shared.store, &self.id).await;
@@ -92,6 +105,7 @@ impl CallTask {
             leg: leg.clone(),
             cause: HangupCause::Failed,
             sip_status: None,
+            detail: None,
         });
     }
 

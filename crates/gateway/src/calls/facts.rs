@@ -97,6 +97,23 @@ pub(super) fn unreadable_state() -> Fact {
     }
 }
 
+pub(super) fn refer_refused(leg: &LegId, reason: &str) -> Fact {
+    Fact {
+        kind: SHELL,
+        data: json!({ "refer_refused": { "leg": leg, "reason": reason } }),
+    }
+}
+
+/// A 3xx; with `refused` it was not followed there.
+pub(super) fn redirected(leg: &LegId, status: u16, to: &str, refused: Option<&String>) -> Fact {
+    Fact {
+        kind: SHELL,
+        data: json!({
+            "redirected": { "leg": leg, "sip_status": status, "to": to, "refused": refused }
+        }),
+    }
+}
+
 pub(super) fn dial_refused(leg: &LegId, reason: &str) -> Fact {
     Fact {
         kind: SHELL,

@@ -4,9 +4,11 @@ use switchhook_call::Event;
 use switchhook_conversation::Input;
 use switchhook_media::MediaEvent;
 use switchhook_model::LegId;
-use switchhook_sip::SipLegEvent;
+use switchhook_sip::{IncomingCall, SipLegEvent};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
+
+use super::referring::{HandOver, HandedOver};
 
 /// Inputs that may wait. A task that is this far behind does not come back: the call is closed.
 const CAPACITY: usize = 1024;
@@ -35,6 +37,12 @@ pub enum CallInput {
         by: String,
         answer: oneshot::Sender<bool>,
     },
+    /// Another call asks for the far party of one of our legs.
+    HandOver(Box<HandOver>),
+    /// The answer to it.
+    HandedOver(Box<HandedOver>),
+    /// Another phone asks to take the place of one of our legs.
+    Replacing(Box<IncomingCall>),
 }
 
 /// The sending side of one conversation's ears, mouth and brain.

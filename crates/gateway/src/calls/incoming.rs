@@ -1,10 +1,12 @@
 //! How a call begins: somebody calls, or somebody is to be called.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use switchhook_call::{Call, Event, Route};
+use switchhook_call::{Call, Event, Route, TransferMethod};
 use switchhook_model::{CallId, Extension, LegId, Target};
-use switchhook_sip::{InboundHandle, IncomingCall};
+use switchhook_sip::{InboundHandle, IncomingCall, Source};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -12,10 +14,12 @@ use tracing::Instrument;
 use super::audio;
 use super::inbox::{CallInput, Inbox};
 use super::legs::{LegMedia, LegParts, Legs, Signalling, fault};
+use super::referring;
 use super::registry::{Registry, call_of};
 use super::shared::Shared;
 use super::task::CallTask;
 use crate::clock;
+use crate::config::{Config, connection_address};
 
 /// Why a call was not begun.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +31,9 @@ pub enum StartError {
 /// Takes an INVITE: from now on the leg's events reach its call, also while it is being decided
 /// whether the call is taken.
 pub fn accept(shared: &Arc<Shared>, incoming: IncomingCall) {
+    if incoming.replaces.is_some() {
+        return referring::replace(shared, incoming);
+    }
     let Some(id) = call_of(&incoming.leg) else {
         tracing::error!(leg.id = %incoming.leg, "a leg id without its call");
         return refuse(&incoming.handle, 500, None);
@@ -34,8 +41,9 @@ pub fn accept(shared: &Arc<Shared>, incoming: IncomingCall) {
     let opened = Opened::new(shared, id);
     let shared = Arc::clone(shared);
     tokio::spawn(async move {
-        match admit(&shared, incoming, &opened.inbox).await {
-            Ok((first, legs)) => opened.run(&shared, first, legs).await,
+        let exchange = exchange_of(&shared.config, &incoming);
+        match admit(&shared, incoming).await {
+            Ok((first, legs)) => opened.run(&shared, first, legs, exchange).await,
             Err((handle, status, reason)) => refuse(&handle, status, reason),
         }
     });
@@ -44,11 +52,7 @@ pub fn accept(shared: &Arc<Shared>, incoming: IncomingCall) {
 type Refusal = (InboundHandle, u16, Option<String>);
 
 /// Routes the call and opens its media; or says with which status it is refused.
-async fn admit(
-    shared: &Shared,
-    incoming: IncomingCall,
-    inbox: &Inbox,
-) -> Result<(Event, Legs), Refusal> {
+async fn admit(shared: &Shared, incoming: IncomingCall) -> Result<(Event, Legs), Refusal> {
     let Some(route) = route(shared, &incoming) else {
         tracing::info!(leg.id = %incoming.leg, "nobody has the dialled number");
         return Err((incoming.handle, 404, None));
@@ -57,8 +61,9 @@ async fn admit(
         tracing::error!(%trouble, "a call is refused: its state could not be kept");
         return Err((incoming.handle, 503, None));
     }
+    let peer = media_peer(&incoming);
     let leg = incoming.leg;
-    let media = match shared.open_media(&leg, inbox) {
+    let media = match shared.open_media(&leg, Some(peer)) {
         Ok(media) => media,
         Err(error) => {
             tracing::warn!(%error, "a call is refused: no media leg");
@@ -85,6 +90,7 @@ async fn admit(
         caller: incoming.from,
         callee: incoming.to_user,
         route,
+        sip_headers: kept_headers(&shared.config, incoming.headers),
     };
     let mut legs = Legs::default();
     legs.insert(
@@ -96,6 +102,15 @@ async fn admit(
         },
     );
     Ok((first, legs))
+}
+
+/// Where the caller's media will come from, as far as that tells which of our addresses to name: it
+/// may be of another family than signalling; the network is known by signalling.
+pub(super) fn media_peer(incoming: &IncomingCall) -> IpAddr {
+    let wanted = incoming.sdp_offer.as_deref().and_then(connection_address);
+    wanted
+        .filter(|wanted| wanted.is_ipv4() != incoming.peer.is_ipv4())
+        .unwrap_or(incoming.peer.ip())
 }
 
 fn refuse(handle: &InboundHandle, status: u16, reason: Option<String>) {
@@ -120,7 +135,7 @@ pub async fn start_outbound(
     let opened = Opened::new(shared, id.clone());
     let stored = opened.stored.clone();
     let shared = Arc::clone(shared);
-    tokio::spawn(async move { opened.run(&shared, first, Legs::default()).await });
+    tokio::spawn(async move { opened.run(&shared, first, Legs::default(), None).await });
     stored.cancelled().await;
     Ok(id)
 }
@@ -168,7 +183,7 @@ impl Opened {
         }
     }
 
-    async fn run(self, shared: &Arc<Shared>, first: Event, legs: Legs) {
+    async fn run(self, shared: &Arc<Shared>, first: Event, legs: Legs, exchange: Option<String>) {
         let Self {
             id,
             inbox,
@@ -178,16 +193,48 @@ impl Opened {
             guard,
         } = self;
         let profile = shared.config.profile.clone();
-        let call = Call::new(id.clone(), profile, shared.policy.clone(), clock::now());
+        let mut policy = shared.policy.clone();
+        if exchange.is_some() {
+            policy.transfer_method = TransferMethod::Refer;
+        }
+        let call = Call::new(id.clone(), profile, policy, clock::now());
         let span = tracing::info_span!("call", call.id = %id);
         // Whoever waits for the first commit is let go also when the task fails before it.
         let _stored = stored.clone().drop_guard();
-        let task = CallTask::new(Arc::clone(shared), call, legs, inbox);
+        let mut task = CallTask::new(Arc::clone(shared), call, legs, inbox);
+        task.exchange = exchange;
         task.run(first, inputs, overrun, stored)
             .instrument(span)
             .await;
         drop(guard);
     }
+}
+
+/// The host of the exchange that transfers this caller itself when asked by REFER; none if we do.
+fn exchange_of(config: &Config, incoming: &IncomingCall) -> Option<String> {
+    let trunk = match &incoming.source {
+        Source::Trunk(id) => config.trunks.get(id.as_str())?,
+        Source::Extension(_) | Source::Guest => return None,
+    };
+    match trunk.transfer {
+        TransferMethod::Bridge => None,
+        TransferMethod::Refer => {
+            let known = trunk.termination.clone();
+            Some(known.unwrap_or_else(|| incoming.peer.to_string()))
+        }
+    }
+}
+
+/// The headers that the configuration keeps, by the names it gives them.
+fn kept_headers(config: &Config, given: Vec<(String, String)>) -> BTreeMap<String, String> {
+    let kept = &config.sip.keep_headers;
+    given
+        .into_iter()
+        .filter_map(|(name, value)| {
+            let name = kept.iter().find(|kept| kept.eq_ignore_ascii_case(&name))?;
+            Some((name.clone(), value))
+        })
+        .collect()
 }
 
 /// Where a dialled number leads: to the assistant, or to an extension. Whoever got this far was

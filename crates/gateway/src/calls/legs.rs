@@ -1,12 +1,11 @@
 //! The legs of one call as the shell holds them: signalling handle, media leg, dialog record.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
-use switchhook_media::Codec;
-use switchhook_media::MediaLeg;
 use switchhook_media::sdp::{self, LocalMedia, Offer, SdpError};
 use switchhook_media::srtp::sdes::LocalSrtp;
+use switchhook_media::{Codec, MediaDirection, MediaLeg};
 use switchhook_model::LegId;
 use switchhook_sip::{DialogRecord, InboundHandle, PreparedDial};
 
@@ -41,8 +40,14 @@ pub(super) struct LegMedia {
     has_answered: bool,
     /// The codec agreed on, once there is one.
     agreed: Option<Codec>,
-    /// The party does not listen to us (RFC 3264 §8.4).
-    holds: bool,
+    /// Our last description was an offer within the dialog: its answer is awaited.
+    offers: bool,
+    /// A re-INVITE of ours is under way, and another one is to follow it.
+    reoffers: bool,
+    reoffer_due: bool,
+    /// Whether the party holds us (RFC 3264 §8.4), and whether the call was told.
+    party_holds: bool,
+    hold_told: bool,
     /// What we said last; repeated when a re-INVITE has no offer.
     pub description: String,
     figures: LegFigures,
@@ -62,7 +67,11 @@ impl LegMedia {
             local,
             has_answered: false,
             agreed: None,
-            holds: false,
+            offers: false,
+            reoffers: false,
+            reoffer_due: false,
+            party_holds: false,
+            hold_told: false,
             description,
             figures: LegFigures::default(),
             dtmf: audio.dtmf,
@@ -90,7 +99,8 @@ impl LegMedia {
         self.description = description;
         self.has_answered = true;
         self.agreed = Some(params.codec);
-        self.holds = offer.is_hold();
+        self.offers = false;
+        self.party_holds = offer.is_hold();
         self.figures.agreed(&params);
         self.leg.start(params);
         Ok(())
@@ -104,7 +114,7 @@ impl LegMedia {
 
     /// Whether the first description was ours, so that the party answers it.
     pub(super) fn we_offered(&self) -> bool {
-        !self.has_answered
+        !self.has_answered || self.offers
     }
 
     /// The party's answer to our offer; starts the media.
@@ -112,9 +122,51 @@ impl LegMedia {
         let answer = answer.ok_or("the answer has no SDP")?;
         let params = sdp::apply_answer(&self.local, answer).map_err(|error| fault(&error))?;
         self.agreed = Some(params.codec);
+        self.offers = false;
+        self.party_holds = Offer::parse(answer).is_ok_and(|answer| answer.is_hold());
         self.figures.agreed(&params);
         self.leg.start(params);
         Ok(())
+    }
+
+    /// A new offer within the dialog, with everything we can do.
+    pub(super) fn offer_again(&mut self) {
+        self.local.session_version += 1;
+        self.description = sdp::offer(&self.local);
+        self.offers = true;
+    }
+
+    /// The same with another direction: hold or resume.
+    pub(super) fn offer_direction(&mut self, direction: MediaDirection) {
+        self.local.direction = direction;
+        self.offer_again();
+    }
+
+    /// The party would not have it: its media stay as they were, and so do ours.
+    pub(super) fn offer_refused(&mut self) {
+        self.local.direction = MediaDirection::SendRecv;
+        self.offers = false;
+    }
+
+    /// Whether an offer may leave now. While another one is under way it follows that one, since two
+    /// at the same time are not allowed (RFC 3261 §14.1).
+    pub(super) fn may_reoffer(&mut self) -> bool {
+        self.reoffer_due = self.reoffers;
+        !std::mem::replace(&mut self.reoffers, true)
+    }
+
+    /// The offer that was under way has its answer, whatever that is. Whether a newer one is to
+    /// follow.
+    pub(super) fn reoffer_over(&mut self) -> bool {
+        self.reoffers = false;
+        std::mem::take(&mut self.reoffer_due)
+    }
+
+    /// Whether the party holds us, if that has changed since it was last asked.
+    pub(super) fn hold_changed(&mut self) -> Option<bool> {
+        let changed = self.hold_told != self.party_holds;
+        self.hold_told = self.party_holds;
+        changed.then_some(self.party_holds)
     }
 }
 
@@ -148,6 +200,8 @@ pub(super) struct Legs {
     parts: BTreeMap<LegId, LegParts>,
     /// Of legs whose media is over, as they are stored.
     figures: BTreeMap<LegId, Value>,
+    /// Legs that belong to another call now.
+    given: BTreeSet<LegId>,
 }
 
 impl Legs {
@@ -168,14 +222,6 @@ impl Legs {
         self.parts
             .values()
             .find_map(|parts| parts.media.as_ref()?.agreed)
-    }
-
-    /// Whether the party of a leg has put us on hold.
-    pub(super) fn holds(&self, leg: &LegId) -> bool {
-        self.parts
-            .get(leg)
-            .and_then(|parts| parts.media.as_ref())
-            .is_some_and(|media| media.holds)
     }
 
     /// How keys go to a party whose media runs.
@@ -205,6 +251,18 @@ impl Legs {
     pub(super) fn figures_mut(&mut self, leg: &LegId) -> Option<&mut LegFigures> {
         let media = self.parts.get_mut(leg)?.media.as_mut()?;
         Some(&mut media.figures)
+    }
+
+    /// Gives a leg away to another call.
+    pub(super) fn give(&mut self, leg: &LegId) -> Option<LegParts> {
+        let parts = self.parts.remove(leg)?;
+        self.given.insert(leg.clone());
+        Some(parts)
+    }
+
+    /// Whether it belongs to another call now.
+    pub(super) fn is_given(&self, leg: &LegId) -> bool {
+        self.given.contains(leg)
     }
 
     pub(super) fn dialog(&self, leg: &LegId) -> Option<&DialogRecord> {

@@ -2,12 +2,13 @@
 
 use switchhook_call::{Action, ActionKind, CallEvent, Event, Opening};
 use switchhook_conversation::{Input, SayId};
+use switchhook_media::MediaDirection;
 use switchhook_model::{HangupCause, LegId, Target, Timestamp};
-use switchhook_sip::{DialFrom, DialRequest, DialTarget, ReInviteResponder, TrunkId};
+use switchhook_sip::{DialFrom, DialRequest, DialTarget, TrunkId};
 
 use super::audio;
 use super::facts;
-use super::legs::{LegMedia, LegParts, Signalling, fault};
+use super::legs::{LegMedia, LegParts, Signalling};
 use super::talk::Talk;
 use super::task::CallTask;
 use crate::clock;
@@ -38,6 +39,7 @@ impl CallTask {
                         leg: leg.clone(),
                         cause,
                         sip_status: None,
+                        detail: Some(reason),
                     });
                 }
             }
@@ -53,9 +55,10 @@ impl CallTask {
     ) -> Result<(), (HangupCause, String)> {
         let target = self.dial_target(target)?;
         let is_trunk = matches!(target, DialTarget::Trunk { .. });
+        let peer = self.shared.sip.likely_peer(&target);
         let media = self
             .shared
-            .open_media(leg, &self.inbox)
+            .open_media(leg, peer)
             .map_err(|error| (HangupCause::Failed, error.to_string()))?;
         let audio =
             audio::of_target(&self.shared.config, &target).beginning_with(self.legs.codec_in_use());
@@ -76,7 +79,7 @@ impl CallTask {
             },
             sdp_offer: media.description.clone(),
             timeout: DIAL_LIMIT,
-            headers: vec![("X-Switchhook-Call".to_owned(), self.id.to_string())],
+            headers: self.dial_headers(),
         };
         let (record, prepared) = self
             .shared
@@ -95,7 +98,27 @@ impl CallTask {
         Ok(())
     }
 
-    fn dial_target(&self, target: &Target) -> Result<DialTarget, (HangupCause, String)> {
+    /// What the called party is told beside the protocol's own headers.
+    fn dial_headers(&self) -> Vec<(String, String)> {
+        let outbound = &self.shared.config.outbound;
+        let view = self.call.view();
+        let mut headers = vec![("X-Switchhook-Call-Id".to_owned(), self.id.to_string())];
+        let passed = outbound
+            .pass_headers
+            .iter()
+            .filter_map(|name| Some((name.clone(), view.sip_headers.get(name)?.clone())));
+        headers.extend(passed);
+        let fixed = outbound.headers.iter();
+        headers.extend(fixed.map(|(name, value)| (name.clone(), value.clone())));
+        let referred_by = view.transfers.into_iter().last();
+        let referred_by = referred_by.filter(|transfer| transfer.outcome.is_none());
+        if let Some(by) = referred_by.and_then(|transfer| transfer.referred_by) {
+            headers.push(("Referred-By".to_owned(), by));
+        }
+        headers
+    }
+
+    pub(super) fn dial_target(&self, target: &Target) -> Result<DialTarget, (HangupCause, String)> {
         match target {
             Target::Extension(extension) => Ok(DialTarget::Extension(extension.clone())),
             Target::Number(number) => {
@@ -133,8 +156,16 @@ impl CallTask {
             ActionKind::Answer { leg } => self.answer(&leg),
             ActionKind::Reject { leg, status } => self.reject(&leg, status),
             ActionKind::Dial { leg, .. } => self.send_dial(&leg),
+            // It belongs to another call now.
+            ActionKind::Cancel { leg } | ActionKind::Hangup { leg, .. }
+                if self.legs.is_given(&leg) =>
+            {
+                self.gone(&leg, HangupCause::Normal);
+            }
             ActionKind::Cancel { leg } => {
-                if self.shared.sip.cancel(&leg).is_err() {
+                // Why it is cancelled goes into the Reason header.
+                let cause = self.cause_of(&leg);
+                if self.shared.sip.hangup(&leg, cause).is_err() {
                     self.gone(&leg, HangupCause::Canceled);
                 }
             }
@@ -155,8 +186,6 @@ impl CallTask {
                 self.bridged = None;
                 if let (Some(a), Some(b)) = (self.legs.media(&a), self.legs.media(&b)) {
                     self.shared.media.unbridge(a, b);
-                    a.music(false);
-                    b.music(false);
                 }
             }
             ActionKind::StartAssistant { leg, opening } => {
@@ -204,8 +233,35 @@ impl CallTask {
                 self.start_recording(&leg, recording, now);
             }
             ActionKind::StopRecording { .. } => self.stop_recording().await,
+            ActionKind::Hold { leg } => self.offer_direction(&leg, MediaDirection::SendOnly),
+            ActionKind::Resume { leg } => self.offer_direction(&leg, MediaDirection::SendRecv),
+            ActionKind::HoldMusic { leg, on } => self.hold_music(&leg, on),
+            ActionKind::AcceptRefer { leg, request } => self.answer_refer(&leg, &request, 202),
+            ActionKind::RefuseRefer {
+                leg,
+                request,
+                status,
+            } => self.answer_refer(&leg, &request, status),
+            ActionKind::NotifyTransferor {
+                leg,
+                request,
+                status,
+            } => self.notify_transferor(&leg, &request, status),
+            ActionKind::Refer {
+                leg,
+                attempt,
+                target,
+            } => self.refer(&leg, attempt, &target),
             ActionKind::Emit(event) => log(&event),
         }
+    }
+
+    fn cause_of(&self, leg: &LegId) -> HangupCause {
+        let view = self.call.view();
+        let cause = view.legs.iter().find(|one| one.id == *leg);
+        cause
+            .and_then(|leg| leg.cause)
+            .unwrap_or(HangupCause::Canceled)
     }
 
     fn signalling(&mut self, leg: &LegId) -> Option<&mut Signalling> {
@@ -231,7 +287,6 @@ impl CallTask {
             (Some(first), Some(second)) => {
                 self.shared.media.bridge(first, second);
                 self.bridged = Some((a, b));
-                self.music_in_bridge();
             }
             (None, _) => self.media_lost(&a),
             (_, None) => self.media_lost(&b),
@@ -322,6 +377,7 @@ impl CallTask {
                 media.leg.watch();
                 self.queue
                     .push_back(Event::LegAnswered { leg: leg.clone() });
+                self.note_hold(leg);
             }
             Err(reason) => {
                 tracing::warn!(leg.id = %leg, reason, "the party's SDP cannot be used");
@@ -338,34 +394,8 @@ impl CallTask {
                     leg: leg.clone(),
                     cause: HangupCause::NotAcceptable,
                     sip_status: None,
+                    detail: None,
                 });
-            }
-        }
-    }
-
-    /// Hold, resume, or another codec or address (RFC 3264 §8).
-    pub(super) fn re_invited(
-        &mut self,
-        leg: &LegId,
-        offer: Option<&str>,
-        responder: ReInviteResponder,
-    ) {
-        let Some(media) = self
-            .legs
-            .get_mut(leg)
-            .and_then(|parts| parts.media.as_mut())
-        else {
-            return responder.reject(481);
-        };
-        let agreed = offer.map_or(Ok(()), |offer| media.answer(offer));
-        match agreed {
-            Ok(()) => {
-                responder.answer(media.description.clone());
-                self.music_for_peer_of(leg);
-            }
-            Err(error) => {
-                tracing::warn!(leg.id = %leg, reason = fault(&error), "the re-INVITE's offer cannot be used");
-                responder.reject(if error.is_malformed() { 400 } else { 488 });
             }
         }
     }
@@ -405,6 +435,12 @@ fn log(event: &CallEvent) {
         CallEvent::LegRinging { .. }
         | CallEvent::LegAnswered { .. }
         | CallEvent::LegEnded { .. }
+        | CallEvent::LegHeld { .. }
+        | CallEvent::LegResumed { .. }
+        | CallEvent::HoldRefused { .. }
+        | CallEvent::ReferRefused { .. }
+        | CallEvent::LegReplaced { .. }
+        | CallEvent::ReferReported { .. }
         | CallEvent::TransferIgnored { .. }
         | CallEvent::Bridged { .. }
         | CallEvent::TextTold { .. }

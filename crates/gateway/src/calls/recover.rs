@@ -114,6 +114,7 @@ async fn close(shared: &Arc<Shared>, row: CallRow) -> Result<usize, CloseError> 
                             leg: leg.clone(),
                             cause,
                             sip_status,
+                            detail: None,
                         },
                     )
                 }

@@ -13,26 +13,47 @@ use super::inbox::{CallInput, Inbox};
 /// A cheap handle to the running calls. The lock is held for a look-up only, never over an await.
 #[derive(Debug, Clone, Default)]
 pub struct Registry {
-    calls: Arc<Mutex<BTreeMap<CallId, Inbox>>>,
+    calls: Arc<Mutex<Calls>>,
     changed: Arc<Notify>,
+}
+
+/// Running calls, and the legs that belong to another one than their id says.
+#[derive(Debug, Default)]
+struct Calls {
+    inboxes: BTreeMap<CallId, Inbox>,
+    adopted: BTreeMap<LegId, CallId>,
 }
 
 impl Registry {
     pub(super) fn insert(&self, call: CallId, inbox: Inbox) {
-        self.lock().insert(call, inbox);
+        self.lock().inboxes.insert(call, inbox);
     }
 
     pub(super) fn remove(&self, call: &CallId) {
-        self.lock().remove(call);
+        let mut calls = self.lock();
+        calls.inboxes.remove(call);
+        calls.adopted.retain(|_, owner| owner != call);
+        drop(calls);
         self.changed.notify_waiters();
     }
 
     pub fn get(&self, call: &CallId) -> Option<Inbox> {
-        self.lock().get(call).cloned()
+        self.lock().inboxes.get(call).cloned()
+    }
+
+    /// From now on the leg belongs to this call.
+    pub(super) fn adopt(&self, leg: LegId, call: CallId) {
+        self.lock().adopted.insert(leg, call);
+    }
+
+    /// The call a leg belongs to, whether it runs or not.
+    pub fn call_of_leg(&self, leg: &LegId) -> Option<CallId> {
+        let adopted = self.lock().adopted.get(leg).cloned();
+        adopted.or_else(|| call_of(leg))
     }
 
     pub fn len(&self) -> usize {
-        self.lock().len()
+        self.lock().inboxes.len()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -41,7 +62,7 @@ impl Registry {
 
     /// To the call a leg belongs to; false if that call is over.
     pub fn send_to_leg(&self, leg: &LegId, input: CallInput) -> bool {
-        let Some(inbox) = call_of(leg).and_then(|call| self.get(&call)) else {
+        let Some(inbox) = self.call_of_leg(leg).and_then(|call| self.get(&call)) else {
             return false;
         };
         inbox.send(input);
@@ -59,7 +80,7 @@ impl Registry {
 
     /// To all calls.
     pub fn send_all(&self, event: &Event) {
-        let inboxes: Vec<Inbox> = self.lock().values().cloned().collect();
+        let inboxes: Vec<Inbox> = self.lock().inboxes.values().cloned().collect();
         for inbox in inboxes {
             inbox.send(CallInput::Event(event.clone()));
         }
@@ -80,12 +101,12 @@ impl Registry {
         tokio::time::timeout(limit, empty).await.is_ok()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<CallId, Inbox>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Calls> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A leg id holds its call's: `leg_X-N` belongs to `call_X`.
+/// A leg id holds the id of the call it was made for: `leg_X-N` belongs to `call_X`.
 pub fn call_of(leg: &LegId) -> Option<CallId> {
     let (call, _) = leg.unique().rsplit_once('-')?;
     format!("{}{call}", CallId::PREFIX).parse().ok()

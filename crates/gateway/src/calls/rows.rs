@@ -66,7 +66,13 @@ pub(super) fn fill(
     let id = call.id();
     let view = call.view();
     step.call = Some(row(call, &view, legs, position));
-    step.legs = view.legs.iter().map(|view| leg(id, view, legs)).collect();
+    // A leg that went over to another call is that call's to store.
+    step.legs = view
+        .legs
+        .iter()
+        .filter(|view| !legs.is_given(&view.id))
+        .map(|view| leg(id, view, legs))
+        .collect();
     for view in &view.transfers {
         let (transfer, attempts) = transfer(id, view);
         step.transfers.push(transfer);

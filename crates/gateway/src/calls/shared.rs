@@ -1,5 +1,6 @@
 //! What every call's task needs.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use switchhook_adapters::{LanguageModel, SpeechToText, TextToSpeech};
@@ -10,7 +11,7 @@ use switchhook_model::LegId;
 use switchhook_sip::SipEndpoint;
 use switchhook_store::Store;
 
-use super::inbox::{CallInput, Inbox};
+use super::inbox::CallInput;
 use super::registry::Registry;
 use crate::bus::Bus;
 use crate::config::Config;
@@ -35,19 +36,27 @@ pub struct Shared {
 
 impl Shared {
     /// A media leg whose events reach the call.
-    pub(super) fn open_media(&self, leg: &LegId, inbox: &Inbox) -> Result<MediaLeg, OpenLegError> {
-        let media = self.media.open_leg(leg.clone())?;
+    /// `peer`: where its other end will be, as far as that is known.
+    pub(super) fn open_media(
+        &self,
+        leg: &LegId,
+        peer: Option<IpAddr>,
+    ) -> Result<MediaLeg, OpenLegError> {
+        let address = self.config.media_address(peer);
+        let media = self.media.open_leg_at(leg.clone(), address)?;
         let mut events = media
             .take_events()
             .expect("a new leg's events are taken once");
-        let inbox = inbox.clone();
+        // By the registry, because the leg may go over to another call.
+        let registry = self.registry.clone();
         let leg = leg.clone();
         tokio::spawn(async move {
             while let Some(event) = events.recv().await {
-                inbox.send(CallInput::Media {
+                let input = CallInput::Media {
                     leg: leg.clone(),
                     event,
-                });
+                };
+                registry.send_to_leg(&leg, input);
             }
         });
         Ok(media)

@@ -8,8 +8,11 @@ use std::time::Duration;
 use switchhook_call::{Action, ActionKind, Call, Event};
 use switchhook_conversation::{Input, Speaker, Turn};
 use switchhook_media::MediaEvent;
-use switchhook_model::{CallId, CallerIdentity, Digit, Direction, HangupCause, LegId, Timestamp};
+use switchhook_model::{
+    AttemptId, CallId, CallerIdentity, Digit, Direction, HangupCause, LegId, Timestamp,
+};
 use switchhook_sip::SipLegEvent;
+use switchhook_sip::reason::read_cause;
 use switchhook_store::Step;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -40,6 +43,10 @@ pub(super) struct CallTask {
     /// Rows of finished recordings, facts and turns that wait for the next commit.
     pub(super) pending: Step,
     pub(super) queue: VecDeque<Event>,
+    /// Our REFER that is under way: whose leg, which attempt.
+    pub(super) referring: Option<(LegId, AttemptId)>,
+    /// The host of the exchange that transfers the caller itself.
+    pub(super) exchange: Option<String>,
     /// Legs that hear each other.
     pub(super) bridged: Option<(LegId, LegId)>,
     /// Conversations so far; the number of the running one.
@@ -61,6 +68,8 @@ impl CallTask {
             inbox,
             pending: Step::default(),
             queue: VecDeque::new(),
+            referring: None,
+            exchange: None,
             bridged: None,
             talks: 0,
             revision: 0,
@@ -142,6 +151,9 @@ impl CallTask {
                 // Who asked may have gone.
                 let _ = answer.send(is_recorded);
             }
+            CallInput::HandOver(asked) => self.hand_over(*asked).await,
+            CallInput::HandedOver(answer) => Box::pin(self.handed_over(*answer)).await,
+            CallInput::Replacing(incoming) => self.replacing(*incoming),
         }
         self.drain().await;
     }
@@ -398,7 +410,7 @@ impl CallTask {
             SipLegEvent::Failed {
                 status,
                 cause,
-                reason: _,
+                reason,
             } => {
                 // The phrase is the peer's and may hold a number: it is in the ladder, not in the log.
                 tracing::info!(leg.id = %leg, status, cause = cause.code(), "leg failed");
@@ -407,16 +419,46 @@ impl CallTask {
                     leg: leg.clone(),
                     cause,
                     sip_status: status,
+                    detail: Some(reason).filter(|reason| !reason.is_empty()),
                 });
             }
             SipLegEvent::Ended { cause, .. } => {
                 self.leg_over(leg, cause).await;
             }
-            SipLegEvent::Canceled => self.leg_over(leg, HangupCause::Canceled).await,
+            SipLegEvent::Canceled { reason } => {
+                // A caller whose call was taken elsewhere says so; all else is a cancel.
+                let cause = read_cause(&reason)
+                    .filter(|cause| *cause == HangupCause::AnsweredElsewhere)
+                    .unwrap_or(HangupCause::Canceled);
+                self.leg_over(leg, cause).await;
+            }
             SipLegEvent::ReInvite { sdp, responder } => {
                 self.re_invited(leg, sdp.as_deref(), responder);
             }
-            SipLegEvent::ReInviteAnswered { .. } | SipLegEvent::ReInviteFailed { .. } => {}
+            SipLegEvent::ReInviteAnswered { sdp } => self.reoffer_answered(leg, sdp.as_deref()),
+            SipLegEvent::ReInviteFailed { status } => self.reoffer_failed(leg, status),
+            SipLegEvent::Refer {
+                id,
+                uri,
+                replaces,
+                referred_by,
+            } => {
+                self.refer_received(leg, id, &uri, replaces, referred_by)
+                    .await;
+            }
+            SipLegEvent::ReferReported(outcome) => self.refer_reported(leg, outcome),
+            SipLegEvent::Redirected { status, uris } => self.redirected(leg, status, uris),
+            SipLegEvent::RedirectReady(record) => {
+                self.legs.remember(*record);
+                // Nobody could cancel it after a crash, so without this it does not leave.
+                if self.commit(clock::now(), &[]).await {
+                    // An error means that the leg is over.
+                    let _ = self.shared.sip.proceed(leg);
+                } else {
+                    let why = "redirected, but its record could not be stored".to_owned();
+                    let _ = self.shared.sip.refuse_redirect(leg, why);
+                }
+            }
             SipLegEvent::DigitRefused { status } => {
                 tracing::warn!(leg.id = %leg, status, "a key sent by INFO was not taken");
                 self.fact(clock::now(), facts::key_refused(leg, status));

@@ -228,6 +228,7 @@ async fn a_message_that_was_being_made_out_is_not_lost_and_alarms_nobody() {
                 route: Route::Assistant {
                     name: "Clara".into(),
                 },
+                sip_headers: Default::default(),
             },
             Event::LegAnswered { leg: leg.clone() },
             Event::AssistantTakesMessage { taking: true },

@@ -5,8 +5,11 @@
 //! the working directory is loaded first and never overrides what is already set). Secrets come
 //! from the environment or from `*_file` keys.
 
+mod addresses;
 mod check;
 mod env;
+mod headers;
+mod networks;
 mod raw;
 mod resolve;
 mod secret;
@@ -19,6 +22,7 @@ use std::path::{Path, PathBuf};
 use figment::Figment;
 use figment::providers::{Format, Toml};
 
+pub use addresses::connection_address;
 pub use check::{CheckReport, CheckRow, RowState};
 pub use env::Environment;
 pub use secret::Secret;

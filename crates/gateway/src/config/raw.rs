@@ -30,6 +30,9 @@ pub struct RawConfig {
     /// Keyed by the extension's digits.
     #[serde(default)]
     pub extensions: BTreeMap<String, RawExtension>,
+    /// Lists of addresses by name, for `addresses = ["@name"]`.
+    #[serde(default)]
+    pub networks: BTreeMap<String, Vec<String>>,
     /// Keyed by the trunk's name.
     #[serde(default)]
     pub trunks: BTreeMap<String, RawTrunk>,
@@ -100,11 +103,20 @@ pub struct RawSip {
     pub reliable_provisionals: Option<bool>,
     /// Callers from a loopback address need no credentials. Default false.
     pub loopback_guests: Option<bool>,
+    /// Headers of a caller's INVITE that are stored with the call; default Diversion, History-Info,
+    /// User-to-User.
+    pub keep_headers: Option<Vec<String>>,
     /// User parts and numbers that reach the assistant; default `["assistant"]`.
     pub assistant_numbers: Option<Vec<String>>,
     /// Of `opus`, `g722`, `pcmu`, `pcma`, in the order in which we offer them; default
     /// `["g722", "pcmu", "pcma", "opus"]`.
     pub codecs: Option<Vec<String>>,
+    /// Further UDP and TCP addresses, for example `[2001:db8::10]:5060`.
+    #[serde(default)]
+    pub listen: Vec<String>,
+    /// What peers of some networks are told to reach us at, in SIP and SDP; the first that fits.
+    #[serde(default)]
+    pub advertise: Vec<RawAdvertise>,
     /// TLS addresses, usually port 5061; default none.
     #[serde(default)]
     pub tls: Vec<String>,
@@ -118,9 +130,31 @@ pub struct RawSip {
     /// What we show to servers that ask for a certificate.
     pub tls_client_certificate_file: Option<PathBuf>,
     pub tls_client_key_file: Option<PathBuf>,
+    /// SIP over WebSocket for browsers at `/sip` of the HTTP port. Default false.
+    pub websocket: Option<bool>,
+    /// Origins whose pages may connect, `https://app.example.com`, or `*`; default: that of
+    /// `public_url`, without one only pages from the very host that is connected to.
+    #[serde(default)]
+    pub websocket_origins: Vec<String>,
+    /// New calls a second from everybody, and from each source address; default: no limit.
+    pub calls_per_s: Option<u32>,
+    pub source_calls_per_s: Option<u32>,
+    /// Calls at the same time from each source address; default: no limit.
+    pub source_calls: Option<u32>,
+    /// Requests without proof from one address in five minutes before it hears nothing. Default 200;
+    /// 0: no limit.
+    pub max_unproven: Option<u32>,
     /// Name servers, address and port; default: the system's.
     #[serde(default)]
     pub dns_servers: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawAdvertise {
+    /// Addresses, networks, `@name` of a list.
+    pub networks: Vec<String>,
+    pub address: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -143,7 +177,7 @@ pub struct RawTrunk {
     /// `udp` (default), `tcp` or `tls`.
     pub transport: Option<String>,
     /// Source addresses from which calls in are accepted: `203.0.113.7`, `203.0.113.0/24`,
-    /// `203.0.113.7:5060`.
+    /// `203.0.113.7:5060`, `@name` of a list.
     #[serde(default)]
     pub addresses: Vec<String>,
     pub username: Option<String>,
@@ -174,6 +208,11 @@ pub struct RawTrunk {
     pub registrar: Option<String>,
     /// Seconds a registration is asked for; default 3600.
     pub register_expires_s: Option<u32>,
+    /// New calls in a second, and calls in at the same time; default: no limit.
+    pub calls_per_s: Option<u32>,
+    pub max_calls: Option<u32>,
+    /// How callers who came over it are transferred: `bridge` (default) or `refer`.
+    pub transfer: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -183,6 +222,8 @@ pub struct RawMedia {
     pub rtp_ports: Option<String>,
     /// Address of our RTP sockets and in our SDP; default: the address of `sip.bind`.
     pub bind_ip: Option<String>,
+    /// Address of the RTP sockets for peers of the other family; default: the first of `sip.listen`.
+    pub bind_ip6: Option<String>,
     /// Address written into SDP when it differs from `bind_ip` (NAT).
     pub advertised_ip: Option<String>,
     /// Threads that carry audio; default: one per core, at most 4.
@@ -315,6 +356,14 @@ pub struct RawOutbound {
     pub allowed_sip_hosts: Vec<String>,
     /// Trunk for numbers.
     pub trunk: Option<String>,
+    /// Headers written on every INVITE of ours: X- headers and User-to-User.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// Kept headers of the caller that are written on INVITEs to the targets.
+    #[serde(default)]
+    pub pass_headers: Vec<String>,
+    /// Redirections (3xx) one dial follows; default 3.
+    pub max_redirects: Option<usize>,
 }
 
 #[derive(Debug, Default, Deserialize)]

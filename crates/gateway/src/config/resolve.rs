@@ -3,19 +3,21 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
 use switchhook_call::hours::RawOpenHours;
-use switchhook_call::{FallbackStep, OpenHours};
+use switchhook_call::{FallbackStep, OpenHours, TransferMethod};
 use switchhook_media::Codec;
 use switchhook_media::srtp::sdes::SrtpPolicy;
 use switchhook_model::{Extension, Language, Target};
 
 use super::ConfigError;
 use super::env::Environment;
+use super::headers;
+use super::networks::Networks;
 use super::raw::{RawConfig, RawHours};
 use super::secret::Secret;
 use super::signalling;
@@ -24,6 +26,7 @@ use super::types::*;
 use crate::network::Network;
 
 /// Collects problems; each method returns something usable so that the rest is checked too.
+#[derive(Default)]
 pub(super) struct Problems(Vec<String>);
 
 impl Problems {
@@ -127,7 +130,7 @@ impl Problems {
 }
 
 pub(super) fn resolve(
-    raw: RawConfig,
+    mut raw: RawConfig,
     profile: &str,
     environment: &Environment,
 ) -> Result<Config, ConfigError> {
@@ -205,12 +208,18 @@ pub(super) fn resolve(
         .as_deref()
         .and_then(|text| problems.parse("sip.bind", text))
         .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 5060)));
+    let networks = Networks::new(raw.networks);
     let mut raw_sip = raw.sip;
     let codecs = raw_sip.codecs.take().map_or_else(
         || DEFAULT_CODECS.to_vec(),
         |names| problems.codecs("sip.codecs", &names),
     );
-    let network = sip_network::resolve(&mut raw_sip, &mut problems);
+    let network = sip_network::resolve(
+        &mut raw_sip,
+        raw.public_url.as_deref(),
+        &networks,
+        &mut problems,
+    );
     let session_timer = signalling::session_timer(&raw_sip, &mut problems);
     let loopback_guests = raw_sip.loopback_guests.unwrap_or(false);
     if loopback_guests && mode == Mode::Production {
@@ -275,15 +284,22 @@ pub(super) fn resolve(
         };
         let transport =
             sip_network::trunk_transport(&key, trunk.transport.as_deref(), &mut problems);
-        let addresses = trunk
-            .addresses
-            .iter()
-            .filter_map(|text| problems.parse(&format!("{key}.addresses"), text))
-            .collect();
+        let addresses =
+            networks.addresses(&format!("{key}.addresses"), &trunk.addresses, &mut problems);
         let caller_id = trunk
             .caller_id
             .as_deref()
             .and_then(|text| problems.parse(&format!("{key}.caller_id"), text));
+        let transfer = match trunk.transfer.as_deref() {
+            None | Some("bridge") => TransferMethod::Bridge,
+            Some("refer") => TransferMethod::Refer,
+            Some(other) => {
+                problems.add(format!(
+                    "{key}.transfer: expected bridge or refer, got {other:?}"
+                ));
+                TransferMethod::Bridge
+            }
+        };
         let codecs = trunk
             .codecs
             .map(|names| problems.codecs(&format!("{key}.codecs"), &names));
@@ -303,6 +319,8 @@ pub(super) fn resolve(
                 srtp: problems.srtp(&format!("{key}.srtp"), trunk.srtp.as_deref(), media_srtp),
                 dtmf: problems.dtmf(&format!("{key}.dtmf"), trunk.dtmf.as_deref(), media_dtmf),
                 watch,
+                calls: sip_network::call_limits(trunk.calls_per_s, trunk.max_calls),
+                transfer,
             },
         );
     }
@@ -323,6 +341,18 @@ pub(super) fn resolve(
         .as_deref()
         .and_then(|text| problems.parse("media.advertised_ip", text))
         .unwrap_or(bind_ip);
+    let bind_ip6 = raw
+        .media
+        .bind_ip6
+        .as_deref()
+        .and_then(|text| problems.parse("media.bind_ip6", text))
+        .or_else(|| {
+            network
+                .listen
+                .iter()
+                .map(SocketAddr::ip)
+                .find(IpAddr::is_ipv6)
+        });
     if advertised_ip.is_unspecified() {
         problems.add(
             "media.advertised_ip is missing: sip.bind listens on every address, so say which one peers reach",
@@ -390,6 +420,16 @@ pub(super) fn resolve(
         if mode == Mode::Production && !https {
             problems.add(format!("public_url: {url} is not https, vendors refuse it"));
         }
+    }
+    let keep_headers = raw_sip.keep_headers.take();
+    let keep_headers = keep_headers.unwrap_or_else(|| headers::KEPT.map(str::to_owned).to_vec());
+    let keep_headers = headers::names("sip.keep_headers", keep_headers, &mut problems);
+    let pass_headers = std::mem::take(&mut raw.outbound.pass_headers);
+    let pass_headers = headers::passed("outbound.pass_headers", pass_headers, &mut problems);
+    let outbound_headers = std::mem::take(&mut raw.outbound.headers);
+    let outbound_headers = headers::written("outbound.headers", outbound_headers, &mut problems);
+    if raw.outbound.max_redirects.is_some_and(|max| max > 10) {
+        problems.add("outbound.max_redirects: expected 0 to 10");
     }
     if let Some(trunk) = &raw.outbound.trunk
         && !trunks.contains_key(trunk)
@@ -506,6 +546,7 @@ pub(super) fn resolve(
             reliable_provisionals: raw_sip.reliable_provisionals.unwrap_or(true),
             digest: signalling::digest(raw_sip.digest, &mut problems),
             loopback_guests,
+            keep_headers,
             assistant_numbers: raw_sip
                 .assistant_numbers
                 .unwrap_or_else(|| vec!["assistant".to_owned()]),
@@ -516,6 +557,7 @@ pub(super) fn resolve(
         trunks,
         media: MediaSection {
             bind_ip,
+            bind_ip6,
             advertised_ip,
             first_port,
             last_port,
@@ -579,6 +621,9 @@ pub(super) fn resolve(
             allowed_prefixes: raw.outbound.allowed_prefixes,
             allowed_sip_hosts: raw.outbound.allowed_sip_hosts,
             trunk: raw.outbound.trunk,
+            headers: outbound_headers,
+            pass_headers,
+            max_redirects: raw.outbound.max_redirects.unwrap_or(3),
         },
         limits,
         users,

@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use switchhook_sip::{SipTransport, TlsConfig, TlsIdentity};
+use switchhook_sip::{Advertised, CallLimits, SipTransport, TlsConfig, TlsIdentity};
 
+use super::networks::Networks;
 use super::raw::RawSip;
 use super::resolve::Problems;
 
@@ -14,12 +15,43 @@ pub struct SipNetwork {
     pub tls: TlsConfig,
     /// Empty: the system's.
     pub dns_servers: Vec<SocketAddr>,
+    /// Besides `sip.bind`, for UDP and TCP.
+    pub listen: Vec<SocketAddr>,
+    pub advertised: Vec<Advertised>,
+    /// `GET /sip` is there.
+    pub websocket: bool,
+    pub websocket_origins: Vec<String>,
+    /// New calls a second from everybody; 0: no limit.
+    pub calls_per_s: u32,
+    /// For each source address that is no trunk's.
+    pub source_calls: CallLimits,
+    pub max_unproven: u32,
 }
 
-pub(super) fn resolve(raw: &mut RawSip, problems: &mut Problems) -> SipNetwork {
+pub(super) fn resolve(
+    raw: &mut RawSip,
+    public_url: Option<&str>,
+    networks: &Networks,
+    problems: &mut Problems,
+) -> SipNetwork {
     SipNetwork {
         tls: tls(raw, problems),
+        listen: addresses("sip.listen", &raw.listen, problems),
+        advertised: advertised(raw, networks, problems),
+        websocket: raw.websocket.unwrap_or(false),
+        websocket_origins: origins(raw, public_url, problems),
+        calls_per_s: raw.calls_per_s.unwrap_or(0),
+        source_calls: call_limits(raw.source_calls_per_s, raw.source_calls),
+        max_unproven: raw.max_unproven.unwrap_or(200),
         dns_servers: addresses("sip.dns_servers", &raw.dns_servers, problems),
+    }
+}
+
+/// 0 and absent: no limit.
+pub(super) fn call_limits(per_s: Option<u32>, at_once: Option<u32>) -> CallLimits {
+    CallLimits {
+        per_s: per_s.unwrap_or(0),
+        at_once: at_once.map_or(0, |n| usize::try_from(n).unwrap_or(usize::MAX)),
     }
 }
 
@@ -78,6 +110,38 @@ fn addresses(key: &str, texts: &[String], problems: &mut Problems) -> Vec<Socket
         .iter()
         .filter_map(|text| problems.parse(key, text))
         .collect()
+}
+
+fn advertised(raw: &RawSip, networks: &Networks, problems: &mut Problems) -> Vec<Advertised> {
+    let entries = raw.advertise.iter().filter_map(|entry| {
+        let networks = networks.addresses("sip.advertise.networks", &entry.networks, problems);
+        let address = problems.parse("sip.advertise.address", &entry.address)?;
+        Some(Advertised { networks, address })
+    });
+    entries.collect()
+}
+
+/// Scheme, host and port of each, as browsers write them (RFC 6454 §6.2).
+fn origins(raw: &RawSip, public_url: Option<&str>, problems: &mut Problems) -> Vec<String> {
+    let parse = |text: &str| {
+        let url = url::Url::parse(text).ok()?;
+        let origin = url.origin();
+        origin.is_tuple().then(|| origin.ascii_serialization())
+    };
+    if raw.websocket_origins.is_empty() {
+        return public_url.and_then(parse).into_iter().collect();
+    }
+    let mut origins = Vec::new();
+    for text in &raw.websocket_origins {
+        match parse(text) {
+            _ if text == "*" => origins.push(text.clone()),
+            Some(origin) => origins.push(origin),
+            None => problems.add(format!(
+                "sip.websocket_origins: {text:?} is not an origin such as https://app.example.com"
+            )),
+        }
+    }
+    origins
 }
 
 fn identity(

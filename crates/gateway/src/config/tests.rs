@@ -316,3 +316,38 @@ fn session_timers_have_bounds() {
         assert!(found.join(" ").contains(key), "{found:?}");
     }
 }
+
+#[test]
+fn headers_of_the_protocol_cannot_be_set_or_broken_open() {
+    let found = problems(
+        r#"
+mode = "demo"
+[sip]
+keep_headers = ["X-Ticket", "no good"]
+[trunks.pbx]
+transfer = "perhaps"
+[outbound]
+max_redirects = 11
+pass_headers = ["From", "X-Ticket"]
+[outbound.headers]
+X-Site = "berlin\r\nVia: x"
+Via = "x"
+X-Switchhook-Call-Id = "x"
+User-to-User = "56a3;encoding=hex"
+"#,
+        &[],
+    );
+    let text = found.join("\n");
+    for expected in [
+        "sip.keep_headers: \"no good\"",
+        "trunks.pbx.transfer: expected bridge or refer",
+        "outbound.max_redirects",
+        "outbound.pass_headers: \"From\"",
+        "outbound.headers: \"Via\"",
+        "outbound.headers: \"X-Switchhook-Call-Id\"",
+        "outbound.headers.X-Site: at most",
+    ] {
+        assert!(text.contains(expected), "{expected} not in {text}");
+    }
+    assert_eq!(found.len(), 7, "{text}");
+}

@@ -5,12 +5,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use switchhook_call::{FallbackStep, OpenHours};
+use switchhook_call::{FallbackStep, OpenHours, TransferMethod};
 use switchhook_media::Codec;
 use switchhook_media::srtp::sdes::SrtpPolicy;
 use switchhook_model::{E164, Extension, Language, Target};
 use switchhook_sip::digest::DigestHash;
-use switchhook_sip::{SessionTimerConfig, TrunkRegistration};
+use switchhook_sip::{CallLimits, SessionTimerConfig, TrunkRegistration};
 use switchhook_sip::{SipTransport, TrunkAddress};
 
 use super::secret::Secret;
@@ -75,6 +75,7 @@ pub struct SipSection {
     pub reliable_provisionals: bool,
     pub loopback_guests: bool,
     pub assistant_numbers: Vec<String>,
+    pub keep_headers: Vec<String>,
     /// In order of preference, none twice, at least one.
     pub codecs: Vec<Codec>,
     pub network: SipNetwork,
@@ -115,6 +116,8 @@ pub struct TrunkSection {
     pub srtp: SrtpPolicy,
     pub dtmf: DtmfMode,
     pub watch: TrunkWatch,
+    pub calls: CallLimits,
+    pub transfer: TransferMethod,
 }
 
 /// How we know whether a trunk is there, and it whether we are.
@@ -128,6 +131,8 @@ pub struct TrunkWatch {
 #[derive(Debug, Clone)]
 pub struct MediaSection {
     pub bind_ip: IpAddr,
+    /// For peers of IPv6 when `bind_ip` is of IPv4.
+    pub bind_ip6: Option<IpAddr>,
     pub advertised_ip: IpAddr,
     pub first_port: u16,
     pub last_port: u16,
@@ -211,6 +216,9 @@ pub struct OutboundConfig {
     pub allowed_prefixes: Vec<String>,
     pub allowed_sip_hosts: Vec<String>,
     pub trunk: Option<String>,
+    pub headers: BTreeMap<String, String>,
+    pub pass_headers: Vec<String>,
+    pub max_redirects: usize,
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -24,6 +24,7 @@ pub mod ports;
 mod request_id;
 mod rfc3339;
 mod router;
+mod sip_socket;
 mod state;
 mod stats;
 mod trunks;
@@ -32,4 +33,5 @@ mod trunks;
 mod tests;
 
 pub use router::{router, serve};
+pub use sip_socket::SipSockets;
 pub use state::{HttpConfig, HttpState};

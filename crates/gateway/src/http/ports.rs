@@ -24,6 +24,10 @@ pub trait Operator: Send + Sync + 'static {
         order: RecordingOrder,
         by: &str,
     ) -> Result<(), CommandError>;
+    /// Puts the caller of a live call on hold. Returns when the call has been told.
+    async fn hold(&self, call: &CallId, by: &str) -> Result<(), CommandError>;
+    /// Takes the caller back from hold. Returns when the call has been told.
+    async fn resume(&self, call: &CallId, by: &str) -> Result<(), CommandError>;
     /// Calls somebody and connects them with an assistant. Returns once the call is stored.
     async fn initiate(&self, order: CallOrder) -> Result<Initiated, InitiateError>;
     /// Configured extensions with their registrations, by extension.

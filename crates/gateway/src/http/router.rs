@@ -16,10 +16,11 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::openapi::{Description, General};
+use super::sip_socket::SipSockets;
 use super::state::HttpState;
 use super::{
     auth, calls, console, extensions, headers, live, messages, openapi, operations, oversized,
-    request_id, stats, trunks,
+    request_id, sip_socket, stats, trunks,
 };
 
 /// How long an answer may take to begin. Streams go on after that.
@@ -34,6 +35,8 @@ fn api() -> OpenApiRouter<HttpState> {
         .routes(routes!(calls::list))
         .routes(routes!(calls::detail))
         .routes(routes!(calls::hangup))
+        .routes(routes!(calls::hold))
+        .routes(routes!(calls::resume))
         .routes(routes!(calls::transfer))
         .routes(routes!(calls::transcript))
         .routes(routes!(calls::recording))
@@ -85,9 +88,17 @@ pub fn router(state: HttpState) -> Router {
 ///
 /// # Errors
 /// Of the listener.
-pub async fn serve(listener: TcpListener, state: HttpState) -> std::io::Result<()> {
+pub async fn serve(
+    listener: TcpListener,
+    state: HttpState,
+    sockets: Option<SipSockets>,
+) -> std::io::Result<()> {
     let shutdown = state.shutdown.clone();
-    let service = router(state).into_make_service_with_connect_info::<SocketAddr>();
+    let mut routes = router(state);
+    if let Some(sockets) = sockets {
+        routes = routes.merge(sip_socket::routes(sockets));
+    }
+    let service = routes.into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(listener, service)
         .with_graceful_shutdown(shutdown.cancelled_owned())
         .await

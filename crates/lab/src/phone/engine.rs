@@ -172,6 +172,12 @@ impl Engine {
             Command::Reject { call, status } => self.reject(call, status).await,
             Command::ReInvite { call, direction } => self.reinvite(call, direction).await,
             Command::InfoDigit { call, digit } => self.info_digit(call, digit).await,
+            Command::Request {
+                call,
+                method,
+                headers,
+                body,
+            } => self.request_in_dialog(call, &method, headers, body).await,
             Command::Options { uri } => self.options(&uri).await,
             Command::SetOnCall(on_call) => self.on_call = on_call,
             Command::SetScript(script) => self.on_call_script = script,

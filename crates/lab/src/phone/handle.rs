@@ -71,6 +71,20 @@ impl PhoneCall {
             .await
     }
 
+    /// Sends a request within the call, for example REFER or NOTIFY. Its answer is in the phone's
+    /// messages.
+    pub fn request(&self, method: &str, headers: &[(&str, &str)], body: Option<(&str, &str)>) {
+        self.phone.command(Command::Request {
+            call: self.number,
+            method: method.to_owned(),
+            headers: headers
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
+            body: body.map(|(kind, text)| (kind.to_owned(), text.to_owned())),
+        });
+    }
+
     /// Whether it is over.
     pub fn is_over(&self) -> bool {
         self.phone

@@ -190,6 +190,12 @@ enum Command {
         call: CallNumber,
         digit: char,
     },
+    Request {
+        call: CallNumber,
+        method: String,
+        headers: Vec<(String, String)>,
+        body: Option<(String, String)>,
+    },
     Options {
         uri: String,
     },

@@ -364,6 +364,29 @@ impl Engine {
         self.send_request(request, peer, Purpose::InDialog, 0).await;
     }
 
+    pub(super) async fn request_in_dialog(
+        &mut self,
+        call: CallNumber,
+        method: &str,
+        headers: Vec<(String, String)>,
+        body: Option<(String, String)>,
+    ) {
+        let Some(entry) = self.calls.get_mut(call) else {
+            return;
+        };
+        entry.cseq += 1;
+        let (cseq, peer) = (entry.cseq, entry.peer);
+        let contact = self.contact(peer.transport);
+        let mut request = self.in_dialog(method, call, cseq).with("Contact", contact);
+        for (name, value) in headers {
+            request = request.with(&name, value);
+        }
+        if let Some((kind, text)) = body {
+            request = request.with_body(&kind, text);
+        }
+        self.send_request(request, peer, Purpose::InDialog, 0).await;
+    }
+
     fn in_dialog(&self, method: &str, call: CallNumber, cseq: u32) -> SipMessage {
         let entry = &self.calls[call];
         let mut request = SipMessage::request(method, &entry.remote_target)

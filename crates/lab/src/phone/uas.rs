@@ -42,6 +42,7 @@ impl Engine {
                 self.respond(&request, 200, "OK", peer).await;
                 self.info(&request);
             }
+            "REFER" => self.respond(&request, 202, "Accepted", peer).await,
             "OPTIONS" | "NOTIFY" | "MESSAGE" => self.respond(&request, 200, "OK", peer).await,
             _ => self.respond(&request, 501, "Not Implemented", peer).await,
         }

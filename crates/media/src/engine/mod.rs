@@ -89,6 +89,13 @@ impl Default for MediaConfig {
     }
 }
 
+/// Where a leg's socket is bound and what its SDP says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LegAddress {
+    pub bind_ip: IpAddr,
+    pub advertised_ip: IpAddr,
+}
+
 /// How the workers compete with other threads for the processor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Scheduling {
@@ -258,6 +265,16 @@ impl MediaEngine {
     /// Opens a leg: a place on a worker and a bound RTP port. No audio flows before
     /// [`MediaLeg::start`].
     pub fn open_leg(&self, id: LegId) -> Result<MediaLeg, OpenLegError> {
+        let config = &self.inner.config;
+        let address = LegAddress {
+            bind_ip: config.bind_ip,
+            advertised_ip: config.advertised_ip,
+        };
+        self.open_leg_at(id, address)
+    }
+
+    /// The same with addresses of its own: another address family, another network.
+    pub fn open_leg_at(&self, id: LegId, address: LegAddress) -> Result<MediaLeg, OpenLegError> {
         let inner = &self.inner;
         let overloaded = |w: &WorkerHandle| w.shared.overloaded.load(Ordering::Relaxed);
         if inner.workers.iter().all(overloaded) {
@@ -274,7 +291,7 @@ impl MediaEngine {
         let place = lock(&inner.state.placement)
             .take(&call)
             .ok_or(OpenLegError::Full(inner.config.max_legs))?;
-        let bind_ip = inner.config.bind_ip;
+        let bind_ip = address.bind_ip;
         let bound = lock(&inner.state.ports).take(bind_ip, Instant::now());
         let (port, socket, rtcp_socket) = match bound {
             Ok(bound) => bound,
@@ -318,7 +335,7 @@ impl MediaEngine {
                 leg,
             },
         );
-        let advertised = SocketAddr::new(inner.config.advertised_ip, port);
+        let advertised = SocketAddr::new(address.advertised_ip, port);
         Ok(MediaLeg::new(
             id,
             Arc::clone(inner),

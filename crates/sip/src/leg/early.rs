@@ -10,6 +10,7 @@ use crate::client::run_client;
 use crate::digest::answer_challenges;
 use crate::extension::{has_option, rseq};
 use crate::message::{self, header_of, random_token};
+use crate::nat::is_hidden;
 use crate::record::DialogRecord;
 
 /// Early dialogs one INVITE may open before we stop acknowledging further ones: forks.
@@ -80,6 +81,7 @@ impl Leg {
         record.remote_tag = Some(tag.clone());
         // Its own Contact and Route set, not those of the INVITE (RFC 3262 §4, RFC 3261 §12.1.2).
         if let Ok(target) = message::contact_uri(headers) {
+            record.symmetric |= is_hidden(&target, record.peer);
             record.remote_target = Some(target.to_string());
         }
         record.route_set = message::route_entries(headers, "Record-Route");

@@ -83,7 +83,7 @@ impl Extras {
 }
 
 /// Supported, as every INVITE of ours and every 2xx to one says it.
-pub(crate) fn supported(config: &SipConfig) -> Option<Header> {
+pub(crate) fn supported(config: &SipConfig) -> Header {
     let mut options = Vec::new();
     if config.reliable_provisionals {
         options.push("100rel");
@@ -91,7 +91,8 @@ pub(crate) fn supported(config: &SipConfig) -> Option<Header> {
     if config.session_timer.is_some() {
         options.push("timer");
     }
-    (!options.is_empty()).then(|| header_of("Supported", options.join(", ")))
+    options.push("replaces");
+    header_of("Supported", options.join(", "))
 }
 
 impl Leg {

@@ -12,11 +12,13 @@ use tokio::time::Instant;
 
 use super::{Leg, LegCommand, LegInput, Phase};
 use crate::client::{Outcome, run_client};
+use crate::config::SipTransport;
 use crate::core::Core;
 use crate::dial::Route;
 use crate::message;
 use crate::record::DialogRecord;
 use crate::transport::{Path, Target};
+use crate::uri::SipUri;
 
 /// How many T1 an address may be silent while there is another: 4 s, as carriers advise.
 const SILENCE_IN_T1: u32 = 8;
@@ -43,6 +45,11 @@ impl Failover {
     /// Another address is there to try.
     pub(super) fn has_more(&self) -> bool {
         !self.left.is_empty()
+    }
+
+    /// The targets before have had their say: the dial goes on elsewhere.
+    pub(super) fn forget_targets(&mut self) {
+        self.left.clear();
     }
 
     /// A handle by which the attempt's responses are taken away from the leg.
@@ -99,7 +106,8 @@ impl Abandoned {
 }
 
 impl Leg {
-    /// Looks the address up if it has to be, and sends the first INVITE.
+    /// Looks the address up if it has to be, and sends the next INVITE: the first, or the one that
+    /// follows a redirection.
     pub(super) async fn place(&mut self, route: Route) {
         let targets = match route {
             Route::Known(targets) => Ok(targets),
@@ -181,6 +189,20 @@ impl Leg {
                 let cause = status.map_or(HangupCause::Unreachable, HangupCause::from_sip_status);
                 return self.failed(status, cause, reason);
             };
+            if let Some(tcp) = self.instead_of_udp(&target, before + 1) {
+                let (core, to) = (self.core.clone(), tcp.clone());
+                let opening = async move { core.hub.path(&core, &to).await };
+                match self.unless_given_up(opening).await {
+                    Some(Ok(path)) => return self.invite_at(&tcp, path, before + 1),
+                    Some(Err(error)) => {
+                        // Then a large datagram it is (§18.1.1), for a while without asking again.
+                        tracing::debug!(leg = %self.id, %error, "too large for UDP, but no TCP");
+                        let pause = Some(Duration::from_secs(600));
+                        self.core.resolver.rest(&tcp, pause);
+                    }
+                    None => return,
+                }
+            }
             let (core, to) = (self.core.clone(), target.clone());
             let opening = async move { core.hub.path(&core, &to).await };
             let path = match self.unless_given_up(opening).await {
@@ -196,8 +218,23 @@ impl Leg {
         }
     }
 
+    /// TCP for a request that is too large for UDP, where nobody asked for UDP: not for a phone, which
+    /// is reached the way it registered, nor for a URI that says so.
+    fn instead_of_udp(&mut self, target: &Target, attempt: u32) -> Option<Target> {
+        let asked =
+            SipUri::parse(&self.record.request_uri).is_ok_and(|uri| uri.transport().is_some());
+        if target.transport != SipTransport::Udp || self.record.symmetric || asked {
+            return None;
+        }
+        self.record.go_to(target);
+        if !self.is_large(attempt) {
+            return None;
+        }
+        let tcp = Target::unnamed(SipTransport::Tcp, target.address);
+        (!self.core.resolver.is_resting(&tcp)).then_some(tcp)
+    }
+
     fn invite_at(&mut self, target: &Target, path: Path, attempt: u32) {
-        let moved = self.record.target() != *target || attempt > 1;
         self.record.go_to(target);
         self.record.sent_by.clone_from(&path.sent_by);
         self.record.alternatives = self.failover.left.iter().map(|t| t.address).collect();
@@ -215,7 +252,7 @@ impl Leg {
             calling.next_target_at =
                 (!self.failover.left.is_empty()).then(|| Instant::now() + silence);
         }
-        if moved {
+        if self.stored_target.take().as_ref() != Some(target) {
             self.emit_record();
         }
         self.send_invite(attempt, &path);

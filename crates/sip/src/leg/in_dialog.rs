@@ -34,15 +34,12 @@ impl Leg {
             Method::Invite => return self.reinvite(transaction).await,
             Method::Update => return self.updated(transaction).await,
             Method::PRack => return self.prack(transaction).await,
+            Method::Refer => return self.refer(transaction).await,
+            Method::Notify => self.refer_notified(&request),
             Method::Info => self.info(&request),
             Method::Options => 200,
             Method::Cancel | Method::Ack => 481,
-            Method::Message
-            | Method::Notify
-            | Method::Publish
-            | Method::Refer
-            | Method::Register
-            | Method::Subscribe => 405,
+            Method::Message | Method::Publish | Method::Register | Method::Subscribe => 405,
         };
         let mut response = self.dialog_response(&request, status);
         if status == 415 {
@@ -78,9 +75,10 @@ impl Leg {
             .collect();
         match &self.phase {
             Phase::Calling(_) | Phase::Over => {}
-            Phase::Incoming(_) => self.canceled(),
+            Phase::Incoming(_) => self.canceled(reason),
             Phase::Answering { .. } | Phase::Established => {
-                self.ended(true, HangupCause::Normal, reason);
+                let cause = crate::reason::cause_of(&request.headers);
+                self.ended(true, cause.unwrap_or(HangupCause::Normal), reason);
             }
             // Both hung up at once.
             Phase::Ending { cause } => {
@@ -207,14 +205,14 @@ impl Leg {
                     self.emit(SipLegEvent::Confirmed { sdp });
                 }
             }
-            ServerEvent::Canceled if !pending.decided => {
+            ServerEvent::Canceled(_) if !pending.decided => {
                 let response = self.dialog_response(&pending.request, 487);
                 if let Respond::Invite(responder) = &pending.responder {
                     send_response(responder, response);
                 }
                 self.pending = None;
             }
-            ServerEvent::Canceled => {}
+            ServerEvent::Canceled(_) => {}
             ServerEvent::Finished => {
                 let decided = pending.decided;
                 self.pending = None;
@@ -258,6 +256,16 @@ impl Leg {
         authorization: Option<(String, String)>,
     ) {
         let retried = authorization.is_some();
+        let waits = match &self.reinvite {
+            Some(own) => own.order.purpose == Purpose::Refresh,
+            None => self.pending.is_some(),
+        };
+        if waits && order.purpose == Purpose::Media && matches!(self.phase, Phase::Established) {
+            // Theirs is being decided, or a refresh is under way that nobody asked for: it follows.
+            let at = Instant::now() + self.core.config.timers.t1;
+            self.ext.retry = Some(Retry { at, order });
+            return;
+        }
         let busy = self.pending.is_some() || (self.reinvite.is_some() && !retried);
         if !matches!(self.phase, Phase::Established) || busy {
             return self.reinvite_failed(&order, Some(491));
@@ -275,9 +283,7 @@ impl Leg {
         };
         request.headers.push(header_of("Contact", contact));
         request.headers.push(header_of("Allow", message::ALLOW));
-        if let Some(header) = super::supported(&self.core.config) {
-            request.headers.push(header);
-        }
+        request.headers.push(super::supported(&self.core.config));
         if self.ext.session.is_active() {
             for header in self.ext.session.request_headers() {
                 request.headers.push(header);
@@ -326,9 +332,12 @@ impl Leg {
                 if let Some((name, value)) = &authorization {
                     request.headers.push(header_of(name, value.as_str()));
                 }
+                // RFC 3326.
                 if let Some(why) = self.ext.ending {
-                    // RFC 3326.
                     let reason = format!("SIP;cause=408;text=\"{why}\"");
+                    request.headers.push(header_of("Reason", reason));
+                } else if let Phase::Ending { cause } = &self.phase {
+                    let reason = crate::reason::value_of(*cause);
                     request.headers.push(header_of("Reason", reason));
                 }
                 self.send_in_dialog(ClientKind::Bye, request, &path);
@@ -383,6 +392,9 @@ impl Leg {
             ClientKind::Info => self.info_outcome(response).await,
             ClientKind::Update => self.update_outcome(response).await,
             ClientKind::Prack => self.prack_outcome(response).await,
+            ClientKind::Refer => self.refer_outcome(response).await,
+            // A phone that does not care how its REFER goes changes nothing.
+            ClientKind::Notify => {}
         }
     }
 
@@ -450,7 +462,9 @@ impl Leg {
     async fn reinvite_refused(&mut self, mut order: ReInviteOrder, response: &Response) {
         let status = response.status_code.code();
         let wait = self.wait_before_retry(response);
-        if let Some(wait) = wait.filter(|_| order.tries < MAX_RETRIES)
+        // One that is asked for refreshes the session as well.
+        let is_needed = order.purpose == Purpose::Media || self.ext.retry.is_none();
+        if let Some(wait) = wait.filter(|_| is_needed && order.tries < MAX_RETRIES)
             && matches!(self.phase, Phase::Established)
         {
             order.tries += 1;

@@ -17,7 +17,10 @@ use crate::door::source_of;
 use crate::endpoint::InboundHandle;
 use crate::event::{IncomingCall, SipEvent, SipLegEvent, Source};
 use crate::message::{self, BodyError, header_of, random_token, set_sdp};
+use crate::nat::is_hidden;
 use crate::record::{DialogRecord, DialogRole, DialogState, RECORD_VERSION};
+use crate::scanner::{count_refused, is_web};
+use crate::tap::now;
 use crate::uri::format_name_addr;
 
 impl Core {
@@ -33,10 +36,28 @@ impl Core {
             let response = self.response(&transaction.original, 406, None);
             return self.finish(&mut transaction, response).await;
         }
-        let Some(source) = self.identify(&mut transaction, peer).await else {
+        let Some(source) = self.identify(&mut transaction, transport, peer).await else {
             return;
         };
         let request = transaction.original.clone();
+        let admitted = match self.admission.admit(&source, peer.ip(), now()) {
+            Ok(admitted) => admitted,
+            Err(refused) => {
+                count_refused(refused.reason());
+                tracing::warn!(%peer, reason = refused.reason(), "SIP call refused");
+                let mut response = self.response(&request, 503, None);
+                let wait = refused.retry_after_s().to_string();
+                response.headers.push(header_of("Retry-After", wait));
+                return self.finish(&mut transaction, response).await;
+            }
+        };
+        let replaces = match self.replaced_by(&request).await {
+            Ok(replaces) => replaces,
+            Err(status) => {
+                let response = self.response(&request, status, None);
+                return self.finish(&mut transaction, response).await;
+            }
+        };
         let sdp_offer = match message::sdp_of(&request.headers, &request.body) {
             Ok(sdp) => sdp,
             Err(error) => {
@@ -80,6 +101,7 @@ impl Core {
             };
             let mut response = self.response(&request, status, None);
             if status == 503 {
+                count_refused("legs");
                 response.headers.push(header_of("Retry-After", "10"));
             }
             return self.finish(&mut transaction, response).await;
@@ -96,6 +118,8 @@ impl Core {
             sip_call_id: record.sip_call_id.clone(),
             from,
             to_user: message::request_user(&request),
+            headers: crate::call_headers::collect(&request.headers, &source),
+            replaces,
             source,
             peer,
             sdp_offer,
@@ -125,6 +149,8 @@ impl Core {
             inputs,
             myself,
             offer: None,
+            proxies: Vec::new(),
+            stored_target: None,
             failover: Default::default(),
             last_ack: None,
             authorization: None,
@@ -137,6 +163,11 @@ impl Core {
             reported: false,
             was_answered: false,
             ext,
+            _admitted: Some(admitted),
+            early_tags: Vec::new(),
+            refers: Vec::new(),
+            first_refer: None,
+            own_refer: None,
             core: self.clone(),
         };
         // The leg's events come after the call's.
@@ -148,13 +179,13 @@ impl Core {
     async fn identify(
         self: &Arc<Self>,
         transaction: &mut Transaction,
+        transport: SipTransport,
         peer: std::net::SocketAddr,
     ) -> Option<Source> {
-        let by_address = self
-            .config
-            .trunks
-            .iter()
-            .find(|trunk| trunk.addresses.iter().any(|a| a.matches(peer)));
+        let by_address =
+            self.config.trunks.iter().find(|trunk| {
+                !is_web(transport) && trunk.addresses.iter().any(|a| a.matches(peer))
+            });
         if let Some(trunk) = by_address
             && trunk.inbound_auth.is_none()
         {
@@ -162,12 +193,14 @@ impl Core {
         }
         let line = self.registered_trunk(&transaction.original, peer);
         if by_address.is_none()
+            && !is_web(transport)
             && let Some(id) = line
             && self.trunk(&id).is_some_and(|t| t.inbound_auth.is_none())
         {
             return Some(Source::Trunk(id));
         }
-        if by_address.is_none() && self.is_guest(transaction, peer) {
+        // Any page could open a socket from this machine: that is nobody's permission.
+        if by_address.is_none() && !is_web(transport) && self.is_guest(transaction, peer) {
             return Some(Source::Guest);
         }
         match self.authenticate(transaction, peer).await? {
@@ -213,7 +246,11 @@ impl Core {
         request: &rsipstack::sip::Request,
         source: &Source,
     ) -> CallerIdentity {
-        let from = message::name_addr(&request.headers, "From").ok();
+        let asserted = match source {
+            Source::Trunk(_) => crate::call_headers::asserted(&request.headers),
+            Source::Extension(_) | Source::Guest => None,
+        };
+        let from = asserted.or_else(|| message::name_addr(&request.headers, "From").ok());
         let claimed = from.as_ref().map(|from| from.user()).unwrap_or_default();
         let number = match source {
             Source::Extension(extension) => extension.as_str().to_owned(),
@@ -250,7 +287,8 @@ impl Core {
             peer,
             server_name: None,
             alternatives: Vec::new(),
-            symmetric: !matches!(source, Source::Trunk(_)),
+            symmetric: !matches!(source, Source::Trunk(_))
+                || message::contact_uri(headers).is_ok_and(|contact| is_hidden(&contact, peer)),
             request_uri: crate::uri::SipUri::parse(&request.uri.to_string())
                 .ok()?
                 .to_string(),
@@ -333,7 +371,7 @@ impl Leg {
 
     pub(super) async fn caller_event(&mut self, event: ServerEvent) {
         match (event, &mut self.phase) {
-            (ServerEvent::Canceled, Phase::Incoming(_)) => self.canceled(),
+            (ServerEvent::Canceled(reason), Phase::Incoming(_)) => self.canceled(reason),
             (ServerEvent::Acknowledged(ack), Phase::Answering { hang_up }) => {
                 let hang_up = hang_up.take();
                 self.phase = Phase::Established;
@@ -354,18 +392,21 @@ impl Leg {
             (ServerEvent::Finished, Phase::Incoming(_)) => {
                 self.ended(false, HangupCause::Failed, "the INVITE's transaction ended");
             }
-            (ServerEvent::Canceled | ServerEvent::Acknowledged(_) | ServerEvent::Finished, _) => {}
+            (
+                ServerEvent::Canceled(_) | ServerEvent::Acknowledged(_) | ServerEvent::Finished,
+                _,
+            ) => {}
         }
     }
 
     /// The caller gave up: by CANCEL, or by BYE in the early dialog.
-    pub(super) fn canceled(&mut self) {
+    pub(super) fn canceled(&mut self, reason: String) {
         let Phase::Incoming(incoming) = &self.phase else {
             return;
         };
         let response = self.dialog_response(&incoming.invite, 487);
         send_response(&incoming.responder, response);
-        self.finish(SipLegEvent::Canceled);
+        self.finish(SipLegEvent::Canceled { reason });
     }
 
     /// Whether the request may change the dialog: tags and order (RFC 3261 §12.2.2).

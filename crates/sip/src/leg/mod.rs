@@ -8,6 +8,8 @@ mod in_dialog;
 mod inbound;
 mod info;
 mod outbound;
+mod redirect;
+mod referring;
 mod reliable;
 mod session;
 mod update;
@@ -16,6 +18,9 @@ pub(crate) use extras::supported;
 use failover::Failover;
 pub(crate) use in_dialog::dtmf_digit;
 pub(crate) use outbound::challenge_headers;
+pub(crate) use redirect::Redirection;
+pub(crate) use referring::{DialogInfo, DialogStage};
+use referring::{OwnRefer, PendingRefer};
 
 use std::sync::Arc;
 
@@ -26,6 +31,7 @@ use switchhook_model::{Digit, HangupCause, LegId};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::time::Instant;
 
+use crate::admission::Admitted;
 use crate::client::Outcome;
 use crate::config::SipTransport;
 use crate::core::{Core, DialogKey};
@@ -34,7 +40,7 @@ use crate::digest::Credentials;
 use crate::event::SipLegEvent;
 use crate::message::{self, header_of};
 use crate::record::{DialogRecord, DialogState};
-use crate::transport::{Path, PathError};
+use crate::transport::{Path, PathError, Target};
 use crate::uri::SipUri;
 
 use extras::{Extras, ReInviteOrder};
@@ -63,6 +69,8 @@ pub(crate) enum LegInput {
         id: u64,
         event: ServerEvent,
     },
+    /// Somebody wants to know what the dialog is like.
+    Describe(tokio::sync::oneshot::Sender<DialogInfo>),
     /// The decision on it.
     ReInviteDecision {
         id: u64,
@@ -74,18 +82,49 @@ pub(crate) enum LegInput {
 #[derive(Debug)]
 pub(crate) enum LegCommand {
     Ring,
-    Progress { sdp: String },
-    Answer { sdp: String },
-    Reject { status: u16, reason: Option<String> },
+    Progress {
+        sdp: String,
+    },
+    Answer {
+        sdp: String,
+    },
+    Reject {
+        status: u16,
+        reason: Option<String>,
+    },
     Cancel,
-    Hangup { cause: HangupCause },
-    ReInvite { sdp: String },
-    SendDigit { digit: Digit },
+    Hangup {
+        cause: HangupCause,
+    },
+    ReInvite {
+        sdp: String,
+    },
+    SendDigit {
+        digit: Digit,
+    },
+    AnswerRefer {
+        id: u32,
+        status: u16,
+    },
+    NotifyRefer {
+        id: u32,
+        status: u16,
+    },
+    Refer {
+        to: String,
+        referred_by: Option<String>,
+    },
+    FollowRedirect(Box<Redirection>),
+    Proceed,
+    RefuseRedirect {
+        why: String,
+    },
 }
 
 /// What a server INVITE transaction reports.
 pub(crate) enum ServerEvent {
-    Canceled,
+    /// With the Reason of the CANCEL.
+    Canceled(String),
     Acknowledged(Box<Request>),
     /// The transaction is over; if no ACK was reported, none came.
     Finished,
@@ -100,6 +139,8 @@ pub(crate) enum ClientKind {
     Info,
     Update,
     Prack,
+    Refer,
+    Notify,
 }
 
 /// The answer to a re-INVITE.
@@ -142,6 +183,12 @@ struct Calling {
     first_attempt: u32,
     /// When the next target is tried unless this one is heard.
     next_target_at: Option<Instant>,
+    /// A 3xx came and where to go is being decided: no INVITE is out.
+    redirected_by: Option<u16>,
+    /// Where it goes on, once the record of that is stored.
+    route: Option<Route>,
+    /// Where the dial was redirected from.
+    visited: Vec<SipUri>,
 }
 
 struct Incoming {
@@ -175,6 +222,8 @@ pub(crate) struct OutboundStart {
     pub timeout: std::time::Duration,
     /// Where it may go.
     pub route: Route,
+    /// Route of the INVITE: proxies on the way to a phone (RFC 3327).
+    pub path: Vec<String>,
 }
 
 /// The task's state.
@@ -192,6 +241,10 @@ pub(crate) struct Leg {
     myself: UnboundedSender<LegInput>,
     /// Outbound: what the INVITE carries.
     offer: Option<(String, Vec<(String, String)>)>,
+    /// Outbound: proxies the INVITE goes through.
+    proxies: Vec<String>,
+    /// Outbound: the target that the stored record of the next INVITE names.
+    stored_target: Option<Target>,
     /// Outbound: where the INVITE may go and went.
     failover: Failover,
     /// Last ACK of a 2xx, to send again when the 2xx comes again.
@@ -208,9 +261,17 @@ pub(crate) struct Leg {
     timer: Option<Instant>,
     /// The final event is out although the dialog still needs looking after.
     reported: bool,
+    /// Inbound: its place among the calls that are let in.
+    _admitted: Option<Admitted>,
     /// Outbound: `Answered` was reported.
     was_answered: bool,
     ext: Extras,
+    /// Outbound: tags of who rings.
+    early_tags: Vec<String>,
+    /// REFERs of the other side without an answer yet, and the first that was accepted.
+    refers: Vec<PendingRefer>,
+    first_refer: Option<u32>,
+    own_refer: Option<OwnRefer>,
 }
 
 struct OwnReInvite {
@@ -235,6 +296,7 @@ impl Leg {
         }
         let caller_tag = self.caller_tag.as_deref();
         self.core.leave_leg(&self.id, &self.dialog, caller_tag);
+        self.refuse_refers().await;
         self.refuse_leftovers().await;
     }
 
@@ -247,6 +309,10 @@ impl Leg {
             LegInput::Request(transaction) => self.request(*transaction).await,
             LegInput::Client { kind, outcome } => self.client_outcome(kind, outcome).await,
             LegInput::ReInvite { id, event } => self.reinvite_event(id, event).await,
+            LegInput::Describe(answer) => {
+                // Whoever asked may have given up.
+                let _ = answer.send(self.describe());
+            }
             LegInput::ReInviteDecision { id, decision } => {
                 self.decide_reinvite(id, decision).await;
             }
@@ -263,6 +329,12 @@ impl Leg {
             LegCommand::Hangup { cause } => self.hang_up(cause).await,
             LegCommand::ReInvite { sdp } => self.send_reinvite(sdp).await,
             LegCommand::SendDigit { digit } => self.send_digit(digit).await,
+            LegCommand::AnswerRefer { id, status } => self.answer_refer(id, status).await,
+            LegCommand::NotifyRefer { id, status } => self.notify_refer(id, status).await,
+            LegCommand::Refer { to, referred_by } => self.send_refer(to, referred_by).await,
+            LegCommand::FollowRedirect(to) => self.follow_redirect(*to),
+            LegCommand::Proceed => self.proceed().await,
+            LegCommand::RefuseRedirect { why } => self.refuse_redirect(why),
         }
     }
 
@@ -412,7 +484,11 @@ pub(crate) fn run_server_invite(
                 continue;
             };
             match request.method {
-                Method::Cancel => report(ServerEvent::Canceled),
+                Method::Cancel => {
+                    let reason = message::header(&request.headers, "Reason").unwrap_or("");
+                    let reason = reason.chars().filter(|c| !c.is_control()).take(200);
+                    report(ServerEvent::Canceled(reason.collect()));
+                }
                 Method::Ack => report(ServerEvent::Acknowledged(Box::new(request))),
                 _ => {}
             }

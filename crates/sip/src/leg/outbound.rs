@@ -15,12 +15,16 @@ use crate::core::Core;
 use crate::digest::answer_challenges;
 use crate::event::SipLegEvent;
 use crate::message::{self, header_of, random_token, set_sdp};
-use crate::record::DialogState;
+use crate::nat::is_hidden;
+use crate::record::{DialogState, RecordError};
 use crate::transport::Path;
 
 /// How many INVITEs one dial may take: the first, one with credentials, one more for `stale`, and
 /// the first two again after a 422.
 const MAX_ATTEMPTS: u32 = 5;
+
+/// Largest request over UDP, in bytes (RFC 3261 §18.1.1).
+const MAX_DATAGRAM: usize = 1_300;
 
 impl Leg {
     /// Starts the task of an outbound leg whose record is stored.
@@ -38,6 +42,7 @@ impl Leg {
                 start.record.local_tag.clone(),
             ),
             caller_tag: None,
+            stored_target: Some(start.record.target()),
             record: start.record,
             path: None,
             contact_user: start.contact_user,
@@ -51,10 +56,14 @@ impl Leg {
                 deadline,
                 first_attempt: 1,
                 next_target_at: None,
+                redirected_by: None,
+                route: None,
+                visited: Vec::new(),
             }),
             inputs,
             myself,
             offer: Some((start.sdp_offer, start.headers)),
+            proxies: start.path,
             failover: Failover::default(),
             last_ack: None,
             authorization: None,
@@ -68,6 +77,11 @@ impl Leg {
             reported: false,
             was_answered: false,
             ext: Extras::new(&core.config),
+            _admitted: None,
+            early_tags: Vec::new(),
+            refers: Vec::new(),
+            first_refer: None,
+            own_refer: None,
             core,
         };
         tokio::spawn(async move {
@@ -77,21 +91,20 @@ impl Leg {
         });
     }
 
-    pub(super) fn send_invite(&mut self, attempt: u32, path: &Path) {
+    /// Our INVITE as it leaves.
+    fn invite(&self, attempt: u32) -> Result<Request, RecordError> {
         let remote = self.record.remote.clone();
         let request =
             self.record
                 .attempt_request(Method::Invite, attempt, remote, self.user_agent());
-        let mut request = match request {
-            Ok(request) => request,
-            Err(error) => return self.failed(None, HangupCause::Failed, error.to_string()),
-        };
+        let mut request = request?;
+        for proxy in &self.proxies {
+            request.headers.push(header_of("Route", proxy.as_str()));
+        }
         let contact = self.contact(&self.record.sent_by);
         request.headers.push(header_of("Contact", contact));
         request.headers.push(header_of("Allow", message::ALLOW));
-        if let Some(header) = super::supported(&self.core.config) {
-            request.headers.push(header);
-        }
+        request.headers.push(super::supported(&self.core.config));
         for header in self.ext.session.request_headers() {
             request.headers.push(header);
         }
@@ -104,6 +117,20 @@ impl Leg {
         if let Some((name, value)) = &self.authorization {
             request.headers.push(header_of(name, value.as_str()));
         }
+        Ok(request)
+    }
+
+    /// Whether the INVITE is too large for a datagram (RFC 3261 §18.1.1): fragments get lost.
+    pub(super) fn is_large(&self, attempt: u32) -> bool {
+        self.invite(attempt)
+            .is_ok_and(|request| request.to_bytes().len() > MAX_DATAGRAM)
+    }
+
+    pub(super) fn send_invite(&mut self, attempt: u32, path: &Path) {
+        let request = match self.invite(attempt) {
+            Ok(request) => request,
+            Err(error) => return self.failed(None, HangupCause::Failed, error.to_string()),
+        };
         let myself = self.myself.clone();
         let given_over = self.failover.begin(attempt);
         run_client(&self.core, path, request, move |outcome| {
@@ -175,6 +202,13 @@ impl Leg {
             return;
         }
         calling.ringing = true;
+        let tag = message::name_addr(&response.headers, "To").ok();
+        if let Some(tag) = tag.as_ref().and_then(|to| to.tag())
+            && self.early_tags.len() < 8
+            && !self.early_tags.iter().any(|known| known == tag)
+        {
+            self.early_tags.push(tag.to_owned());
+        }
         if self.take_provisional(response).await == Novelty::Ignored {
             return;
         }
@@ -221,6 +255,8 @@ impl Leg {
         let mut routes = message::route_entries(&response.headers, "Record-Route");
         routes.reverse();
         self.record.route_set = routes;
+        let hidden = |contact: crate::uri::SipUri| is_hidden(&contact, self.record.peer);
+        self.record.symmetric |= message::contact_uri(&response.headers).is_ok_and(hidden);
         if self.record.next_hop().is_err() {
             self.record.route_set.clear();
         }
@@ -308,7 +344,8 @@ impl Leg {
         let Phase::Calling(calling) = &self.phase else {
             return;
         };
-        let is_late = calling.attempt >= MAX_ATTEMPTS || !self.ext.early.is_empty();
+        let is_late = calling.attempt - calling.first_attempt + 1 >= MAX_ATTEMPTS
+            || !self.ext.early.is_empty();
         // Only where the record says that a further INVITE may follow: a new process could not end
         // one it does not know of.
         let may_retry = self.record.may_retry && !is_late;
@@ -339,6 +376,9 @@ impl Leg {
     }
 
     fn refused(&mut self, status: u16, response: &Response) {
+        if self.redirected(status, response) {
+            return;
+        }
         let given_up = match &self.phase {
             Phase::Calling(calling) => calling.giving_up,
             Phase::Incoming(_)
@@ -348,9 +388,18 @@ impl Leg {
             | Phase::Over => None,
         };
         let cause = given_up.unwrap_or_else(|| HangupCause::from_sip_status(status));
+        // Its number only: the words may hold the caller's.
+        if let Some(error) = message::header(&response.headers, "X-Twilio-Error") {
+            let number = error.split(|c: char| !c.is_ascii_digit()).next();
+            tracing::warn!(leg = %self.id, status, number, "a dial was refused by Twilio");
+        }
         let phrase = response.wire_reason.clone();
         let phrase = phrase.unwrap_or_else(|| response.status_code.text().to_owned());
-        self.failed(Some(status), cause, self.failover.with_tries(&phrase));
+        let said = match self.redirect_refusal(status, response) {
+            Some(why) => why,
+            None => crate::reason::said_by(&phrase, &response.headers),
+        };
+        self.failed(Some(status), cause, self.failover.with_tries(&said));
     }
 
     pub(super) fn failed(
@@ -387,6 +436,10 @@ impl Leg {
             return;
         }
         calling.giving_up = Some(cause);
+        if calling.redirected_by.is_some() {
+            // Nothing is out that could be cancelled.
+            return self.failed(None, cause, "given up while it was being redirected");
+        }
         calling.deadline = Instant::now() + self.core.config.timers.t1 * 4;
         if calling.heard {
             self.send_cancel().await;
@@ -436,12 +489,19 @@ impl Leg {
             return;
         }
         calling.cancel_sent = true;
+        let cause = calling.giving_up.unwrap_or(HangupCause::Canceled);
         let attempt = calling.attempt;
         let remote = self.record.remote.clone();
         let request =
             self.record
                 .attempt_request(Method::Cancel, attempt, remote, self.user_agent());
-        if let (Ok(request), Some(path)) = (request, &self.path) {
+        if let (Ok(mut request), Some(path)) = (request, &self.path) {
+            // The INVITE's way (RFC 3261 §9.1).
+            for proxy in &self.proxies {
+                request.headers.push(header_of("Route", proxy.as_str()));
+            }
+            let reason = crate::reason::value_of(cause);
+            request.headers.push(header_of("Reason", reason));
             let myself = self.myself.clone();
             run_client(&self.core, path, request, move |outcome| {
                 let kind = ClientKind::Cancel;

@@ -147,9 +147,9 @@ impl Leg {
         };
         request.headers.push(header_of("Contact", contact));
         request.headers.push(header_of("Allow", message::ALLOW));
-        if let Some(header) = super::extras::supported(&self.core.config) {
-            request.headers.push(header);
-        }
+        request
+            .headers
+            .push(super::extras::supported(&self.core.config));
         for header in self.ext.session.request_headers() {
             request.headers.push(header);
         }

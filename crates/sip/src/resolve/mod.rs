@@ -200,7 +200,7 @@ impl Resolver {
         lock(&self.resting).remove(&(target.transport, target.address));
     }
 
-    fn is_resting(&self, target: &Target) -> bool {
+    pub(crate) fn is_resting(&self, target: &Target) -> bool {
         lock(&self.resting)
             .get(&(target.transport, target.address))
             .is_some_and(|until| *until > Instant::now())

@@ -4,6 +4,7 @@
 mod connect;
 mod seats;
 mod stream;
+mod web;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -23,10 +24,12 @@ use crate::config::{SipConfig, SipStartError, SipTransport};
 use crate::core::Core;
 use crate::endpoint::bracketed;
 use crate::event::WireDirection;
+use crate::nat::Advertised;
 use crate::tap::Tap;
 use crate::tls::Tls;
 use connect::Connecting;
 use seats::Seats;
+pub use web::{WebConnection, WebError, WebMessageError};
 
 /// Where a message is to go.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -132,6 +135,8 @@ struct StreamPeer {
     connection: SipConnection,
     closed: CancellationToken,
     local: SocketAddr,
+    /// For keep-alives, on connections that we opened.
+    raw: Option<mpsc::UnboundedSender<Vec<u8>>>,
 }
 
 /// A TCP or TLS listener before it serves.
@@ -152,6 +157,7 @@ pub(crate) struct Hub {
     pub tls: Tls,
     domain: String,
     advertised_ip: Option<IpAddr>,
+    advertised: Vec<Advertised>,
     max_message_bytes: usize,
     connect_timeout: Duration,
     handshake_timeout: Duration,
@@ -236,6 +242,7 @@ impl Hub {
             tls: Tls::new(config.tls.clone())?,
             domain: config.domain.clone(),
             advertised_ip: config.advertised_ip,
+            advertised: config.advertised.clone(),
             max_message_bytes: config.limits.max_message_bytes,
             connect_timeout: config.timers.connect_timeout,
             handshake_timeout: config.timers.tls_handshake_timeout,
@@ -374,6 +381,26 @@ impl Hub {
         })
     }
 
+    /// A double CRLF on each connection of ours; the other side answers with one.
+    pub(crate) fn ping_connections(&self) {
+        for peer in self.streams().values() {
+            if let Some(raw) = &peer.raw {
+                // A connection that is just closing needs none.
+                let _ = raw.send(b"\r\n\r\n".to_vec());
+            }
+        }
+    }
+
+    /// A datagram without meaning: it keeps a NAT's way to the phone open.
+    pub(crate) async fn ping_udp(&self, remote: SocketAddr) {
+        let locals: Vec<SocketAddr> = self.udp.iter().map(|u| u.local).collect();
+        let best = best_local(&locals, remote);
+        if let Some(endpoint) = self.udp.iter().find(|u| Some(u.local) == best) {
+            // Lost, it is sent again soon.
+            let _ = endpoint.socket.socket.send_to(b"\r\n\r\n", remote).await;
+        }
+    }
+
     fn open_stream(&self, target: &Target) -> Option<StreamPeer> {
         self.streams()
             .get(target)
@@ -397,7 +424,10 @@ impl Hub {
 
     /// The address others can reach `local` at.
     fn advertise(&self, local: SocketAddr, remote: SocketAddr) -> String {
-        let ip = if local.ip().is_unspecified() {
+        let told = Advertised::towards(&self.advertised, remote.ip());
+        let ip = if let Some(ip) = told {
+            ip
+        } else if local.ip().is_unspecified() {
             self.advertised_ip
                 .unwrap_or_else(|| interface_towards(remote).unwrap_or_else(|| local.ip()))
         } else {
@@ -449,6 +479,10 @@ fn bind_udp(address: SocketAddr) -> std::io::Result<UdpSocket> {
         Some(Protocol::UDP),
     )?;
     socket.set_nonblocking(true)?;
+    // [::] and 0.0.0.0 are two listeners.
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
     // A burst of calls must not overflow the default buffer; the system may grant less.
     let _ = socket.set_recv_buffer_size(4 << 20);
     socket.bind(&address.into())?;
@@ -463,6 +497,9 @@ fn bind_tcp(address: SocketAddr) -> std::io::Result<TcpListener> {
     )?;
     // Connections of the process before us may linger in TIME_WAIT.
     socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(256)?;

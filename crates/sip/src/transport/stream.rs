@@ -19,6 +19,7 @@ use super::{Hub, Listener, RawReply, StreamPeer, Target, stack_address};
 use crate::config::SipTransport;
 use crate::core::Core;
 use crate::event::WireDirection;
+use crate::scanner::count_refused;
 use crate::tap::Tap;
 use crate::wire::{Frame, next_frame};
 
@@ -53,6 +54,7 @@ impl Hub {
             connection: SipConnection::Channel(connection),
             closed: closed.clone(),
             local,
+            raw: seat.is_none().then(|| raw.clone()),
         };
         self.streams().insert(target.clone(), peer.clone());
         let writer = Writer {
@@ -107,6 +109,7 @@ pub(super) async fn accept(core: Arc<Core>, listener: Listener) {
         match listener.socket.accept().await {
             Ok((stream, remote)) => {
                 let Some(seat) = core.hub.seats.take(remote.ip()) else {
+                    count_refused("connections");
                     tracing::debug!(%remote, "SIP connection refused: too many");
                     continue;
                 };
@@ -247,7 +250,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
             if bytes == CLOSE {
                 return;
             }
-            if bytes != b"\r\n" {
+            if bytes != b"\r\n" && bytes != b"\r\n\r\n" {
                 self.tap
                     .message(WireDirection::Sent, self.transport, self.remote, &bytes);
             }

@@ -11,10 +11,13 @@ const RESULT_TONE: Record<AttemptResult, BadgeTone> = {
   busy: 'wait',
   failed: 'bad',
   canceled: 'quiet',
+  handed_over: 'accent',
 };
 
 const OUTCOME_TONE: Record<TransferOutcome, BadgeTone> = {
   bridged: 'good',
+  handed_over: 'accent',
+  returned_to_transferor: 'wait',
   returned_to_assistant: 'accent',
   message_taken: 'accent',
   notified: 'accent',
@@ -47,7 +50,8 @@ export function TransfersPanel({ call }: { call: CallDetail }) {
 function TransferItem({ transfer }: { transfer: Transfer }) {
   const { t } = useTranslation();
   const word = useWord();
-  const reason = transfer.reason && transfer.reason !== 'operator' ? transfer.reason : '';
+  const reason =
+    transfer.reason && transfer.reason !== 'operator' && transfer.reason !== 'refer' ? transfer.reason : '';
   return (
     <li className="transfer">
       <div className="transfer-head">
@@ -100,6 +104,8 @@ function Attempt({ attempt }: { attempt: DialAttempt }) {
   const { t } = useTranslation();
   const locale = useLocale();
   const now = useNow(!attempt.result);
+  const word = useWord();
+  const explained = attempt.explanation?.code.replace(/^dial\./, '');
   const result = attempt.result ?? 'ringing';
   const rang = between(attempt.started_at, attempt.ended_at, now);
   const share = Math.min(1, rang / (attempt.ring_timeout_s * 1000));
@@ -119,7 +125,9 @@ function Attempt({ attempt }: { attempt: DialAttempt }) {
       </span>
       <span className="attempt-result">
         {attempt.sip_status && (
-          <span className="muted small">{t('transfers.sip_status', { status: attempt.sip_status })}</span>
+          <span className="muted small" title={explained && word('explanation', explained)}>
+            {t('transfers.sip_status', { status: attempt.sip_status })}
+          </span>
         )}
         <Badge tone={attempt.result ? RESULT_TONE[attempt.result] : 'wait'} live={!attempt.result}>
           {t(`transfers.result_of.${result}`)}
@@ -171,6 +179,7 @@ export function LegsPanel({ call }: { call: CallDetail }) {
 }
 
 function LegRow({ leg }: { leg: Leg }) {
+  const { t } = useTranslation();
   const word = useWord();
   const now = useNow(!leg.ended_at);
   const tone: BadgeTone = leg.ended_at ? 'quiet' : leg.answered_at ? 'good' : 'wait';
@@ -188,6 +197,16 @@ function LegRow({ leg }: { leg: Leg }) {
         <Badge tone={tone} live={!leg.ended_at}>
           {word('leg_state', leg.state)}
         </Badge>
+        {leg.held_by_party_since && (
+          <span className="muted small leg-cause">
+            {t('legs.held_by_party')} <Time at={leg.held_by_party_since} />
+          </span>
+        )}
+        {leg.held_by_operator_since && (
+          <span className="muted small leg-cause">
+            {t('legs.held_by_operator')} <Time at={leg.held_by_operator_since} />
+          </span>
+        )}
         {leg.cause && (
           <span className="muted small leg-cause">
             {word('cause', leg.cause)}

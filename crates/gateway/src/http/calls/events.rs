@@ -231,7 +231,11 @@ fn fact(row: EventRow, everything: bool) -> Option<(Place, LadderEvent)> {
             | "assistant_ended",
         ) => ("assistant", GATEWAY),
         ("event", "notice_accepted" | "notice_refused") => ("notices", GATEWAY),
-        ("event", "operator_hangup" | "operator_transfer" | "restarted") => (GATEWAY, GATEWAY),
+        (
+            "event",
+            "operator_hangup" | "operator_transfer" | "operator_hold" | "operator_resume"
+            | "restarted",
+        ) => (GATEWAY, GATEWAY),
         ("event" | "action", _) if !everything => return None,
         _ => (GATEWAY, GATEWAY),
     };

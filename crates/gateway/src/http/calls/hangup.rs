@@ -15,7 +15,7 @@ use crate::http::state::HttpState;
 /// The call was told. What came of it is seen in its state.
 #[derive(Debug, Serialize, ToSchema)]
 pub(in crate::http) struct Accepted {
-    /// What is under way: `ending`, `transferring`, `paused`, `recording`.
+    /// What is under way: `ending`, `transferring`, `holding`, `resuming`, `paused`, `recording`.
     pub status: &'static str,
 }
 

@@ -3,6 +3,7 @@
 mod detail;
 mod events;
 mod hangup;
+mod hold;
 mod initiate;
 mod latency;
 mod list;
@@ -17,6 +18,7 @@ mod transfer;
 pub(super) use detail::{__path_detail, detail};
 pub(super) use events::{__path_events, events};
 pub(super) use hangup::{__path_hangup, hangup};
+pub(super) use hold::{__path_hold, __path_resume, hold, resume};
 pub(super) use initiate::{__path_initiate, initiate};
 pub(super) use latency::{CallLatency, of_turns};
 pub(super) use list::{__path_list, list};

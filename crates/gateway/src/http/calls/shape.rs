@@ -4,6 +4,8 @@
 
 #![expect(dead_code, reason = "described in OpenAPI, filled by the call itself")]
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 use utoipa::ToSchema;
 
@@ -33,6 +35,8 @@ pub(super) struct CallView {
     outcome: Option<Outcome>,
     /// The sentence that says what happened, as a key with arguments.
     headline: Option<Value>,
+    /// Headers of the caller's INVITE that the configuration keeps.
+    sip_headers: Option<BTreeMap<String, String>>,
     legs: Vec<Leg>,
     transfers: Vec<Transfer>,
 }
@@ -69,9 +73,17 @@ struct Leg {
     #[schema(format = DateTime)]
     ended_at: Option<String>,
     /// `normal`, `busy`, `no_answer`, `rejected`, `unreachable`, `not_acceptable`, `canceled`,
-    /// `media_lost` or `failed`.
+    /// `answered_elsewhere`, `media_lost` or `failed`.
     cause: Option<String>,
     sip_status: Option<u16>,
+    /// What the far end said beside its status.
+    detail: Option<String>,
+    /// Since when its own phone holds the call.
+    #[schema(format = DateTime)]
+    held_by_party_since: Option<String>,
+    /// Since when an operator holds it.
+    #[schema(format = DateTime)]
+    held_by_operator_since: Option<String>,
     /// What its audio is like; at its end what it was like.
     media: Option<LegMedia>,
 }
@@ -133,8 +145,14 @@ struct AudioAlarm {
 #[cfg_attr(test, derive(serde::Deserialize), serde(deny_unknown_fields))]
 struct Transfer {
     id: String,
-    /// `assistant` or `operator`.
+    /// `assistant`, `operator` or `party` (a phone's REFER).
     requested_by: String,
+    /// `attended` if the transferor talked to the target first; else `blind` or nothing.
+    kind: Option<String>,
+    /// Who says so, from the phone's Referred-By; unproven.
+    referred_by: Option<String>,
+    /// The leg that was joined without a dial of ours.
+    joined: Option<String>,
     reason: String,
     summary: Option<String>,
     department: Option<String>,
@@ -145,7 +163,7 @@ struct Transfer {
     #[schema(format = DateTime)]
     ended_at: Option<String>,
     attempts: Vec<DialAttempt>,
-    /// `bridged`, `returned_to_assistant`, `message_taken`, `notified`, `callback_scheduled`,
+    /// `bridged`, `handed_over`, `returned_to_transferor`, `returned_to_assistant`, `message_taken`, `notified`, `callback_scheduled`,
     /// `declined`, `caller_gone` or `failed`.
     outcome: Option<String>,
     /// Ids of messages to staff.
@@ -160,13 +178,28 @@ struct DialAttempt {
     leg: String,
     target: String,
     ring_timeout_s: u32,
-    /// `answered`, `no_answer`, `busy`, `failed` or `canceled`.
+    /// `refer` if the caller's own exchange is asked; else `bridge` or nothing.
+    method: Option<String>,
+    /// The last that exchange said: `accepted`, `started`, `completed` or `failed`.
+    report: Option<Value>,
+    /// `answered`, `no_answer`, `busy`, `failed`, `canceled` or `handed_over`.
     result: Option<String>,
     sip_status: Option<u16>,
+    explanation: Option<Explanation>,
     #[schema(format = DateTime)]
     started_at: String,
     #[schema(format = DateTime)]
     ended_at: Option<String>,
+}
+
+/// What a refusal means and what to do about it.
+#[derive(Debug, ToSchema)]
+#[cfg_attr(test, derive(serde::Deserialize), serde(deny_unknown_fields))]
+struct Explanation {
+    /// Stable, for example `dial.unknown_number`.
+    code: String,
+    detail: String,
+    remedy: String,
 }
 
 #[cfg(test)]
@@ -178,25 +211,30 @@ mod tests {
     #[test]
     fn the_description_is_what_the_call_writes() {
         let at = "2026-11-21T14:30:00.000Z";
+        let legs = json!([{
+            "id": "leg_a-1", "kind": "sip", "party": "agent", "target": "2001",
+            "state": "ended", "started_at": at, "answered_at": at, "ended_at": at,
+            "cause": "busy", "sip_status": 486, "detail": "Busy Here",
+            "held_by_party_since": at, "held_by_operator_since": at,
+        }]);
+        let transfers = json!([{
+            "id": "tr_a-1", "requested_by": "party", "kind": "attended",
+            "referred_by": "<sip:2001@example.com>", "joined": "leg_b-1", "reason": "asked", "summary": "wants help",
+            "department": "sales", "closed": false, "requested_at": at, "ended_at": at,
+            "attempts": [{
+                "id": "att_a-1", "leg": "leg_a-1", "target": "2001", "ring_timeout_s": 20,
+                "method": "refer", "report": { "failed": { "sip_status": 486 } },
+                "explanation": { "code": "dial.busy", "detail": "d", "remedy": "r" },
+                "result": "busy", "sip_status": 486, "started_at": at, "ended_at": at,
+            }],
+            "outcome": "message_taken", "notices": ["msg_a-1"],
+        }]);
         let full = json!({
             "id": "call_a", "direction": "inbound", "channel": "sip", "profile": "demo",
             "assistant": "Mia", "status": "ended", "caller": "+12025550100", "caller_name": "Ada",
             "callee": "assistant", "started_at": at, "answered_at": at, "ended_at": at,
-            "outcome": null,
-            "legs": [{
-                "id": "leg_a-1", "kind": "sip", "party": "agent", "target": "2001",
-                "state": "ended", "started_at": at, "answered_at": at, "ended_at": at,
-                "cause": "busy", "sip_status": 486,
-            }],
-            "transfers": [{
-                "id": "tr_a-1", "requested_by": "assistant", "reason": "asked", "summary": "wants help",
-                "department": "sales", "closed": false, "requested_at": at, "ended_at": at,
-                "attempts": [{
-                    "id": "att_a-1", "leg": "leg_a-1", "target": "2001", "ring_timeout_s": 20,
-                    "result": "busy", "sip_status": 486, "started_at": at, "ended_at": at,
-                }],
-                "outcome": "message_taken", "notices": ["msg_a-1"],
-            }],
+            "outcome": null, "sip_headers": { "X-Ticket": "7" },
+            "legs": legs, "transfers": transfers,
         });
         let written: Written = serde_json::from_value(full.clone()).unwrap();
         let again = serde_json::to_value(&written).unwrap();

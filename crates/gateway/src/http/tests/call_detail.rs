@@ -116,7 +116,7 @@ async fn ids_that_name_nothing_get_404() {
             assert!(!answer.text().contains("script"));
         }
     }
-    for tail in ["hangup", "transfer"] {
+    for tail in ["hangup", "transfer", "hold", "resume"] {
         *world.operator.command_error.lock().unwrap() = Some(CommandError::NotLive);
         let body = json!({"target": "2001"});
         world

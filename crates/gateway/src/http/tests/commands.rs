@@ -30,6 +30,51 @@ async fn an_operator_ends_a_call() {
 }
 
 #[tokio::test]
+async fn an_operator_holds_a_call_and_takes_it_back() {
+    let world = World::memory().await;
+    world.call("a", 0).await;
+    let by = || "test-operator".to_owned();
+    let held = world.post("/api/calls/call_a/hold", json!({})).await;
+    assert_eq!(
+        (held.status.as_u16(), &held.json()["status"]),
+        (202, &json!("holding"))
+    );
+    let back = world.post("/api/calls/call_a/resume", json!({})).await;
+    assert_eq!(
+        (back.status.as_u16(), &back.json()["status"]),
+        (202, &json!("resuming"))
+    );
+    let call = call_id("a");
+    assert_eq!(
+        world.operator.asked(),
+        [
+            Asked::Hold {
+                call: call.clone(),
+                by: by()
+            },
+            Asked::Resume { call, by: by() },
+        ]
+    );
+    let reason = "the call is not answered yet".to_owned();
+    *world.operator.command_error.lock().unwrap() = Some(CommandError::Conflict { reason });
+    world
+        .post("/api/calls/call_a/hold", json!({}))
+        .await
+        .refused(409, "call.conflict");
+    *world.operator.command_error.lock().unwrap() = Some(CommandError::NotLive);
+    for tail in ["hold", "resume"] {
+        world
+            .post(&format!("/api/calls/call_a/{tail}"), json!({}))
+            .await
+            .refused(409, "call.ended");
+        world
+            .post(&format!("/api/calls/call_none/{tail}"), json!({}))
+            .await
+            .refused(404, "call.unknown");
+    }
+}
+
+#[tokio::test]
 async fn a_repeated_transfer_request_is_recognisable() {
     let world = World::memory().await;
     world.call("a", 0).await;

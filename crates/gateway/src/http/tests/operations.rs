@@ -168,6 +168,8 @@ async fn the_description_lists_every_route() {
         "get /api/calls",
         "get /api/calls/{id}",
         "post /api/calls/{id}/hangup",
+        "post /api/calls/{id}/hold",
+        "post /api/calls/{id}/resume",
         "post /api/calls/{id}/transfer",
         "get /api/calls/{id}/transcript",
         "get /api/calls/{id}/recording",

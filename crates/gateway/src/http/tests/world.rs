@@ -337,6 +337,14 @@ pub enum Asked {
         call: CallId,
         order: TransferOrder,
     },
+    Hold {
+        call: CallId,
+        by: String,
+    },
+    Resume {
+        call: CallId,
+        by: String,
+    },
     Initiate(CallOrder),
     Recording {
         call: CallId,
@@ -393,6 +401,20 @@ impl Operator for FakeOperator {
         self.answer(Asked::Transfer {
             call: call.clone(),
             order,
+        })
+    }
+
+    async fn hold(&self, call: &CallId, by: &str) -> Result<(), CommandError> {
+        self.answer(Asked::Hold {
+            call: call.clone(),
+            by: by.to_owned(),
+        })
+    }
+
+    async fn resume(&self, call: &CallId, by: &str) -> Result<(), CommandError> {
+        self.answer(Asked::Resume {
+            call: call.clone(),
+            by: by.to_owned(),
         })
     }
 

@@ -1,0 +1,113 @@
+//! Those who try doors: known tools by their name, and sources that ask again and again without ever
+//! proving themselves. They get no answer at all, so that they learn nothing, not even that somebody
+//! is here.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Mutex, PoisonError};
+
+use rsipstack::sip::{Method, Request};
+
+use crate::config::{SipLimits, SipTransport};
+use crate::core::Core;
+use crate::message;
+use crate::tap::now;
+use crate::throttle::FailureCounter;
+
+/// How long attempts are counted, and a source that made too many hears nothing.
+const WINDOW_MS: u64 = 300_000;
+
+/// Parts of the User-Agent of tools that have no other use.
+const SCANNERS: [&str; 12] = [
+    "friendly-scanner",
+    "friendly-request",
+    "sipvicious",
+    "sundayddr",
+    "sip-scan",
+    "sipcli",
+    "siparmyknife",
+    "vaxsipuseragent",
+    "pplsip",
+    "sivus",
+    "iwar",
+    "smap/",
+];
+
+/// Counts attempts without proof, for a bounded number of sources.
+pub(crate) struct Watch {
+    attempts: Option<Mutex<FailureCounter<IpAddr>>>,
+}
+
+impl Watch {
+    pub(crate) fn new(limits: &SipLimits) -> Self {
+        let counter = || FailureCounter::new(limits.max_unproven, WINDOW_MS, limits.max_sources);
+        Self {
+            attempts: (limits.max_unproven > 0).then(|| Mutex::new(counter())),
+        }
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut FailureCounter<IpAddr>) -> T) -> Option<T> {
+        let attempts = self.attempts.as_ref()?;
+        Some(act(&mut attempts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    /// A request that was challenged.
+    pub(crate) fn unproven(&self, source: IpAddr) {
+        self.with(|attempts| attempts.failed(source.to_canonical(), now()));
+    }
+
+    /// Somebody there knows a password.
+    pub(crate) fn proven(&self, source: IpAddr) {
+        self.with(|attempts| attempts.succeeded(&source.to_canonical()));
+    }
+
+    fn is_quiet(&self, source: IpAddr) -> bool {
+        self.with(|attempts| attempts.is_blocked(&source.to_canonical(), now()))
+            .unwrap_or(false)
+    }
+}
+
+/// Whether the request says that it is from a scanner.
+pub(crate) fn is_scanner(request: &Request) -> bool {
+    let agent = message::header(&request.headers, "User-Agent").unwrap_or("");
+    let agent = agent.to_ascii_lowercase();
+    SCANNERS.iter().any(|name| agent.contains(name))
+}
+
+impl Core {
+    /// Whether a request is to be dropped without an answer, and why. What belongs to a dialog
+    /// never is: whoever talks already goes on talking.
+    pub(crate) fn ignores(
+        &self,
+        request: &Request,
+        transport: SipTransport,
+        source: SocketAddr,
+    ) -> Option<&'static str> {
+        let in_dialog =
+            message::name_addr(&request.headers, "To").is_ok_and(|to| to.tag().is_some());
+        let ends = matches!(request.method, Method::Ack | Method::Cancel);
+        if in_dialog || ends || self.is_trunk_source(transport, source) {
+            return None;
+        }
+        if is_scanner(request) {
+            return Some("scanner");
+        }
+        self.watch.is_quiet(source.ip()).then_some("unproven")
+    }
+
+    /// An address of a trunk. A WebSocket's is that of a browser, or of the proxy before us.
+    pub(crate) fn is_trunk_source(&self, transport: SipTransport, source: SocketAddr) -> bool {
+        !is_web(transport) && self.is_trunk_address(source)
+    }
+}
+
+/// Whether anybody's browser may be behind it, whatever the address says.
+pub(crate) fn is_web(transport: SipTransport) -> bool {
+    matches!(transport, SipTransport::Ws | SipTransport::Wss)
+}
+
+/// Counts what was turned away; reasons are few and ours.
+pub(crate) fn count_refused(reason: &'static str) {
+    metrics::counter!("switchhook_sip_refused_total", "reason" => reason).increment(1);
+}

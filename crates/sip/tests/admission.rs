@@ -1,0 +1,142 @@
+//! Who is let in, how many, and who hears nothing.
+#![allow(clippy::unwrap_used, reason = "tests may unwrap")]
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Message, Peer, SDP, World, config};
+use switchhook_sip::{SipConfig, TrunkConfig};
+
+async fn world(change: impl Fn(&mut SipConfig)) -> World {
+    let mut settings = config();
+    change(&mut settings);
+    World::with(settings).await
+}
+
+async fn call(peer: &Peer, n: u32) -> Message {
+    let uri = format!("sip:assistant@{}", peer.to);
+    let invite = peer
+        .compose("INVITE", &uri, n, "", "", SDP)
+        .replace(&peer.call_id, &format!("{}-{n}", peer.call_id));
+    peer.send(&invite).await;
+    loop {
+        let answer = peer.recv().await;
+        if answer.header("Call-ID").ends_with(&format!("-{n}")) {
+            return answer;
+        }
+    }
+}
+
+#[tokio::test]
+async fn calls_beyond_the_rate_get_503_and_a_time() {
+    let world = world(|settings| {
+        settings.limits.source_calls.per_s = 2;
+    })
+    .await;
+    let peer = Peer::new(world.udp).await;
+    let mut refused = 0;
+    for n in 1..=4 {
+        let answer = call(&peer, n).await;
+        if answer.status() == Some(503) {
+            assert_eq!(answer.header("Retry-After"), "2", "{}", answer.text);
+            refused += 1;
+        } else {
+            assert_eq!(answer.status(), Some(100));
+        }
+    }
+    assert!(refused >= 1, "four at once are more than two a second");
+}
+
+#[tokio::test]
+async fn a_trunk_has_places_of_its_own_and_gets_them_back() {
+    let peer = Peer::new("127.0.0.1:9".parse().unwrap()).await;
+    let address = peer.addr();
+    let mut world = world(|settings| {
+        settings.limits.source_calls.at_once = 1;
+        let mut trunk = TrunkConfig::new("carrier");
+        trunk.addresses = vec![address.to_string().parse().unwrap()];
+        trunk.calls.at_once = 1;
+        settings.trunks.push(trunk);
+    })
+    .await;
+    let peer = Peer {
+        to: world.udp,
+        ..peer
+    };
+    assert_eq!(call(&peer, 1).await.status(), Some(100));
+    let first = world.incoming().await;
+    let refused = call(&peer, 2).await;
+    assert_eq!(refused.status(), Some(503));
+    assert_eq!(refused.header("Retry-After"), "10");
+    // A guest of the same machine is counted apart.
+    let guest = Peer::new(world.udp).await;
+    assert_eq!(call(&guest, 1).await.status(), Some(100));
+    world.incoming().await;
+    first.handle.reject(486, None).unwrap();
+    world.leg_event(&first.leg).await;
+    // The leg gives its place back when its task ends, a moment after its last event.
+    let since = std::time::Instant::now();
+    for n in 3.. {
+        if call(&peer, n).await.status() == Some(100) {
+            break;
+        }
+        assert!(
+            since.elapsed() < common::DEADLINE,
+            "the place never came back"
+        );
+    }
+}
+
+#[tokio::test]
+async fn scanners_hear_nothing() {
+    let world = world(|_| {}).await;
+    let scanner = Peer::new(world.udp).await;
+    let uri = format!("sip:{}", world.udp);
+    for (n, method) in (1..).zip(["OPTIONS", "REGISTER", "INVITE"]) {
+        let agent = "User-Agent: friendly-scanner\r\n";
+        scanner
+            .send(&scanner.compose(method, &uri, n, "", agent, ""))
+            .await;
+    }
+    // The same socket is heard without the name: the others were not just slow.
+    scanner
+        .send(&scanner.compose("OPTIONS", &uri, 9, "", "", ""))
+        .await;
+    let answer = scanner.recv().await;
+    assert_eq!(answer.header("CSeq"), "9 OPTIONS", "{}", answer.text);
+}
+
+#[tokio::test]
+async fn who_never_proves_anything_hears_nothing_in_the_end() {
+    let mut world = world(|settings| {
+        settings.limits.max_unproven = 6;
+        settings.allow_loopback_guests = false;
+    })
+    .await;
+    let peer = Peer::new(world.udp).await;
+    // Proof clears the count: registering again and again is what phones do.
+    for _ in 0..5 {
+        peer.register("2001", 600).await;
+        world.event().await;
+    }
+    let uri = format!("sip:{}", world.udp);
+    let mut heard = 0;
+    for cseq in 1_000..1_010 {
+        peer.send(&peer.compose_register("2001", cseq, "", ""))
+            .await;
+        match peer.recv_within(Duration::from_millis(300)).await {
+            Some(answer) => {
+                assert_eq!(answer.status(), Some(401));
+                heard += 1;
+            }
+            None => break,
+        }
+    }
+    assert_eq!(heard, 6);
+    // Not even the right password is answered now: whether it is right is not told.
+    peer.send(&peer.compose("OPTIONS", &uri, 2_000, "", "", ""))
+        .await;
+    let silence = peer.recv_within(Duration::from_millis(100)).await;
+    assert!(silence.is_none(), "{silence:?}");
+}
