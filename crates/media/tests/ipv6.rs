@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv6Addr, UdpSocket};
 
 use support::{DEADLINE, Phone, engine, leg_id, share};
 use switchhook_media::rtp::RtpPacket;
-use switchhook_media::{Codec, LegAddress, RtpParams};
+use switchhook_media::{Codec, Law, LegAddress, RtpParams};
 
 #[test]
 fn a_party_of_ipv6_and_one_of_ipv4_hear_each_other() {
@@ -57,7 +57,7 @@ fn a_party_of_ipv6_and_one_of_ipv4_hear_each_other() {
             continue;
         }
         let mut pcm = [0i16; 160];
-        Codec::Pcmu.decode(got.payload, &mut pcm);
+        Law::Mu.decode(got.payload, &mut pcm);
         heard.extend(pcm);
         let recent = &heard[heard.len().saturating_sub(160 * 15)..];
         let far = phone.packet_count();

@@ -193,8 +193,10 @@ impl Core {
 
     /// Extensions we have, where they mean something.
     fn is_supported(&self, request: &rsipstack::sip::Request, option: &str) -> bool {
-        let is_invite = request.method == rsipstack::sip::Method::Invite;
+        let is_invite = request.method == Method::Invite;
+        let is_register = request.method == Method::Register;
         option.eq_ignore_ascii_case("replaces")
+            || (is_register && option.eq_ignore_ascii_case("path"))
             || (is_invite
                 && self.config.reliable_provisionals
                 && option.eq_ignore_ascii_case("100rel"))
@@ -208,7 +210,6 @@ impl Core {
         &self,
         request: &rsipstack::sip::Request,
     ) -> Option<Response> {
-        let is_register = request.method == Method::Register;
         let required: Vec<&str> = message::headers_all(&request.headers, "Require")
             .flat_map(|value| value.split(','))
             .map(str::trim)

@@ -85,6 +85,37 @@ async fn the_caller_holds_and_resumes() {
     );
 }
 
+/// UDP may bring a re-INVITE before the ACK of the one ahead of it: it waits for its turn.
+#[tokio::test]
+async fn a_re_invite_that_overtakes_an_ack_is_answered_after_it() {
+    let (mut world, peer, leg, ok) = talking().await;
+    for cseq in [2, 3, 4] {
+        peer.send(&request(&world, &peer, &ok, "INVITE", cseq, SDP))
+            .await;
+        if cseq > 2 {
+            let ack = request(&world, &peer, &ok, "ACK", cseq - 1, "");
+            peer.send(&ack).await;
+        }
+        match world.leg_event(&leg).await {
+            SipLegEvent::ReInvite { responder, .. } => responder.answer(SDP.to_owned()),
+            other => panic!("{other:?}"),
+        }
+        let answer = peer.response("INVITE", 200).await;
+        assert_eq!(answer.cseq(), cseq);
+    }
+    // One waits; a further one before the same ACK is too many.
+    for cseq in [5, 6] {
+        peer.send(&request(&world, &peer, &ok, "INVITE", cseq, SDP))
+            .await;
+    }
+    let busy = peer.response("INVITE", 500).await;
+    assert_eq!(busy.cseq(), 6);
+    peer.send(&request(&world, &peer, &ok, "BYE", 7, "")).await;
+    peer.response("BYE", 200).await;
+    let unanswered = peer.response("INVITE", 481).await;
+    assert_eq!(unanswered.cseq(), 5);
+}
+
 #[tokio::test]
 async fn we_hold_and_are_refused_or_accepted() {
     let (mut world, peer, leg, _ok) = talking().await;

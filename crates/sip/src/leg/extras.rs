@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rsipstack::sip::{Header, Headers};
+use rsipstack::transaction::Transaction;
 use tokio::time::Instant;
 
 use super::early::EarlyDialogs;
@@ -29,6 +30,8 @@ pub(super) struct Extras {
     pub local_sdp: Option<String>,
     /// Why we end the dialog, where there is more to say than the cause.
     pub ending: Option<&'static str>,
+    /// A re-INVITE that came before the ACK of the INVITE ahead of it; one is kept.
+    pub overtook_ack: Option<Box<Transaction>>,
 }
 
 /// A re-INVITE to be sent again.
@@ -71,6 +74,7 @@ impl Extras {
             peer_takes_update: false,
             local_sdp: None,
             ending: None,
+            overtook_ack: None,
         }
     }
 

@@ -104,6 +104,15 @@ impl Leg {
     }
 
     async fn reinvite(&mut self, mut transaction: Transaction) {
+        let awaits_ack = match (&self.phase, &self.pending) {
+            (Phase::Answering { hang_up: None }, _) => true,
+            (_, pending) => pending.as_ref().is_some_and(|pending| pending.decided),
+        };
+        if awaits_ack && self.ext.overtook_ack.is_none() {
+            // Whoever sends another has our 200 (RFC 3261 §14.1); its ACK is on the way.
+            self.ext.overtook_ack = Some(Box::new(transaction));
+            return;
+        }
         let request = transaction.original.clone();
         let status = match &self.phase {
             // Ours is on the way (RFC 3261 §14.2).
@@ -142,6 +151,21 @@ impl Leg {
             sdp: sdp.unwrap_or(None),
             responder: ReInviteResponder::new(self.myself.clone(), id),
         });
+    }
+
+    /// The ACK is here: what overtook it is next.
+    pub(super) async fn take_up_reinvite(&mut self) {
+        if let Some(transaction) = self.ext.overtook_ack.take() {
+            self.reinvite(*transaction).await;
+        }
+    }
+
+    /// Nobody will answer it any more.
+    pub(super) async fn refuse_reinvite(&mut self) {
+        if let Some(mut transaction) = self.ext.overtook_ack.take() {
+            let response = self.core.response(&transaction.original, 481, None);
+            self.core.finish(&mut transaction, response).await;
+        }
     }
 
     pub(super) async fn decide_reinvite(&mut self, id: u64, decision: Decision) {
@@ -204,6 +228,7 @@ impl Leg {
                     let sdp = message::sdp_of(&ack.headers, &ack.body).unwrap_or(None);
                     self.emit(SipLegEvent::Confirmed { sdp });
                 }
+                self.take_up_reinvite().await;
             }
             ServerEvent::Canceled(_) if !pending.decided => {
                 let response = self.dialog_response(&pending.request, 487);

@@ -381,6 +381,7 @@ impl Leg {
                 if let Some(cause) = hang_up {
                     self.send_bye(cause).await;
                 }
+                self.take_up_reinvite().await;
             }
             // No ACK within 64 T1: the dialog is ended by BYE (RFC 3261 §13.3.1.4).
             (ServerEvent::Finished, Phase::Answering { hang_up }) => {

@@ -297,6 +297,7 @@ impl Leg {
         let caller_tag = self.caller_tag.as_deref();
         self.core.leave_leg(&self.id, &self.dialog, caller_tag);
         self.refuse_refers().await;
+        self.refuse_reinvite().await;
         self.refuse_leftovers().await;
     }
 
