@@ -350,6 +350,31 @@ async fn an_answer_nobody_acknowledges_is_repeated_then_ended() {
     ));
 }
 
+/// Who hangs up had the answer, although its ACK did not get through.
+#[tokio::test]
+async fn a_bye_whose_ack_was_lost_ends_a_call_that_was_answered() {
+    let mut world = World::start().await;
+    let peer = Peer::new(world.udp).await;
+    peer.invite("assistant").await;
+    let call = world.incoming().await;
+    call.handle.answer(SDP.to_owned()).unwrap();
+    let ok = peer.response("INVITE", 200).await;
+    peer.send(&request(&world, &peer, &ok, "BYE", 2, "")).await;
+    peer.response("BYE", 200).await;
+    assert!(matches!(
+        world.leg_event(&call.leg).await,
+        SipLegEvent::Confirmed { .. }
+    ));
+    assert!(matches!(
+        world.leg_event(&call.leg).await,
+        SipLegEvent::Ended {
+            by_remote: true,
+            cause: HangupCause::Normal,
+            ..
+        }
+    ));
+}
+
 #[tokio::test]
 async fn a_hang_up_before_the_ack_waits_for_it() {
     let mut world = World::start().await;

@@ -73,6 +73,10 @@ impl Leg {
             .filter(|c| !c.is_control())
             .take(200)
             .collect();
+        if matches!(self.phase, Phase::Answering { hang_up: None }) {
+            // It knows our tag: the 200 arrived, and its ACK was lost or overtaken.
+            self.emit(SipLegEvent::Confirmed { sdp: None });
+        }
         match &self.phase {
             Phase::Calling(_) | Phase::Over => {}
             Phase::Incoming(_) => self.canceled(reason),
