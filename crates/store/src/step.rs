@@ -47,8 +47,6 @@ impl Step {
 /// What the store decided while committing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Committed {
-    /// Ids of the step's events, in their order.
-    pub events: Vec<i64>,
     /// Keys of work that had been queued before: nothing was added for them.
     pub known_work: Vec<String>,
 }

@@ -62,6 +62,7 @@ over_every_backend! {
         a_stale_revision_is_refused_and_leaves_nothing
         rows_of_an_unknown_call_are_refused_with_the_whole_step
         one_bad_step_does_not_lose_the_others
+        a_large_batch_is_stored_whole_but_for_what_is_refused
         steps_of_one_caller_are_committed_in_order
         events_are_numbered_in_commit_order
         wire_messages_may_come_before_their_call

@@ -149,6 +149,52 @@ pub async fn one_bad_step_does_not_lose_the_others(store: &Store) {
     assert!(store.call(&id("b")).await.unwrap().is_some());
 }
 
+/// Backends write the rows of many steps together.
+pub async fn a_large_batch_is_stored_whole_but_for_what_is_refused(store: &Store) {
+    let name = |n: usize| format!("call{n:03}");
+    let step = |n: usize| {
+        let call_name = name(n);
+        Step {
+            legs: vec![leg(&call_name, 1, 0), leg(&call_name, 2, 0)],
+            turns: vec![turn(&call_name, 1, "hello")],
+            events: ["one", "two", "three"]
+                .map(|kind| event(&call_name, kind))
+                .into(),
+            work: vec![work(&format!("notice-{n}"), 0)],
+            ..Step::of(call(&call_name, 1))
+        }
+    };
+    store.commit(Step::of(call(&name(70), 5))).await.unwrap();
+    for (from, refused) in [(100, None), (0, Some(70))] {
+        let steps = (from..from + 100).map(step).collect();
+        let results = store.commit_batch(steps).await;
+        for (n, result) in (from..from + 100).zip(results) {
+            assert_eq!(result.is_err(), refused == Some(n), "{n}: {result:?}");
+        }
+        for n in from..from + 100 {
+            let kept = if refused == Some(n) { 0 } else { 1 };
+            let id = id(&name(n));
+            assert_eq!(store.legs(&id).await.unwrap().len(), 2 * kept, "{n}");
+            assert_eq!(store.turns(&id).await.unwrap().len(), kept, "{n}");
+            let events = store.events(&id).await.unwrap();
+            let kinds: Vec<&str> = events.iter().map(|event| event.kind.as_str()).collect();
+            assert_eq!(kinds, ["one", "two", "three"][..3 * kept], "{n}");
+        }
+    }
+    // A call in two steps of a batch: the later one stays; backwards the second is refused.
+    for (revisions, stored) in [([2, 3], 3), ([5, 4], 5)] {
+        let steps = revisions.map(|revision| {
+            let mut row = call(&name(0), 0);
+            row.revision = revision;
+            Step::of(row)
+        });
+        let results = store.commit_batch(steps.into()).await;
+        assert_eq!(results[1].is_ok(), revisions[1] > revisions[0]);
+        let row = store.call(&id(&name(0))).await.unwrap().unwrap();
+        assert_eq!(row.revision, stored);
+    }
+}
+
 pub async fn steps_of_one_caller_are_committed_in_order(store: &Store) {
     let mut row = call("a", 0);
     for revision in 1..=50 {
@@ -160,24 +206,23 @@ pub async fn steps_of_one_caller_are_committed_in_order(store: &Store) {
 }
 
 pub async fn events_are_numbered_in_commit_order(store: &Store) {
-    let first = store
+    store
         .commit(Step {
             events: vec![event("a", "one"), event("a", "two")],
             ..Step::of(call("a", 0))
         })
         .await
         .unwrap();
-    let second = store
+    store
         .commit(Step {
             events: vec![event("a", "three")],
             ..Step::default()
         })
         .await
         .unwrap();
-    let ids: Vec<i64> = first.events.into_iter().chain(second.events).collect();
-    assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
     let stored = store.events(&id("a")).await.unwrap();
-    assert_eq!(stored.iter().map(|e| e.id).collect::<Vec<_>>(), ids);
+    let ids: Vec<i64> = stored.iter().map(|e| e.id).collect();
+    assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
     let kinds: Vec<&str> = stored.iter().map(|e| e.kind.as_str()).collect();
     assert_eq!(kinds, ["one", "two", "three"]);
 }

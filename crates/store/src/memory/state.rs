@@ -85,7 +85,6 @@ impl State {
         let mut committed = Committed::default();
         for event in step.events {
             let id = self.next_id();
-            committed.events.push(id);
             self.events.push(EventRow {
                 id,
                 call: event.call,

@@ -9,6 +9,7 @@ mod open;
 mod parts;
 mod people;
 mod row;
+mod statements;
 mod stats;
 mod steps;
 mod work;
