@@ -102,6 +102,8 @@ async fn a_phone_passes_its_partner_on_and_hears_how_it_goes() {
         let notify = peer.request("NOTIFY").await;
         assert_eq!(notify.header("Event"), "refer");
         assert_eq!(notify.header("Subscription-State"), state);
+        let contact = format!("@{}>", world.udp);
+        assert!(notify.header("Contact").ends_with(&contact), "{contact}");
         assert_eq!(notify.header("Content-Type"), "message/sipfrag;version=2.0");
         assert_eq!(notify.body().trim_end(), line);
         peer.reply(&notify, "200 OK", "").await;
