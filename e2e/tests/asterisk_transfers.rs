@@ -222,6 +222,32 @@ async fn an_extension_sends_its_caller_back_to_the_pbx() {
     asterisk.wait_channels(0, SOON).await;
 }
 
+/// A phone of the PBX sends our extension on to another one of ours: the PBX calls it over the trunk
+/// and joins the two.
+#[tokio::test]
+async fn a_phone_of_the_pbx_sends_an_extension_on() {
+    let (gateway, asterisk) = start_mute(|toml| toml).await;
+    let (desk, sales) = (
+        extension(&gateway, "2001").await,
+        extension(&gateway, "2005").await,
+    );
+    let phone = pbx_phone(&asterisk, "301").await;
+    let (call, answered) = talking(&asterisk, &phone, &desk).await;
+    let to = format!("<{}>", at_pbx(&asterisk, "2005"));
+    call.request("REFER", &[("Refer-To", &to)], None);
+    let target = sales.incoming(0, SOON).await.unwrap();
+    target.wait_answered(SOON).await.unwrap();
+    target.play_tone(C_HZ);
+    hears(&answered, C_HZ).await;
+    hears(&target, B_HZ).await;
+    wait_notified(&phone, "SIP/2.0 200").await;
+    call.start_hangup();
+    target.hangup().await.unwrap();
+    answered.wait_ended(SOON).await.unwrap();
+    all_ended(&gateway.api().await, 2).await;
+    asterisk.wait_channels(0, SOON).await;
+}
+
 /// A phone of the PBX asks the other one first. The PBX joins them itself: our leg stays.
 #[tokio::test]
 async fn a_phone_of_the_pbx_hands_an_extension_over_after_asking() {
