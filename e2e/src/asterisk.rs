@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use switchhook_lab::audio::{Audio, wav};
+use switchhook_lab::audio::{Audio, tone, wav};
 use switchhook_lab::transcribe::http_client;
 use tempfile::TempDir;
 use tokio::process::Command;
@@ -26,6 +26,8 @@ pub const TONE_NUMBER: &str = "+493023125501";
 pub const REFER_NUMBER: &str = "+493023125601";
 /// What it plays.
 pub const TONE_HZ: f64 = 1250.0;
+/// What its music on hold is.
+pub const MUSIC_HZ: f64 = 700.0;
 
 const ARI_USER: &str = "test";
 const ARI_PASSWORD: &str = "ari-password-of-the-test";
@@ -40,14 +42,18 @@ pub struct AsteriskConfig {
     pub gateway: SocketAddr,
     /// Where Asterisk is to listen.
     pub sip: SocketAddr,
-    /// `udp` or `tcp`, towards the gateway.
+    /// `udp`, `tcp` or `tls`, towards the gateway.
     pub transport: &'static str,
+    /// For `tls`: where its certificate `asterisk` and the CA are.
+    pub certificates: Option<PathBuf>,
     /// In order of preference, in Asterisk's words: `ulaw`, `alaw`, `g722`.
     pub codecs: &'static str,
     /// Session timers towards the gateway: `yes`, `no`, `always`, `required`.
     pub timers: &'static str,
     /// `no` or `sdes`.
     pub media_encryption: &'static str,
+    /// Whether who is held is told by re-INVITE (`yes`) or hears Asterisk's music (`no`).
+    pub hold_by_reinvite: &'static str,
 }
 
 impl AsteriskConfig {
@@ -57,9 +63,11 @@ impl AsteriskConfig {
             gateway,
             sip,
             transport: "udp",
+            certificates: None,
             codecs: "ulaw,alaw",
             timers: "yes",
             media_encryption: "no",
+            hold_by_reinvite: "yes",
         }
     }
 }
@@ -146,7 +154,8 @@ impl Asterisk {
     pub async fn start(config: AsteriskConfig) -> Self {
         let home = Home {
             root: root(),
-            name: format!("switchhook-{}", config.sip.port()),
+            // Test processes in different network namespaces may have the same port.
+            name: format!("switchhook-{}-{}", std::process::id(), config.sip.port()),
         };
         let http = SocketAddr::from(([127, 0, 0, 1], ports::free()));
         let rtp = ports::block(RTP_PORTS);
@@ -248,6 +257,19 @@ impl Asterisk {
         }
     }
 
+    /// Waits until it printed that.
+    pub async fn wait_log(&self, words: &str, within: Duration) {
+        let deadline = Instant::now() + within;
+        while !self.log().contains(words) {
+            assert!(
+                Instant::now() < deadline,
+                "asterisk does not say {words:?}:\n{}",
+                self.log()
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     /// What it heard on [`TONE_NUMBER`]; complete once the call is over.
     pub fn heard(&self) -> Audio {
         let path = self.home.run().join("heard.wav");
@@ -284,6 +306,19 @@ fn launch(home: &Home, dir: &Path, start: u32) -> Process {
     Process::start("asterisk", how, command, &log)
 }
 
+/// The transport's settings; the files have to be inside Asterisk's root.
+fn tls_settings(from: &Path, home: &Home) -> String {
+    for file in ["ca.pem", "asterisk.pem", "asterisk.key"] {
+        std::fs::copy(from.join(file), home.etc().join(file))
+            .unwrap_or_else(|e| panic!("{}: {e}", from.join(file).display()));
+    }
+    let etc = format!("/etc/{}", home.name);
+    format!(
+        "cert_file={etc}/asterisk.pem\npriv_key_file={etc}/asterisk.key\n\
+         ca_list_file={etc}/ca.pem\nverify_server=yes\nmethod=tlsv1_2\n"
+    )
+}
+
 fn write_config(config: &AsteriskConfig, home: &Home, http: SocketAddr, rtp: u16) {
     for dir in [home.etc(), home.run()] {
         std::fs::create_dir_all(&dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display()));
@@ -300,6 +335,19 @@ fn write_config(config: &AsteriskConfig, home: &Home, http: SocketAddr, rtp: u16
         "udp" => String::new(),
         other => format!(";transport={other}"),
     };
+    // One port number: UDP for the phones, TCP or TLS beside it.
+    let (transport, stream) = match config.transport {
+        "udp" => ("udp", "tcp"),
+        stream => ("stream", stream),
+    };
+    let tls = match &config.certificates {
+        Some(from) => tls_settings(from, home),
+        None => String::new(),
+    };
+    let music = home.run().join("music");
+    std::fs::create_dir_all(&music).unwrap_or_else(|e| panic!("{}: {e}", music.display()));
+    wav::write(&music.join("tone.wav"), &tone::sine(MUSIC_HZ, 30_000))
+        .unwrap_or_else(|e| panic!("{}: {e}", music.display()));
     let values = [
         ("@ETC@", format!("/etc/{}", home.name)),
         ("@RUN@", format!("/run/{}", home.name)),
@@ -308,11 +356,14 @@ fn write_config(config: &AsteriskConfig, home: &Home, http: SocketAddr, rtp: u16
         ("@SIP@", config.sip.port().to_string()),
         ("@RTP_FIRST@", rtp.to_string()),
         ("@RTP_LAST@", (rtp + RTP_PORTS - 1).to_string()),
-        ("@TRANSPORT@", config.transport.to_owned()),
+        ("@TRANSPORT@", transport.to_owned()),
+        ("@STREAM@", stream.to_owned()),
+        ("@TLS@", tls),
         ("@TRANSPORT_PARAMETER@", transport_parameter),
         ("@CODECS@", config.codecs.to_owned()),
         ("@TIMERS@", config.timers.to_owned()),
         ("@MEDIA_ENCRYPTION@", config.media_encryption.to_owned()),
+        ("@HOLD_BY_REINVITE@", config.hold_by_reinvite.to_owned()),
         ("@GATEWAY@", config.gateway.to_string()),
     ];
     let templates = repository().join("e2e/asterisk");

@@ -11,32 +11,18 @@ use switchhook_lab::audio::tone;
 use switchhook_lab::phone::{Phone, PhoneCall, PhoneConfig, PhoneEvent};
 
 use crate::common::*;
+use crate::pbx::{self, drawn, events_of, mute_toml, on_the_wire, pbx_phone};
 
 /// How long the tones are exchanged.
 const TALK_MS: u64 = 2_000;
 
-async fn start(
-    target: &str,
-    change: impl FnOnce(AsteriskConfig) -> AsteriskConfig,
-) -> (Gateway, Asterisk) {
-    let address = free_address();
-    let gateway = GatewaySettings::file(&trunk_toml(address, target))
-        .start()
-        .await;
-    let config = change(AsteriskConfig::new(gateway.sip(), address));
-    let asterisk = Asterisk::start(config).await;
-    asterisk.wait_reaches_gateway(SOON).await;
-    (gateway, asterisk)
-}
-
-/// A phone of the PBX.
-async fn pbx_phone(asterisk: &Asterisk, extension: &str) -> Phone {
-    let config = PhoneConfig::new(extension)
-        .server(asterisk.sip())
-        .password(&format!("phone-{extension}"));
-    let phone = Phone::start(config).await.unwrap();
-    phone.register().await.unwrap();
-    phone
+/// With the assistant's speech; calls that ask for a human go to a number of the PBX.
+async fn start(change: impl FnOnce(AsteriskConfig) -> AsteriskConfig) -> (Gateway, Asterisk) {
+    pbx::start(
+        |pbx| GatewaySettings::file(&trunk_toml(pbx, TONE_NUMBER)),
+        |_, config| change(config),
+    )
+    .await
 }
 
 /// Calls the assistant through the PBX and hears its greeting.
@@ -55,7 +41,7 @@ async fn greeted_through(asterisk: &Asterisk, phone: &Phone) -> PhoneCall {
 /// A phone of the PBX calls in over the trunk, asks for a human by key, and is connected over the
 /// trunk to a number of the PBX: digest both ways, OPTIONS both ways, and audio both ways.
 async fn in_and_out(change: impl FnOnce(AsteriskConfig) -> AsteriskConfig) {
-    let (gateway, asterisk) = start(TONE_NUMBER, change).await;
+    let (gateway, asterisk) = start(change).await;
     let phone = pbx_phone(&asterisk, "301").await;
     let call = greeted_through(&asterisk, &phone).await;
     let asked_ms = call.now_ms();
@@ -75,6 +61,21 @@ async fn in_and_out(change: impl FnOnce(AsteriskConfig) -> AsteriskConfig) {
     );
     assert_eq!(only_attempt(&record)["result"], "answered");
     assert_eq!(record["violations"], serde_json::json!([]));
+    let id = record["id"].as_str().unwrap();
+    let events = events_of(&gateway.api().await, id).await;
+    for ours in [true, false] {
+        let challenged = |sent: bool, text: &str| {
+            sent == ours && text.starts_with("SIP/2.0 401") && text.contains(" INVITE\r\n")
+        };
+        let proven = |sent: bool, text: &str| {
+            sent != ours && text.starts_with("INVITE ") && text.contains("\r\nAuthorization: ")
+        };
+        assert!(
+            on_the_wire(&events, challenged) && on_the_wire(&events, proven),
+            "challenged by us: {ours}\n{}",
+            drawn(&events)
+        );
+    }
     asterisk.wait_channels(0, SOON).await;
     let found = tone::present_ms(&asterisk.heard(), CALLER_HZ);
     // Its recording begins and ends a little inside the bridge.
@@ -102,7 +103,7 @@ async fn a_call_in_and_out_over_tcp_with_a_law() {
 /// A phone of the PBX reaches an extension of the gateway.
 #[tokio::test]
 async fn an_extension_is_called_over_the_trunk() {
-    let (gateway, asterisk) = start(TONE_NUMBER, |config| config).await;
+    let (gateway, asterisk) = start(|config| config).await;
     let desk = PhoneConfig::new("2001")
         .server(gateway.sip())
         .password("demo-2001");
@@ -122,6 +123,41 @@ async fn an_extension_is_called_over_the_trunk() {
     call.hangup().await.unwrap();
     let record = gateway.api().await.ended_call(ENDED).await;
     assert_eq!(record["violations"], serde_json::json!([]));
+}
+
+/// Waits until the gateway holds its trunk for that.
+async fn wait_trunk(gateway: &Gateway, state: &str) {
+    let api = gateway.api().await;
+    let deadline = tokio::time::Instant::now() + SOON;
+    loop {
+        let trunk = api.get("/api/trunks").await["items"][0].clone();
+        if trunk["state"] == state {
+            return;
+        }
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "not {state}: {}",
+            pretty(&trunk)
+        );
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// OPTIONS both ways, through a restart of the PBX.
+#[tokio::test]
+async fn both_sides_know_whether_the_other_is_there() {
+    let often = "[trunks.pbx]\nqualify_s = 1\n";
+    let (gateway, mut asterisk) = pbx::start(
+        |pbx| GatewaySettings::media(&mute_toml(pbx).replace("[trunks.pbx]\n", often)),
+        |_, config| config,
+    )
+    .await;
+    wait_trunk(&gateway, "up").await;
+    asterisk.kill().await;
+    wait_trunk(&gateway, "down").await;
+    asterisk.start_again().await;
+    asterisk.wait_reaches_gateway(SOON).await;
+    wait_trunk(&gateway, "up").await;
 }
 
 /// The trunk's password is wrong on the PBX's side: the call is refused, and the gateway has no

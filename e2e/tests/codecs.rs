@@ -10,8 +10,6 @@ use crate::common::*;
 
 /// How long the tones are exchanged.
 const TALK_MS: u64 = 2_000;
-/// A note of the chime a held party hears.
-const CHIME_HZ: f64 = 523.25;
 
 /// A caller of one codec and a human of another, connected by the assistant.
 async fn connected(gateway: &Gateway, human: &HumanPhone, codec: PhoneCodec) -> (Phone, PhoneCall) {

@@ -4,13 +4,15 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
+use serde_json::{Value, json};
+use switchhook_e2e::api::pretty;
 use switchhook_e2e::baresip::{Baresip, BaresipConfig};
 use switchhook_e2e::gateway::Gateway;
 use switchhook_e2e::phrases::Phrase;
 use switchhook_lab::audio::speech::{self, Sound, Stretch};
 use switchhook_lab::audio::{Audio, tone, wav};
 use switchhook_lab::notices::{Delivery, NoticeReceiver};
-use switchhook_lab::phone::{Phone, PhoneCall, PhoneConfig, PhoneEvent};
+use switchhook_lab::phone::{LadderLine, Phone, PhoneCall, PhoneConfig, PhoneEvent};
 use switchhook_lab::tap::SipTap;
 
 /// For signalling that needs nobody to think.
@@ -24,6 +26,8 @@ pub const ENDED: Duration = Duration::from_secs(30);
 pub const HUMAN_HZ: f64 = 1250.0;
 /// Frequency the caller plays.
 pub const CALLER_HZ: f64 = 1600.0;
+/// A note of the chime a held party hears.
+pub const CHIME_HZ: f64 = 523.25;
 /// Frequency of the beep before a message.
 pub const BEEP_HZ: f64 = 1000.0;
 
@@ -206,4 +210,70 @@ pub fn words_in_common(expected: &str, heard: &str) -> f64 {
         return 0.0;
     }
     expected.intersection(&heard).count() as f64 / expected.len() as f64
+}
+
+/// From now on the tone is heard for a second.
+pub async fn hears(call: &PhoneCall, hz: f64) {
+    call.wait_tone(hz, call.now_ms(), 1_000, SOON)
+        .await
+        .unwrap();
+}
+
+/// The statuses that NOTIFYs reported.
+pub fn notified(phone: &Phone) -> Vec<String> {
+    let notifies = phone.received("NOTIFY");
+    let body = |line: &LadderLine| {
+        let message = line.message.as_ref().unwrap();
+        message.body_text().trim().to_owned()
+    };
+    let mut told: Vec<String> = notifies.iter().map(body).collect();
+    told.dedup();
+    told
+}
+
+/// Waits until a NOTIFY reported this status.
+pub async fn wait_notified(phone: &Phone, last: &str) {
+    let deadline = tokio::time::Instant::now() + SOON;
+    while notified(phone)
+        .last()
+        .is_none_or(|told| !told.starts_with(last))
+    {
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "no NOTIFY {last}:\n{}",
+            phone.ladder()
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// The judge found nothing.
+pub fn clean(record: &Value) {
+    assert_eq!(record["violations"], json!([]), "{}", pretty(record));
+}
+
+/// Whether the call's events have this fact.
+pub fn has_fact(events: &Value, label: &str) -> bool {
+    events["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .any(|one| one["label"] == label)
+}
+
+/// Refer-To of an attended transfer: the dialog of the phone's newest call, which it placed itself.
+pub fn replacing_last(phone: &Phone, target: &str) -> String {
+    let ok = phone
+        .messages()
+        .into_iter()
+        .filter(|line| !line.sent)
+        .filter_map(|line| line.message.ok())
+        .rfind(|m| m.status() == Some(200) && m.header("CSeq").ends_with("INVITE"))
+        .unwrap();
+    format!(
+        "<{target}?Replaces={}%3Bto-tag%3D{}%3Bfrom-tag%3D{}>",
+        ok.call_id().replace('@', "%40"),
+        ok.to_tag().unwrap(),
+        ok.from_tag().unwrap(),
+    )
 }

@@ -7,6 +7,8 @@
 
 mod answered;
 mod asterisk;
+mod asterisk_media;
+mod asterisk_transfers;
 mod bad_input;
 mod bad_setup;
 mod brain;
@@ -22,6 +24,7 @@ mod nat;
 mod network;
 mod nobody_there;
 mod operator;
+mod pbx;
 mod phones;
 mod secure_media;
 mod soak;

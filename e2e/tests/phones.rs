@@ -8,7 +8,7 @@ use switchhook_e2e::api::pretty;
 use switchhook_e2e::gateway::{Gateway, GatewaySettings};
 use switchhook_lab::phone::message::SipMessage;
 use switchhook_lab::phone::{
-    Dial, LadderLine, OnCall, Peer, Phone, PhoneCall, PhoneConfig, PhoneEvent, Transport,
+    Dial, OnCall, Peer, Phone, PhoneCall, PhoneConfig, PhoneEvent, Transport,
 };
 
 use crate::common::*;
@@ -54,54 +54,8 @@ async fn talking(gateway: &Gateway, from: &Phone, to: &Phone) -> (PhoneCall, Pho
     (call, answered)
 }
 
-/// From now on the tone is heard for a second.
-async fn hears(call: &PhoneCall, hz: f64) {
-    call.wait_tone(hz, call.now_ms(), 1_000, SOON)
-        .await
-        .unwrap();
-}
-
-/// The statuses that NOTIFYs reported.
-fn notified(phone: &Phone) -> Vec<String> {
-    let notifies = phone.received("NOTIFY");
-    let body = |line: &LadderLine| {
-        let message = line.message.as_ref().unwrap();
-        message.body_text().trim().to_owned()
-    };
-    let mut told: Vec<String> = notifies.iter().map(body).collect();
-    told.dedup();
-    told
-}
-
-async fn wait_notified(phone: &Phone, last: &str) {
-    let deadline = tokio::time::Instant::now() + SOON;
-    while notified(phone)
-        .last()
-        .is_none_or(|told| !told.starts_with(last))
-    {
-        assert!(
-            tokio::time::Instant::now() < deadline,
-            "no NOTIFY {last}:\n{}",
-            phone.ladder()
-        );
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
-
 fn events(record: &Value) -> &Vec<Value> {
     record["items"].as_array().unwrap()
-}
-
-fn has_fact(events: &Value, label: &str) -> bool {
-    events["items"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .any(|one| one["label"] == label)
-}
-
-fn clean(record: &Value) {
-    assert_eq!(record["violations"], json!([]), "{}", pretty(record));
 }
 
 #[tokio::test]
@@ -291,22 +245,7 @@ async fn an_attended_transfer_joins_caller_and_target() {
     let target = sales.incoming(0, SOON).await.unwrap();
     target.play_tone(C_HZ);
     hears(&asked, C_HZ).await;
-    // The consultation's dialog, as the desk phone knows it.
-    let ok = desk
-        .messages()
-        .into_iter()
-        .filter(|line| !line.sent)
-        .filter_map(|line| line.message.ok())
-        .rfind(|m| m.status() == Some(200) && m.header("CSeq").ends_with("INVITE"))
-        .unwrap();
-    let escaped = |text: &str| text.replace('@', "%40");
-    let to = format!(
-        "<{}?Replaces={}%3Bto-tag%3D{}%3Bfrom-tag%3D{}>",
-        address(&gateway, "2005"),
-        escaped(ok.call_id()),
-        ok.to_tag().unwrap(),
-        ok.from_tag().unwrap(),
-    );
+    let to = replacing_last(&desk, &address(&gateway, "2005"));
     answered.request("REFER", &[("Refer-To", &to)], None);
     hears(&call, C_HZ).await;
     hears(&target, A_HZ).await;

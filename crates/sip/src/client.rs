@@ -7,6 +7,7 @@ use rsipstack::sip::{Header, Request, Response, SipMessage};
 use rsipstack::transaction::Transaction;
 use rsipstack::transaction::key::{TransactionKey, TransactionRole};
 use rsipstack::transaction::transaction::TransactionEvent;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::core::Core;
@@ -23,11 +24,56 @@ pub(crate) enum Outcome {
     NoResponse { connection_lost: bool },
 }
 
+/// Keeps the requests of one dialog in their order on the wire, although each has a task of its own:
+/// a BYE that overtakes the last NOTIFY leaves it unread, and CSeq must not go down.
+#[derive(Debug, Default)]
+pub(crate) struct Order {
+    last: Option<oneshot::Receiver<()>>,
+}
+
+impl Order {
+    /// The place of the next request.
+    pub(crate) fn next(&mut self) -> Turn {
+        let (left, last) = oneshot::channel();
+        Turn {
+            before: self.last.replace(last),
+            _left: left,
+        }
+    }
+}
+
+/// The place of one request; dropped once it left, or will not leave any more.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    before: Option<oneshot::Receiver<()>>,
+    _left: oneshot::Sender<()>,
+}
+
+impl Turn {
+    async fn comes(&mut self) {
+        if let Some(before) = self.before.take() {
+            // The sender is dropped, never used.
+            let _ = before.await;
+        }
+    }
+}
+
 /// Sends the request and forwards every response; exactly one final [`Outcome`] comes, last.
 pub(crate) fn run_client(
     core: &Arc<Core>,
     path: &Path,
     request: Request,
+    forward: impl Fn(Outcome) + Send + 'static,
+) {
+    run_client_in(core, path, request, Order::default().next(), forward);
+}
+
+/// The same in its turn.
+pub(crate) fn run_client_in(
+    core: &Arc<Core>,
+    path: &Path,
+    request: Request,
+    mut turn: Turn,
     forward: impl Fn(Outcome) + Send + 'static,
 ) {
     let Ok(key) = TransactionKey::from_request(&request, TransactionRole::Client) else {
@@ -66,7 +112,10 @@ pub(crate) fn run_client(
     }
     tokio::spawn(async move {
         let mut finished = false;
-        if let Err(error) = transaction.send().await {
+        turn.comes().await;
+        let sent = transaction.send().await;
+        drop(turn);
+        if let Err(error) = sent {
             tracing::debug!(
                 error.kind = stack_error::kind(&error),
                 "SIP request not sent"

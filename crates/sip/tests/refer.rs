@@ -102,6 +102,8 @@ async fn a_phone_passes_its_partner_on_and_hears_how_it_goes() {
         let notify = peer.request("NOTIFY").await;
         assert_eq!(notify.header("Event"), "refer");
         assert_eq!(notify.header("Subscription-State"), state);
+        let contact = format!("@{}>", world.udp);
+        assert!(notify.header("Contact").ends_with(&contact), "{contact}");
         assert_eq!(notify.header("Content-Type"), "message/sipfrag;version=2.0");
         assert_eq!(notify.body().trim_end(), line);
         peer.reply(&notify, "200 OK", "").await;
@@ -500,4 +502,37 @@ async fn where_a_call_comes_from_is_told_without_line_breaks() {
     assert_eq!(names, ["X-Ticket", "Diversion", "User-to-User"]);
     assert_eq!(call.from.number, "caller");
     assert_eq!(extension("2005").as_str(), "2005");
+}
+
+/// A report may be the last word before BYE: whoever gets BYE first looks for no report any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn reports_and_the_bye_that_follows_leave_in_their_order() {
+    let (mut world, peer, leg, ok) = talking().await;
+    let refer_to = "Refer-To: <sip:2005@example.com>\r\n";
+    peer.send(&compose(&world, &peer, &ok, "REFER", 2, refer_to))
+        .await;
+    let SipLegEvent::Refer { id, .. } = world.leg_event(&leg).await else {
+        panic!("a REFER");
+    };
+    world.endpoint.answer_refer(&leg, id, 202).unwrap();
+    for _ in 0..100 {
+        world.endpoint.notify_refer(&leg, id, 180).unwrap();
+    }
+    world.endpoint.hangup(&leg, HangupCause::Normal).unwrap();
+    let mut seen = Vec::new();
+    loop {
+        let message = peer.recv().await;
+        if message.status().is_some() {
+            continue;
+        }
+        // Repetitions do not count: nothing is answered here.
+        if !seen.contains(&message.cseq()) {
+            seen.push(message.cseq());
+        }
+        if message.method() == "BYE" {
+            break;
+        }
+    }
+    assert_eq!(seen.len(), 101, "{seen:?}");
+    assert!(seen.is_sorted(), "{seen:?}");
 }

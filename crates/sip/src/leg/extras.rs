@@ -10,6 +10,7 @@ use super::early::EarlyDialogs;
 use super::reliable::Reliable;
 use super::session::Session;
 use super::{Leg, Phase};
+use crate::client::Order;
 use crate::config::SipConfig;
 use crate::extension::allows;
 use crate::message::header_of;
@@ -32,6 +33,8 @@ pub(super) struct Extras {
     pub ending: Option<&'static str>,
     /// A re-INVITE that came before the ACK of the INVITE ahead of it; one is kept.
     pub overtook_ack: Option<Box<Transaction>>,
+    /// Of our requests within the dialog.
+    pub order: Order,
 }
 
 /// A re-INVITE to be sent again.
@@ -75,6 +78,7 @@ impl Extras {
             local_sdp: None,
             ending: None,
             overtook_ack: None,
+            order: Order::default(),
         }
     }
 

@@ -11,7 +11,7 @@ use super::{
     ClientKind, Decision, Leg, LegInput, OwnReInvite, PendingReInvite, Phase, Respond, ServerEvent,
     run_server_invite, send_response,
 };
-use crate::client::{Outcome, run_client};
+use crate::client::{Outcome, run_client_in};
 use crate::digest::answer_challenges;
 use crate::endpoint::ReInviteResponder;
 use crate::event::SipLegEvent;
@@ -395,13 +395,14 @@ impl Leg {
     }
 
     pub(super) fn send_in_dialog(
-        &self,
+        &mut self,
         kind: ClientKind,
         request: Request,
         path: &crate::transport::Path,
     ) {
         let myself = self.myself.clone();
-        run_client(&self.core, path, request, move |outcome| {
+        let turn = self.ext.order.next();
+        run_client_in(&self.core, path, request, turn, move |outcome| {
             let _ = myself.send(LegInput::Client { kind, outcome });
         });
     }

@@ -136,6 +136,9 @@ impl Leg {
             format!("refer;id={id}")
         };
         request.headers.push(header_of("Event", event));
+        // RFC 6665 demands one in every NOTIFY; Asterisk answers 400 without.
+        let contact = self.contact(&self.record.sent_by);
+        request.headers.push(header_of("Contact", contact));
         let state = if status < 200 {
             format!("active;expires={SUBSCRIPTION_S}")
         } else {
