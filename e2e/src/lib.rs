@@ -10,6 +10,7 @@
 pub mod api;
 pub mod asterisk;
 pub mod baresip;
+pub mod certs;
 pub mod gateway;
 pub mod netns;
 pub mod phrases;

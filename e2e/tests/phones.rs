@@ -54,13 +54,6 @@ async fn talking(gateway: &Gateway, from: &Phone, to: &Phone) -> (PhoneCall, Pho
     (call, answered)
 }
 
-/// From now on the tone is heard for a second.
-async fn hears(call: &PhoneCall, hz: f64) {
-    call.wait_tone(hz, call.now_ms(), 1_000, SOON)
-        .await
-        .unwrap();
-}
-
 /// The statuses that NOTIFYs reported.
 fn notified(phone: &Phone) -> Vec<String> {
     let notifies = phone.received("NOTIFY");
