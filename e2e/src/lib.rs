@@ -12,6 +12,7 @@ pub mod asterisk;
 pub mod baresip;
 pub mod certs;
 pub mod gateway;
+pub mod kamailio;
 pub mod netns;
 pub mod phrases;
 pub mod ports;

@@ -23,6 +23,7 @@ mod network;
 mod nobody_there;
 mod operator;
 mod phones;
+mod proxy;
 mod secure_media;
 mod soak;
 mod voices;
