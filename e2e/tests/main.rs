@@ -26,4 +26,5 @@ mod phones;
 mod proxy;
 mod secure_media;
 mod soak;
+mod softphone;
 mod voices;
