@@ -50,7 +50,7 @@ web: ## the console's pages, into web/dist
 	@scripts/install.sh node
 	cd web && npm ci --no-audit --no-fund && npm run build
 
-e2e: ## the real binary against baresip, SIPp and Asterisk (after `make web`)
+e2e: ## the real binary against baresip, SIPp, Asterisk and Kamailio (after `make web`)
 	@scripts/install.sh peers
 	@scripts/install-asterisk.sh "$(SWITCHHOOK_ASTERISK_DIR)"
 	@scripts/install-speech.sh "$(SWITCHHOOK_SPEECH_DIR)"

@@ -60,9 +60,9 @@ for group in "$@"; do
     run) need_rust; need_node; debian gcc g++ make cmake ca-certificates python3 python3-venv espeak-ng ;;
     node) need_node ;;
     build) debian gcc g++ make cmake ;;
-    peers) debian gcc g++ make cmake sip-tester baresip-core espeak-ng python3 python3-venv iproute2 nftables ;;
+    peers) debian gcc g++ make cmake sip-tester baresip-core kamailio kamailio-websocket-modules kamailio-tls-modules espeak-ng python3 python3-venv iproute2 nftables ;;
     browser) need_node; debian gcc g++ make cmake chromium curl ;;
-    test) need_rust; need_node; debian gcc g++ make cmake ca-certificates python3 python3-venv espeak-ng sip-tester baresip-core iproute2 nftables chromium curl ;;
+    test) need_rust; need_node; debian gcc g++ make cmake ca-certificates python3 python3-venv espeak-ng sip-tester baresip-core kamailio kamailio-websocket-modules kamailio-tls-modules iproute2 nftables chromium curl ;;
     cargo-deny) cargo_tool cargo-deny "$CARGO_DENY_VERSION" ;;
     cargo-fuzz) debian gcc g++ make cmake; cargo_tool cargo-fuzz "$CARGO_FUZZ_VERSION" ;;
     *) say "unknown group '$group'"; exit 2 ;;

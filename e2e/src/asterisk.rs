@@ -14,6 +14,7 @@ use switchhook_lab::transcribe::http_client;
 use tempfile::TempDir;
 use tokio::process::Command;
 
+use crate::certs::CertificateFiles;
 use crate::ports;
 use crate::process::Process;
 use crate::repository;
@@ -44,8 +45,8 @@ pub struct AsteriskConfig {
     pub sip: SocketAddr,
     /// `udp`, `tcp` or `tls`, towards the gateway.
     pub transport: &'static str,
-    /// For `tls`: where its certificate `asterisk` and the CA are.
-    pub certificates: Option<PathBuf>,
+    /// For `tls`: its own certificate, and that of the CA.
+    pub certificates: Option<(CertificateFiles, PathBuf)>,
     /// In order of preference, in Asterisk's words: `ulaw`, `alaw`, `g722`.
     pub codecs: &'static str,
     /// Session timers towards the gateway: `yes`, `no`, `always`, `required`.
@@ -307,10 +308,14 @@ fn launch(home: &Home, dir: &Path, start: u32) -> Process {
 }
 
 /// The transport's settings; the files have to be inside Asterisk's root.
-fn tls_settings(from: &Path, home: &Home) -> String {
-    for file in ["ca.pem", "asterisk.pem", "asterisk.key"] {
-        std::fs::copy(from.join(file), home.etc().join(file))
-            .unwrap_or_else(|e| panic!("{}: {e}", from.join(file).display()));
+fn tls_settings((own, ca): &(CertificateFiles, PathBuf), home: &Home) -> String {
+    for (from, to) in [
+        (ca, "ca.pem"),
+        (&own.certificate, "asterisk.pem"),
+        (&own.key, "asterisk.key"),
+    ] {
+        std::fs::copy(from, home.etc().join(to))
+            .unwrap_or_else(|e| panic!("{}: {e}", from.display()));
     }
     let etc = format!("/etc/{}", home.name);
     format!(

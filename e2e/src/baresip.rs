@@ -38,8 +38,10 @@ pub struct BaresipConfig {
     pub answer_mode: &'static str,
     /// What its microphone hears; played once and followed by silence.
     pub microphone: Audio,
-    /// `udp` or `tcp`.
+    /// `udp`, `tcp` or `tls`.
     pub transport: &'static str,
+    /// Whose certificates it takes a server's from, over TLS.
+    pub ca_file: Option<PathBuf>,
     /// Whether to register.
     pub register: bool,
     /// As baresip names it: `pcmu`, `pcma`, `G722/16000/1` or `opus/48000/2`; with another spelling it
@@ -66,6 +68,7 @@ impl BaresipConfig {
             answer_mode: "auto",
             microphone,
             transport: "udp",
+            ca_file: None,
             register: true,
             codec: "pcmu",
             media_encryption: None,
@@ -292,8 +295,13 @@ fn write_config(dir: &Path, config: &BaresipConfig, control_port: u16) {
     let place = config.place.as_ref();
     let ip = place.map_or(Ipv4Addr::LOCALHOST, |p| p.address);
     let control = control_address(config);
+    let trust = config
+        .ca_file
+        .as_ref()
+        .map(|file| format!("sip_cafile {}\n", file.display()))
+        .unwrap_or_default();
     let text = format!(
-        "sip_listen {ip}:{sip_port}\nnet_interface {ip}\n\
+        "sip_listen {ip}:{sip_port}\n{trust}net_interface {ip}\n\
          ctrl_tcp_listen {control}:{control_port}\nmodule_path {modules}\n\
          module g711.so\n{wideband}module aufile.so\nmodule sndfile.so\nmodule uuid.so\n\
          module srtp.so\n\
@@ -304,10 +312,9 @@ fn write_config(dir: &Path, config: &BaresipConfig, control_port: u16) {
         recordings.display(),
         rtp + 19,
     );
-    let transport = if config.transport == "udp" {
-        ""
-    } else {
-        ";transport=tcp"
+    let transport = match config.transport {
+        "udp" => String::new(),
+        other => format!(";transport={other}"),
     };
     let account = format!(
         "<sip:{user}@{server}{transport}>;auth_user={user};auth_pass={pass};regint={regint};\

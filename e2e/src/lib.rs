@@ -10,8 +10,9 @@
 pub mod api;
 pub mod asterisk;
 pub mod baresip;
-pub mod certificates;
+pub mod certs;
 pub mod gateway;
+pub mod kamailio;
 pub mod netns;
 pub mod phrases;
 pub mod ports;

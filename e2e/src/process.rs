@@ -13,6 +13,8 @@ pub struct Process {
     name: String,
     child: Child,
     pid: u32,
+    /// It has children of its own, which end with it.
+    is_group: bool,
     log: PathBuf,
     leash: Option<Leash>,
 }
@@ -27,7 +29,17 @@ struct Leash {
 
 impl Process {
     /// Starts a program with its output in `log`. Panics, naming the package, when it is missing.
-    pub fn start(name: &str, package: &str, mut command: Command, log: &Path) -> Self {
+    pub fn start(name: &str, package: &str, command: Command, log: &Path) -> Self {
+        Self::launch(name, package, command, log, false)
+    }
+
+    /// The same for a program of several processes, which are all killed.
+    pub fn start_group(name: &str, package: &str, mut command: Command, log: &Path) -> Self {
+        command.process_group(0);
+        Self::launch(name, package, command, log, true)
+    }
+
+    fn launch(name: &str, package: &str, mut command: Command, log: &Path, is_group: bool) -> Self {
         let file = File::create(log).expect("the temporary directory is writable");
         let errors = file.try_clone().expect("a file handle can be duplicated");
         let child = command
@@ -38,11 +50,12 @@ impl Process {
             .spawn()
             .unwrap_or_else(|e| panic!("{name} cannot be started ({e}); install {package}"));
         let pid = child.id().expect("the child has just been started");
-        let leash = leash(pid);
+        let leash = leash(pid, is_group);
         Self {
             name: name.to_owned(),
             child,
             pid,
+            is_group,
             log: log.to_owned(),
             leash: Some(leash),
         }
@@ -76,8 +89,21 @@ impl Process {
     /// `kill -9`, returning when it is gone.
     pub async fn kill(&mut self) {
         self.leash = None;
+        self.kill_group();
         // It may have ended by itself a moment ago.
         let _ = self.child.kill().await;
+    }
+
+    fn kill_group(&self) {
+        if self.is_group {
+            let group = format!("-{}", self.pid);
+            let mut kill = std::process::Command::new("kill");
+            // Already gone is as good.
+            let _ = kill
+                .args(["-KILL", "--", &group])
+                .stderr(Stdio::null())
+                .status();
+        }
     }
 
     /// Asks it to end (SIGTERM).
@@ -118,14 +144,19 @@ impl Drop for Process {
             );
         }
         self.leash = None;
+        self.kill_group();
         // Already gone is as good.
         let _ = self.child.start_kill();
     }
 }
 
-fn leash(pid: u32) -> Leash {
+fn leash(pid: u32, is_group: bool) -> Leash {
+    let group = if is_group { "-" } else { "" };
     let mut shell = Command::new("sh")
-        .args(["-c", &format!("cat >/dev/null; kill -9 {pid} 2>/dev/null")])
+        .args([
+            "-c",
+            &format!("cat >/dev/null; kill -9 {group}{pid} 2>/dev/null"),
+        ])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

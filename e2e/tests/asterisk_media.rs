@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 use switchhook_e2e::api::{only_transfer, pretty};
 use switchhook_e2e::asterisk::{Asterisk, AsteriskConfig, TONE_HZ, TONE_NUMBER, free_address};
-use switchhook_e2e::certificates::Certificates;
+use switchhook_e2e::certs::Ca;
 use switchhook_e2e::gateway::{Gateway, GatewaySettings};
 use switchhook_lab::audio::codec::PhoneCodec;
 use switchhook_lab::audio::tone;
@@ -21,19 +21,17 @@ const TALK_MS: u64 = 1_000;
 const REFRESH: Duration = Duration::from_secs(90);
 
 /// Asterisk with certificates, over TLS; the gateway demands SRTP on the trunk or does not.
-async fn start_tls(srtp: &str) -> (Gateway, Asterisk, Certificates) {
-    let certificates = Certificates::new();
-    certificates.issue("gateway");
-    certificates.issue("asterisk");
-    let dir = certificates.dir().to_owned();
+async fn start_tls(srtp: &str) -> (Gateway, Asterisk, Ca) {
+    let ca = Ca::new();
+    // Both are at this address, and each shows this certificate.
+    let own = ca.issue("127.0.0.1");
     let tls = free_address();
-    let file = |name: &str| dir.join(name).display().to_string();
     let listen = format!(
         "[sip]\ntls = [\"{tls}\"]\ntls_certificate_file = \"{}\"\ntls_key_file = \"{}\"\n\
          tls_ca_file = \"{}\"\ntls_system_roots = false\n",
-        file("gateway.pem"),
-        file("gateway.key"),
-        file("ca.pem"),
+        own.certificate.display(),
+        own.key.display(),
+        ca.file().display(),
     );
     let trunk = format!("[trunks.pbx]\ntransport = \"tls\"\nsrtp = \"{srtp}\"\n");
     let (gateway, asterisk) = start(
@@ -47,14 +45,14 @@ async fn start_tls(srtp: &str) -> (Gateway, Asterisk, Certificates) {
         |_, config| AsteriskConfig {
             gateway: tls,
             transport: "tls",
-            certificates: Some(dir.clone()),
+            certificates: Some((own.clone(), ca.file())),
             media_encryption: "sdes",
             ..config
         },
     )
     .await;
     // The gateway looks at its files again and again.
-    (gateway, asterisk, certificates)
+    (gateway, asterisk, ca)
 }
 
 /// A phone of the PBX calls in over the trunk and is connected over the trunk to a number of the
@@ -98,7 +96,7 @@ fn media<'a>(record: &'a Value, figure: &str) -> Vec<&'a Value> {
 
 #[tokio::test]
 async fn tls_and_srtp_on_the_trunk() {
-    let (gateway, asterisk, _certificates) = start_tls("required").await;
+    let (gateway, asterisk, _ca) = start_tls("required").await;
     let (call, id) = in_and_out(&gateway, &asterisk, |config| config).await;
     let record = finished(&gateway, &asterisk, &call).await;
     for suite in media(&record, "srtp") {
@@ -127,7 +125,7 @@ async fn tls_and_srtp_on_the_trunk() {
 /// The PBX insists on SRTP and the gateway has none: nobody talks in the clear.
 #[tokio::test]
 async fn a_pbx_that_insists_on_srtp_gets_488_from_a_trunk_without() {
-    let (gateway, asterisk, _certificates) = start_tls("off").await;
+    let (gateway, asterisk, _ca) = start_tls("off").await;
     let phone = pbx_phone(&asterisk, "301").await;
     let call = phone.dial(&at_pbx(&asterisk, "2001")).await.unwrap();
     let end = call.wait_ended(SOON).await.unwrap();

@@ -65,6 +65,33 @@ pub async fn say_and_listen(call: &PhoneCall, audio: Audio) -> Audio {
     heard.audio.window(from, heard.audio.duration_ms())
 }
 
+/// From now on the tone is heard for a second.
+pub async fn hears(call: &PhoneCall, hz: f64) {
+    call.wait_tone(hz, call.now_ms(), 1_000, SOON)
+        .await
+        .unwrap();
+}
+
+/// From now on baresip hears the tone for a second, in its call number `n`.
+pub async fn baresip_hears(phone: &Baresip, n: usize, hz: f64) {
+    let from = phone.heard(n).duration_ms();
+    let deadline = tokio::time::Instant::now() + SOON;
+    loop {
+        let heard = phone.heard(n);
+        let ms = tone::present_ms(&heard.window(from, heard.duration_ms()), hz);
+        if ms >= 1_000 {
+            return;
+        }
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "baresip has heard {ms} ms of {hz} Hz since {from} ms of {} ms\n{}",
+            heard.duration_ms(),
+            phone.log()
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 /// The secret notices are signed with.
 pub const NOTICE_SECRET: &str = "whsec_c3dpdGNoaG9vay1lbmQtdG8tZW5kLXRlc3Qtc2VjcmV0";
 
@@ -210,13 +237,6 @@ pub fn words_in_common(expected: &str, heard: &str) -> f64 {
         return 0.0;
     }
     expected.intersection(&heard).count() as f64 / expected.len() as f64
-}
-
-/// From now on the tone is heard for a second.
-pub async fn hears(call: &PhoneCall, hz: f64) {
-    call.wait_tone(hz, call.now_ms(), 1_000, SOON)
-        .await
-        .unwrap();
 }
 
 /// The statuses that NOTIFYs reported.

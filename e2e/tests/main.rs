@@ -26,6 +26,8 @@ mod nobody_there;
 mod operator;
 mod pbx;
 mod phones;
+mod proxy;
 mod secure_media;
 mod soak;
+mod softphone;
 mod voices;

@@ -2,9 +2,13 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 
+use switchhook_e2e::api::{Api, items};
 use switchhook_e2e::baresip::{Baresip, BaresipConfig};
+use switchhook_e2e::certs::Ca;
 use switchhook_e2e::gateway::{Gateway, GatewaySettings};
+use switchhook_e2e::ports;
 use switchhook_lab::audio::tone;
 use switchhook_lab::phone::{OnCall, Phone, PhoneConfig, PhoneEvent, Srtp, Suite};
 
@@ -102,7 +106,7 @@ async fn two_protected_phones_are_bridged_and_keep_their_keys_over_a_re_invite()
             .server(gateway.sip())
             .password("demo-2005")
             .srtp(Srtp::On(Suite::Tag32))
-            .on_call(OnCall::AnswerAfter(std::time::Duration::ZERO)),
+            .on_call(OnCall::AnswerAfter(Duration::ZERO)),
     )
     .await
     .unwrap();
@@ -131,6 +135,96 @@ async fn two_protected_phones_are_bridged_and_keep_their_keys_over_a_re_invite()
     assert!(tone::present_ms(&human.heard(0), CALLER_HZ) > 1_000);
     let record = gateway.api().await.ended_call(ENDED).await;
     assert_no_key_is_kept(&gateway, record["id"].as_str().unwrap()).await;
+    human.kill().await;
+}
+
+/// Waits for a message among those of the call; the last ones are stored after its end.
+async fn wait_wire(api: &Api, call: &str, fits: impl Fn(&str) -> bool) {
+    let path = format!("/api/calls/{call}/events?limit=500");
+    let deadline = tokio::time::Instant::now() + SOON;
+    loop {
+        let events = items(&api.get(&path).await);
+        let texts: Vec<&str> = events.iter().filter_map(|e| e["text"].as_str()).collect();
+        if texts.iter().any(|text| fits(text)) {
+            return;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{texts:#?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Nothing in the clear: baresip signs in over TLS, with Opus over SRTP, is called and calls.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_phone_over_tls_with_protected_opus() {
+    let ca = Ca::new();
+    let files = ca.issue("127.0.0.1");
+    let tls = SocketAddr::from(([127, 0, 0, 1], ports::free()));
+    let gateway = GatewaySettings::media(&format!(
+        "mode = \"demo\"\n[sip]\nloopback_guests = true\ntls = [\"{tls}\"]\n\
+         tls_certificate_file = \"{}\"\ntls_key_file = \"{}\"\n\
+         [extensions.2001]\npassword = \"demo-2001\"\nsrtp = \"required\"\n\
+         [extensions.2005]\npassword = \"demo-2005\"\n\
+         [users.demo]\npassword = \"demo\"\nrole = \"admin\"\n",
+        files.certificate.display(),
+        files.key.display()
+    ))
+    .start()
+    .await;
+    let mut config = BaresipConfig::with_tone("2001", tls, HUMAN_HZ);
+    config.transport = "tls";
+    config.ca_file = Some(ca.file());
+    config.media_encryption = Some("srtp-mand");
+    config.codec = "opus/48000/2";
+    let mut human = Baresip::start(config).await;
+    let other = Phone::start(
+        PhoneConfig::new("2005")
+            .server(gateway.sip())
+            .password("demo-2005"),
+    )
+    .await
+    .unwrap();
+    other.register().await.unwrap();
+    let api = gateway.api().await;
+    for (n, caller) in ["phone", "baresip"].into_iter().enumerate() {
+        let call = if caller == "phone" {
+            let address = format!("sip:2001@{}", gateway.sip());
+            other.dial(&address).await.unwrap()
+        } else {
+            human.dial(&format!("sip:2005@{tls};transport=tls")).await;
+            other.incoming(0, SOON).await.unwrap()
+        };
+        call.wait_answered(SOON).await.unwrap();
+        human.wait_event("CALL_ESTABLISHED", n + 1, SOON).await;
+        call.play_tone(CALLER_HZ);
+        hears(&call, HUMAN_HZ).await;
+        baresip_hears(&human, n, CALLER_HZ).await;
+        if caller == "phone" {
+            call.hangup().await.unwrap();
+        } else {
+            human.hangup().await;
+            call.wait_ended(SOON).await.unwrap();
+        }
+        human.wait_event("CALL_CLOSED", n + 1, SOON).await;
+        let record = api.ended_call(ENDED).await;
+        let id = record["id"].as_str().unwrap();
+        assert_no_key_is_kept(&gateway, id).await;
+        // One leg over TLS, the other over UDP; the protected one takes Opus over SRTP.
+        let over_tls = |first: &'static str, rest: &'static [&'static str]| {
+            move |text: &str| {
+                text.starts_with(first)
+                    && text.contains("SIP/2.0/TLS ")
+                    && rest.iter().all(|part| text.contains(part))
+            }
+        };
+        wait_wire(&api, id, over_tls("INVITE ", &[])).await;
+        wait_wire(
+            &api,
+            id,
+            over_tls("SIP/2.0 200 ", &["RTP/SAVP", "opus/48000/2"]),
+        )
+        .await;
+        wait_wire(&api, id, over_tls("BYE ", &[])).await;
+    }
     human.kill().await;
 }
 

@@ -67,6 +67,18 @@ impl Switchboard {
         destination::check(&self.shared.config, target)
     }
 
+    /// Its stored status. A call that has ended takes no orders, though its task may still tidy up.
+    async fn live_status(&self, call: &CallId) -> Result<String, CommandError> {
+        let stored = self.shared.store.call(call).await;
+        let row = stored.map_err(|error| CommandError::Internal {
+            detail: error.to_string(),
+        })?;
+        match row {
+            Some(row) if row.head.status != "ended" => Ok(row.head.status),
+            Some(_) | None => Err(CommandError::NotLive),
+        }
+    }
+
     fn tell(&self, call: &CallId, event: Event) -> Result<(), CommandError> {
         if self.shared.registry.send_event(call, event) {
             Ok(())
@@ -153,15 +165,8 @@ async fn check_speech(client: &reqwest::Client, url: &str) -> Integration {
 #[async_trait]
 impl Operator for Switchboard {
     async fn hangup(&self, call: &CallId, by: &str) -> Result<(), CommandError> {
-        if self
-            .shared
-            .registry
-            .send_event(call, Event::OperatorHangup { by: by.to_owned() })
-        {
-            Ok(())
-        } else {
-            Err(CommandError::NotLive)
-        }
+        // Does not ask the store: also while that is in trouble a call can be ended.
+        self.tell(call, Event::OperatorHangup { by: by.to_owned() })
     }
 
     async fn recording(
@@ -216,20 +221,12 @@ impl Operator for Switchboard {
             department,
             request: order.request,
         };
-        if self.shared.registry.send_event(call, event) {
-            Ok(())
-        } else {
-            Err(CommandError::NotLive)
-        }
+        self.live_status(call).await?;
+        self.tell(call, event)
     }
 
     async fn hold(&self, call: &CallId, by: &str) -> Result<(), CommandError> {
-        let stored = self.shared.store.call(call).await;
-        let row = stored.map_err(|error| CommandError::Internal {
-            detail: error.to_string(),
-        })?;
-        let status = row.ok_or(CommandError::NotLive)?.head.status;
-        let reason = match status.as_str() {
+        let reason = match self.live_status(call).await?.as_str() {
             "ringing" => {
                 Some("the call is not answered yet; try again when the caller is connected")
             }
@@ -244,6 +241,7 @@ impl Operator for Switchboard {
     }
 
     async fn resume(&self, call: &CallId, by: &str) -> Result<(), CommandError> {
+        self.live_status(call).await?;
         self.tell(call, Event::OperatorResume { by: by.to_owned() })
     }
 

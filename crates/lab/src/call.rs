@@ -282,6 +282,6 @@ pub async fn run(args: CallArgs) -> Result<Report, CallError> {
 fn uri_with_transport(args: &CallArgs) -> String {
     match args.transport {
         Transport::Tcp if !args.to.contains("transport=") => format!("{};transport=tcp", args.to),
-        Transport::Udp | Transport::Tcp => args.to.clone(),
+        _ => args.to.clone(),
     }
 }

@@ -9,16 +9,22 @@ use serde_json::json;
 use switchhook_call::{ActionKind, Call, Event, Route};
 use switchhook_lab::phone::{OnCall, Phone, PhoneConfig, PhoneEvent};
 use switchhook_media::{MediaConfig, MediaEngine, wav};
-use switchhook_model::{CallId, CallerIdentity, HangupCause, LegId, RecordingId, Target};
+use switchhook_model::{
+    CallId, CallerIdentity, HangupCause, LegId, RecordingId, RequestId, Target,
+};
 use switchhook_sip::{DialFrom, DialRequest, DialTarget, DialogRecord, SipConfig, SipEndpoint};
 use switchhook_store::{MessageFilter, RecordingRow, RecordingState, Step, Store};
 use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
 
+use super::inbox::Inbox;
 use super::legs::{LegParts, Legs, Signalling};
 use super::{Registry, Shared, facts, new_leg_id, policy, recover, rows};
 use crate::bus::Bus;
 use crate::config::{Config, Environment, Source, load};
+use crate::http::ports::{CommandError, Operator as _, TransferOrder, TransferTo};
 use crate::notices::Destination;
+use crate::switchboard::Switchboard;
 use crate::{brains, clock, voices};
 
 const SOON: Duration = Duration::from_secs(20);
@@ -291,6 +297,46 @@ async fn a_message_that_was_being_made_out_is_not_lost_and_alarms_nobody() {
         assert!(row.head.ended_at.is_some(), "{name}");
         assert_eq!(row.view["outcome"]["ended_by"], "caller", "{name}");
     }
+    shared.sip.shutdown();
+}
+
+/// The operator saw that it is over: it is not said of an order that it was taken.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_has_ended_takes_no_orders_while_it_tidies_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = config(&directory);
+    let store = Store::memory();
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let shared = shared(config.clone(), &store, any).await;
+    let stop = CancellationToken::new();
+    let operator = Switchboard::new(Arc::clone(&shared), String::new(), stop.clone());
+    for (name, status) in [("over", "ended"), ("live", "with_agent")] {
+        let id = CallId::from_unique(name);
+        let mut step = ringing(&config, &id, None);
+        step.call.as_mut().unwrap().head.status = status.to_owned();
+        store.commit(step).await.unwrap();
+        let (inbox, mut inputs, _) = Inbox::open();
+        shared.registry.insert(id.clone(), inbox);
+        let order = TransferOrder {
+            request: RequestId::from_unique(name),
+            to: TransferTo::Target("2001".parse().unwrap()),
+            by: "demo".into(),
+        };
+        let answers = [
+            operator.hold(&id, "demo").await,
+            operator.resume(&id, "demo").await,
+            operator.transfer(&id, order).await,
+        ];
+        if status == "ended" {
+            let refused = Err(CommandError::NotLive);
+            assert!(answers.iter().all(|got| *got == refused), "{answers:?}");
+            assert!(inputs.try_recv().is_err());
+        } else {
+            assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+            assert_eq!(inputs.len(), 3);
+        }
+    }
+    stop.cancel();
     shared.sip.shutdown();
 }
 

@@ -1,10 +1,12 @@
 //! What a phone is told before it starts.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
 use super::srtp::Srtp;
 use super::transport::Transport;
+use super::web::WebSettings;
 use crate::audio::codec::PhoneCodec;
 use crate::audio::g711::Law;
 
@@ -74,6 +76,8 @@ pub struct PhoneConfig {
     pub server: Option<SocketAddr>,
     /// How to reach the server.
     pub transport: Transport,
+    /// For [`Transport::Ws`] and [`Transport::Wss`].
+    pub web: WebSettings,
     /// Where SIP (UDP and TCP) is bound; port 0 takes any.
     pub bind: SocketAddr,
     /// Codecs in order of preference.
@@ -97,6 +101,7 @@ impl PhoneConfig {
             credentials: None,
             server: None,
             transport: Transport::Udp,
+            web: WebSettings::default(),
             bind: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
             codecs: vec![Law::Mu.into(), Law::A.into()],
             telephone_event: Some(101),
@@ -123,10 +128,17 @@ impl PhoneConfig {
         self
     }
 
-    /// UDP or TCP to the server.
+    /// How to reach the server.
     #[must_use]
     pub fn transport(mut self, transport: Transport) -> Self {
         self.transport = transport;
+        self
+    }
+
+    /// Whom the server's certificate must be from, for [`Transport::Wss`].
+    #[must_use]
+    pub fn trusting(mut self, ca_file: &Path) -> Self {
+        self.web.ca_file = Some(ca_file.to_owned());
         self
     }
 

@@ -124,6 +124,8 @@ pub(super) struct Engine {
     pub acks: HashMap<String, Vec<u8>>,
     pub timers: Vec<(Instant, Timer)>,
     pub nonce_counts: HashMap<String, u32>,
+    /// Stands for our address where we have none (RFC 7118 §5).
+    pub web_host: String,
     pub register: Option<(String, String, u32)>,
     pub on_call_script: VecDeque<OnCall>,
 }
@@ -375,21 +377,27 @@ impl Engine {
         format!(
             "SIP/2.0/{} {};branch=z9hG4bK{};rport",
             peer.transport.as_via(),
-            self.sockets.local(),
+            self.host(peer.transport),
             random_token()
         )
+    }
+
+    fn host(&self, transport: Transport) -> String {
+        if transport.is_web() {
+            self.web_host.clone()
+        } else {
+            self.sockets.local().to_string()
+        }
     }
 
     pub(super) fn contact(&self, transport: Transport) -> String {
         let suffix = match transport {
             Transport::Udp => "",
             Transport::Tcp => ";transport=tcp",
+            Transport::Ws | Transport::Wss => ";transport=ws",
         };
-        format!(
-            "<sip:{}@{}{suffix}>",
-            self.config.user,
-            self.sockets.local()
-        )
+        let host = self.host(transport);
+        format!("<sip:{}@{host}{suffix}>", self.config.user)
     }
 
     /// Adds credentials for the challenge in `response`; `None` when there is nothing to add.
@@ -432,6 +440,12 @@ impl Engine {
 
     /// Where a URI points; only numeric hosts and `localhost`, a test phone asks no DNS.
     pub(super) fn peer_of(&self, uri: &str) -> Option<Peer> {
+        if let Some(addr) = self.config.server
+            && self.config.transport.is_web()
+        {
+            let transport = self.config.transport;
+            return Some(Peer { addr, transport });
+        }
         let rest = uri_of(uri);
         let rest = rest.strip_prefix("sip:").unwrap_or(&rest);
         let (address, params) = rest.split_once(';').unwrap_or((rest, ""));

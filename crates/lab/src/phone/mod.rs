@@ -32,6 +32,7 @@ mod srtp;
 mod transport;
 mod uac;
 mod uas;
+mod web;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -50,6 +51,7 @@ pub use rtp::{Heard, Playable};
 pub use sdp::MediaDirection;
 pub use srtp::{Crypto, Srtp, Suite};
 pub use transport::{Peer, Transport};
+pub use web::WebSettings;
 
 /// Why something asked of a phone did not happen.
 #[derive(Error)]
@@ -229,7 +231,7 @@ impl Phone {
         let (ready, bound) = oneshot::channel();
         let engine_log = Arc::clone(&log);
         crate::runtime().spawn(async move {
-            match transport::Sockets::bind(bind).await {
+            match transport::Sockets::bind(bind, config.web.clone()).await {
                 Ok((sockets, inbox)) => {
                     // Nobody waiting any more means the phone was dropped; the loop then ends.
                     let _ = ready.send(Ok(sockets.local()));
@@ -245,6 +247,7 @@ impl Phone {
                         acks: HashMap::new(),
                         timers: Vec::new(),
                         nonce_counts: HashMap::new(),
+                        web_host: format!("{}.invalid", engine::random_token()),
                         register: None,
                         on_call_script: VecDeque::new(),
                     };

@@ -1,4 +1,4 @@
-//! UDP and TCP for the phone: one inbox, and a way to send to a peer.
+//! UDP, TCP and WebSocket for the phone: one inbox, and a way to send to a peer.
 
 use std::collections::HashMap;
 use std::io;
@@ -10,8 +10,9 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::mpsc;
 
 use super::message::frame_len;
+use super::web::{self, WebSettings};
 
-/// UDP or TCP.
+/// UDP, TCP or WebSocket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Transport {
     /// Datagrams.
@@ -19,6 +20,10 @@ pub enum Transport {
     Udp,
     /// Streams (RFC 3261 §18).
     Tcp,
+    /// WebSocket (RFC 7118): one socket to the server, for everything.
+    Ws,
+    /// The same over TLS.
+    Wss,
 }
 
 impl Transport {
@@ -27,7 +32,14 @@ impl Transport {
         match self {
             Self::Udp => "UDP",
             Self::Tcp => "TCP",
+            Self::Ws => "WS",
+            Self::Wss => "WSS",
         }
+    }
+
+    /// What a browser speaks: nobody can open a connection to it.
+    pub fn is_web(self) -> bool {
+        matches!(self, Self::Ws | Self::Wss)
     }
 }
 
@@ -51,11 +63,15 @@ pub struct Sockets {
     streams: HashMap<SocketAddr, mpsc::UnboundedSender<Vec<u8>>>,
     accepted: mpsc::UnboundedReceiver<(SocketAddr, mpsc::UnboundedSender<Vec<u8>>)>,
     inbox: mpsc::UnboundedSender<Inbound>,
+    web: WebSettings,
 }
 
 impl Sockets {
     /// Binds UDP and TCP to the same port.
-    pub async fn bind(bind: SocketAddr) -> io::Result<(Self, mpsc::UnboundedReceiver<Inbound>)> {
+    pub async fn bind(
+        bind: SocketAddr,
+        web: WebSettings,
+    ) -> io::Result<(Self, mpsc::UnboundedReceiver<Inbound>)> {
         let (udp, tcp) = bind_both(bind).await?;
         let local = udp.local_addr()?;
         let udp = Arc::new(udp);
@@ -101,6 +117,7 @@ impl Sockets {
                 streams: HashMap::new(),
                 accepted,
                 inbox,
+                web,
             },
             received,
         ))
@@ -111,21 +128,25 @@ impl Sockets {
         self.local
     }
 
-    /// Sends one message, opening a TCP connection when there is none to that address.
+    /// Sends one message, opening a connection when there is none to that address.
     pub async fn send(&mut self, bytes: &[u8], to: Peer) -> io::Result<()> {
         while let Ok((addr, writer)) = self.accepted.try_recv() {
             self.streams.insert(addr, writer);
         }
         match to.transport {
             Transport::Udp => self.udp.send_to(bytes, to.addr).await.map(|_| ()),
-            Transport::Tcp => {
+            Transport::Tcp | Transport::Ws | Transport::Wss => {
                 if let Some(writer) = self.streams.get(&to.addr)
                     && writer.send(bytes.to_vec()).is_ok()
                 {
                     return Ok(());
                 }
-                let stream = TcpStream::connect(to.addr).await?;
-                let writer = serve_stream(stream, to.addr, self.inbox.clone());
+                let inbox = self.inbox.clone();
+                let writer = if to.transport.is_web() {
+                    web::open(to, &self.web, inbox).await?
+                } else {
+                    serve_stream(TcpStream::connect(to.addr).await?, to.addr, inbox)
+                };
                 let sent = writer.send(bytes.to_vec());
                 self.streams.insert(to.addr, writer);
                 sent.map_err(|_| io::ErrorKind::BrokenPipe.into())

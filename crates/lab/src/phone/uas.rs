@@ -209,8 +209,11 @@ impl Engine {
         }
         entry.state = CallState::Up;
         let offer = entry.invite.body_text();
-        if let Some(peer) = self.peer_of(&self.calls[call].remote_target.clone()) {
-            // Requests of ours go to the caller's Contact; responses follow the Via, see below.
+        let next = entry.route_set.first().unwrap_or(&entry.remote_target);
+        let next = next.clone();
+        if let Some(peer) = self.peer_of(&next) {
+            // Requests of ours go to the caller's Contact or the proxy before it; responses follow
+            // the Via, see below.
             let invite_peer = self.calls[call].peer;
             self.respond_to_invite(call, 200, "OK", true).await;
             self.calls[call].peer = if invite_peer.transport == peer.transport
