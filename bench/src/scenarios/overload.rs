@@ -25,7 +25,7 @@ pub(super) fn run(setting: &Setting, report: &mut Report) -> anyhow::Result<()> 
     )?;
     let mut phones = sip_bridged::phones_of(&gateway)?;
     let sockets = Sockets::bind()?;
-    let streams = sip_bridged::place_all(&mut phones, &sockets, calls)?;
+    let streams = sip_bridged::place_all(&mut phones, &sockets, 0..calls)?;
     let audio = sockets.address(0)?;
     let (warm_up, measure) = sip_bridged::spans(setting);
     let clock = gateway.program.clock();

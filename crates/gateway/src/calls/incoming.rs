@@ -42,7 +42,7 @@ pub fn accept(shared: &Arc<Shared>, incoming: IncomingCall) {
     let shared = Arc::clone(shared);
     tokio::spawn(async move {
         let exchange = exchange_of(&shared.config, &incoming);
-        match admit(&shared, incoming).await {
+        match Box::pin(admit(&shared, incoming)).await {
             Ok((first, legs)) => opened.run(&shared, first, legs, exchange).await,
             Err((handle, status, reason)) => refuse(&handle, status, reason),
         }
@@ -201,7 +201,7 @@ impl Opened {
         let span = tracing::info_span!("call", call.id = %id);
         // Whoever waits for the first commit is let go also when the task fails before it.
         let _stored = stored.clone().drop_guard();
-        let mut task = CallTask::new(Arc::clone(shared), call, legs, inbox);
+        let mut task = Box::new(CallTask::new(Arc::clone(shared), call, legs, inbox));
         task.exchange = exchange;
         task.run(first, inputs, overrun, stored)
             .instrument(span)

@@ -197,7 +197,8 @@ fn session_id(leg: &LegId) -> u64 {
 
 #[derive(Debug, Default)]
 pub(super) struct Legs {
-    parts: BTreeMap<LegId, LegParts>,
+    /// Boxed: a node of the map has room for eleven.
+    parts: BTreeMap<LegId, Box<LegParts>>,
     /// Of legs whose media is over, as they are stored.
     figures: BTreeMap<LegId, Value>,
     /// Legs that belong to another call now.
@@ -206,11 +207,11 @@ pub(super) struct Legs {
 
 impl Legs {
     pub(super) fn insert(&mut self, leg: LegId, parts: LegParts) {
-        self.parts.insert(leg, parts);
+        self.parts.insert(leg, Box::new(parts));
     }
 
     pub(super) fn get_mut(&mut self, leg: &LegId) -> Option<&mut LegParts> {
-        self.parts.get_mut(leg)
+        self.parts.get_mut(leg).map(Box::as_mut)
     }
 
     pub(super) fn media(&self, leg: &LegId) -> Option<&MediaLeg> {
@@ -257,7 +258,7 @@ impl Legs {
     pub(super) fn give(&mut self, leg: &LegId) -> Option<LegParts> {
         let parts = self.parts.remove(leg)?;
         self.given.insert(leg.clone());
-        Some(parts)
+        Some(*parts)
     }
 
     /// Whether it belongs to another call now.

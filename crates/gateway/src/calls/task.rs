@@ -78,16 +78,17 @@ impl CallTask {
         }
     }
 
-    /// Runs the call from its first event to its settled end.
+    /// Runs the call from its first event to its settled end. Boxed, as each step is: a call waits
+    /// almost all of its life, and should be small then.
     pub(super) async fn run(
-        mut self,
+        mut self: Box<Self>,
         first: Event,
         mut inputs: mpsc::Receiver<CallInput>,
         overrun: CancellationToken,
         stored: CancellationToken,
     ) {
         self.queue.push_back(first);
-        self.drain().await;
+        Box::pin(self.drain()).await;
         stored.cancel();
         while !self.call.is_settled() {
             let deadline = self.next_deadline();
@@ -95,17 +96,17 @@ impl CallTask {
                 biased;
                 () = overrun.cancelled() => {
                     self.queue.push_back(Event::ShuttingDown);
-                    self.drain().await;
+                    Box::pin(self.drain()).await;
                     break;
                 }
                 input = inputs.recv() => match input {
-                    Some(input) => self.input(input).await,
+                    Some(input) => Box::pin(self.input(input)).await,
                     None => break,
                 },
-                () = tokio::time::sleep_until(deadline) => self.timers().await,
+                () = tokio::time::sleep_until(deadline) => Box::pin(self.timers()).await,
             }
         }
-        self.finish(inputs).await;
+        Box::pin(self.finish(inputs)).await;
     }
 
     pub(super) fn next_deadline(&self) -> Instant {

@@ -129,7 +129,7 @@ impl Core {
         let caller_connection = record.target();
         let mut ext = Extras::new(&self.config);
         ext.learn_allow(&request.headers);
-        let leg = Leg {
+        let leg = Box::new(Leg {
             id: record.leg.clone(),
             dialog,
             caller_tag,
@@ -169,7 +169,7 @@ impl Core {
             first_refer: None,
             own_refer: None,
             core: self.clone(),
-        };
+        });
         // The leg's events come after the call's.
         self.events.send(SipEvent::Incoming(Box::new(incoming)));
         tokio::spawn(leg.run());

@@ -281,21 +281,26 @@ struct OwnReInvite {
 }
 
 impl Leg {
-    /// Enters the leg's loop; returns when the leg is over.
-    pub(crate) async fn run(mut self) {
+    /// Enters the leg's loop; returns when the leg is over. Boxed, as what is done on an input is: a
+    /// leg waits almost all of its life, and should be small then.
+    pub(crate) async fn run(mut self: Box<Self>) {
         while !matches!(self.phase, Phase::Over) {
             let timer = self.next_timer();
             tokio::select! {
                 () = self.core.stop.cancelled() => return,
                 input = self.inputs.recv() => match input {
-                    Some(input) => self.handle(input).await,
+                    Some(input) => Box::pin(self.handle(input)).await,
                     None => return,
                 },
-                () = sleep_until(timer) => self.timer_fired().await,
+                () = sleep_until(timer) => Box::pin(self.timer_fired()).await,
             }
         }
         let caller_tag = self.caller_tag.as_deref();
         self.core.leave_leg(&self.id, &self.dialog, caller_tag);
+        Box::pin(self.refuse_what_waits()).await;
+    }
+
+    async fn refuse_what_waits(&mut self) {
         self.refuse_refers().await;
         self.refuse_reinvite().await;
         self.refuse_leftovers().await;

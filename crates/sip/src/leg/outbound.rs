@@ -35,7 +35,7 @@ impl Leg {
         inputs: UnboundedReceiver<LegInput>,
     ) {
         let deadline = Instant::now() + start.timeout;
-        let mut leg = Self {
+        let mut leg = Box::new(Self {
             id: start.record.leg.clone(),
             dialog: (
                 start.record.sip_call_id.clone(),
@@ -83,10 +83,10 @@ impl Leg {
             first_refer: None,
             own_refer: None,
             core,
-        };
+        });
         tokio::spawn(async move {
             leg.core.tap.bind(&leg.record.sip_call_id, &leg.id);
-            leg.place(start.route).await;
+            Box::pin(leg.place(start.route)).await;
             leg.run().await;
         });
     }
