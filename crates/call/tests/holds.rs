@@ -111,6 +111,33 @@ fn a_transfer_takes_the_caller_out_of_an_operators_hold() {
 }
 
 #[test]
+fn a_phones_transfer_takes_the_caller_out_of_an_operators_hold() {
+    let mut world = with_human().phone("2005", Phone::AnswersAfter(1000));
+    world.event(Event::OperatorHold {
+        by: "olga".to_owned(),
+    });
+    let agent = world.agent_leg();
+    world.refer(agent, 50, "2005");
+    world.run_until_s(40);
+    assert_eq!(
+        world.count(|kind| matches!(kind, ActionKind::Resume { .. })),
+        1
+    );
+    let view = world.view();
+    assert!(
+        view.legs
+            .iter()
+            .all(|leg| leg.held_by_operator_since.is_none())
+    );
+    assert_eq!(
+        view.transfers[1].outcome,
+        Some(switchhook_call::TransferOutcome::Bridged)
+    );
+    world.caller_hangs_up();
+    world.run_to_the_end();
+}
+
+#[test]
 fn a_leg_that_is_not_answered_cannot_hold() {
     let mut world = World::new(policy()).phone("2005", Phone::NeverAnswers);
     world.caller_arrives(Route::Extension(target("2005")));

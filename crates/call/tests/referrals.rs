@@ -119,6 +119,44 @@ fn a_transferor_who_leaves_at_once_is_rung_again() {
 }
 
 #[test]
+fn the_recall_is_not_counted_among_the_attempts() {
+    let policy = CallPolicy {
+        max_attempts: 1,
+        ..policy()
+    };
+    let mut world = direct(World::new(policy)).phone("2005", Phone::Busy);
+    let agent = world.agent_leg();
+    world.refer(agent.clone(), 50, "2005");
+    world.event(Event::LegEnded {
+        leg: agent,
+        cause: switchhook_model::HangupCause::Normal,
+    });
+    world.run_until_s(20);
+    assert_eq!(outcomes(&world), [Some(TransferOutcome::Bridged)]);
+    world.caller_hangs_up();
+    world.run_to_the_end();
+}
+
+#[test]
+fn parties_may_not_transfer_without_end() {
+    let mut world = direct(World::new(policy()));
+    for _ in 0..25 {
+        world = world.phone("2005", Phone::Busy);
+    }
+    let agent = world.agent_leg();
+    for (request, until_s) in (50..75).zip(12..) {
+        world.refer(agent.clone(), request, "2005");
+        world.run_until_s(until_s);
+    }
+    assert_eq!(world.view().transfers.len(), 20);
+    let refused = |kind: &ActionKind| matches!(kind, ActionKind::RefuseRefer { status: 403, .. });
+    assert_eq!(world.count(refused), 5);
+    assert!(!world.call.is_ended());
+    world.caller_hangs_up();
+    world.run_to_the_end();
+}
+
+#[test]
 fn the_caller_passes_the_human_on_and_the_two_go_on_without() {
     let mut world = direct(World::new(policy())).phone("2005", Phone::AnswersAfter(3000));
     let caller = world.caller_leg();

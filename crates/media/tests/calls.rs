@@ -87,6 +87,19 @@ async fn legs_on_different_workers_are_bridged() {
     .await;
 }
 
+/// Of a transferor who hung up, while the party is to hear the next phone ring.
+#[tokio::test]
+async fn ringback_is_heard_when_the_peer_on_another_worker_is_gone() {
+    let (engine, _dir) = engine(2);
+    let (a, phone_a) = party(&engine, "first", 1, Codec::Pcmu, 700.0);
+    let (b, _phone_b) = party(&engine, "second", 1, Codec::Pcmu, 1_300.0);
+    engine.bridge(&a, &b);
+    hears(&phone_a, Codec::Pcmu, 1_300.0).await;
+    b.close();
+    a.ringback(true);
+    hears(&phone_a, Codec::Pcmu, 425.0).await;
+}
+
 #[tokio::test]
 async fn the_assistant_hears_the_party_and_is_heard() {
     let (engine, _dir) = engine(1);

@@ -325,6 +325,49 @@ async fn a_refused_or_silent_refer_fails_and_keeps_the_call() {
     );
 }
 
+/// The exchange agrees and says nothing more: the next target is asked for all the same, and what it
+/// says late of the first one is not taken for the second.
+#[tokio::test]
+async fn a_refer_left_without_a_report_does_not_stand_in_the_way() {
+    let (mut world, phone, leg, invite) = called().await;
+    let mut first = 0;
+    for to in ["sip:a@example.com", "sip:b@example.com"] {
+        world.endpoint.refer(&leg, to.to_owned(), None).unwrap();
+        let refer = phone.request("REFER").await;
+        assert_eq!(refer.header("Refer-To"), format!("<{to}>"));
+        phone.reply(&refer, "202 Accepted", "").await;
+        assert!(matches!(
+            world.leg_event(&leg).await,
+            SipLegEvent::ReferReported(ReferOutcome::Accepted)
+        ));
+        if first == 0 {
+            first = refer.cseq();
+        }
+    }
+    let second = first + 1;
+    let notify = |cseq: u32, event: &str, status: &str| {
+        let more = format!(
+            "Event: {event}\r\nSubscription-State: active\r\nContent-Type: message/sipfrag\r\n"
+        );
+        back(&phone, &invite, "NOTIFY", cseq, &more, status)
+    };
+    for (cseq, event) in [(10, format!("refer;id={first}")), (11, "refer".to_owned())] {
+        phone
+            .send(&notify(cseq, &event, "SIP/2.0 200 OK\r\n"))
+            .await;
+        phone.response("NOTIFY", 481).await;
+    }
+    let event = format!("refer;id={second}");
+    phone
+        .send(&notify(12, &event, "SIP/2.0 486 Busy Here\r\n"))
+        .await;
+    phone.response("NOTIFY", 200).await;
+    match world.leg_event(&leg).await {
+        SipLegEvent::ReferReported(ReferOutcome::Failed { status: Some(486) }) => {}
+        other => panic!("{other:?}"),
+    }
+}
+
 /// An INVITE of extension 2005 with these header lines, digest and all, until its answer.
 async fn invite_as_2005(world: &World, phone: &Peer, more: &str) {
     let uri = format!("sip:assistant@{}", world.udp);

@@ -19,6 +19,9 @@ const NO_DIALOG: u16 = 481;
 /// Another one is under way (RFC 3261 §21.4.27).
 const PENDING: u16 = 491;
 
+/// Transfers that phones may ask for in one call: each leaves its rows, whether it succeeds or not.
+const MAX_BY_PARTIES: usize = 20;
+
 /// A phone's REFER that is under way: its target is being rung.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Referral {
@@ -70,6 +73,7 @@ impl Call {
         let Some(agent) = self.admit_refer(out, leg, &request) else {
             return;
         };
+        self.operator_resume(out);
         let plan = DialPlan {
             targets: vec![target.clone()],
             instead: false,
@@ -94,7 +98,15 @@ impl Call {
 
     /// Accepts a REFER on this leg, or says why not. Returns whom the caller talks to.
     fn admit_refer(&mut self, out: &mut Out, leg: &LegId, request: &RequestId) -> Option<LegId> {
+        let by_parties = self
+            .transfers
+            .iter()
+            .filter(|transfer| transfer.requested_by == Requester::Party)
+            .count();
         let refusal = match &self.phase {
+            Phase::WithAgent { .. } if by_parties >= MAX_BY_PARTIES => {
+                (FORBIDDEN, "the call was transferred too often")
+            }
             Phase::WithAgent { agent } if self.partner_of(leg).is_some() => {
                 let agent = agent.clone();
                 out.push(ActionKind::AcceptRefer {
@@ -332,6 +344,7 @@ impl Call {
             // It left its own call for this one: nobody is left for it there.
             return self.release(out, &leg, HangupCause::Normal);
         };
+        self.operator_resume(out);
         let plan = DialPlan {
             targets: Vec::new(),
             instead: false,

@@ -112,7 +112,7 @@ impl Clause {
                 format!("wollte nach {time} {} sprechen", self.get("department"))
             }
             ClauseKey::OperatorTransferred => format!("nach {time} von der Zentrale verbunden"),
-            ClauseKey::PartyTransferred => format!("nach {time} per Telefon weitergegeben"),
+            ClauseKey::PartyTransferred => format!("nach {time} vom Telefon aus weitergeleitet"),
             ClauseKey::ExchangeAsked => {
                 format!("die Anlage des Anrufers sollte {target} erreichen")
             }

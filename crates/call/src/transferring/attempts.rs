@@ -5,7 +5,7 @@ use switchhook_model::{AttemptId, HangupCause, LegId};
 use crate::action::CallEvent;
 use crate::call::{Call, Out, Pending, Phase, seconds};
 use crate::leg::Party;
-use crate::transfer::{Attempt, AttemptResult, TransferMethod, TransferOutcome};
+use crate::transfer::{Attempt, AttemptResult, Requester, TransferMethod, TransferOutcome};
 use crate::transferring::Step;
 
 impl Call {
@@ -105,8 +105,11 @@ impl Call {
     }
 
     fn try_next(&mut self, out: &mut Out, hold: Option<Pending>) {
-        let max = usize::try_from(self.policy.max_attempts).unwrap_or(usize::MAX);
         let transfer = self.current();
+        // The transferor who is rung again is no further target.
+        let recall = u32::from(transfer.requested_by == Requester::Party);
+        let max = self.policy.max_attempts.saturating_add(recall);
+        let max = usize::try_from(max).unwrap_or(usize::MAX);
         if transfer.plan.is_empty() || transfer.attempts.len() >= max {
             if !self.returned_to_transferor(out) {
                 self.nobody_reached(out);

@@ -88,6 +88,9 @@ impl CallTask {
 
     /// The leg's audio is gone: nobody may sit in a silent call.
     pub(super) fn media_lost(&mut self, leg: &LegId) {
+        if self.is_elsewhere(leg) {
+            return;
+        }
         if self.shared.sip.hangup(leg, HangupCause::MediaLost).is_err() {
             tracing::debug!(leg.id = %leg, "the leg was over before its media");
         }

@@ -91,9 +91,19 @@ impl Inbox {
 
     /// Never waits. A full inbox closes the call; a closed one belongs to a call that is over.
     pub fn send(&self, input: CallInput) {
-        if let Err(mpsc::error::TrySendError::Full(_)) = self.sender.try_send(input) {
-            tracing::error!("a call's inbox is full: the call is closed");
-            self.overrun.cancel();
+        let _ = self.deliver(input);
+    }
+
+    /// Like [`Self::send`]; gives back what a call that is over cannot take.
+    pub fn deliver(&self, input: CallInput) -> Result<(), Box<CallInput>> {
+        match self.sender.try_send(input) {
+            Ok(()) => Ok(()),
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                tracing::error!("a call's inbox is full: the call is closed");
+                self.overrun.cancel();
+                Ok(())
+            }
+            Err(mpsc::error::TrySendError::Closed(input)) => Err(Box::new(input)),
         }
     }
 }

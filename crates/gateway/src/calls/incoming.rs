@@ -14,6 +14,7 @@ use tracing::Instrument;
 use super::audio;
 use super::inbox::{CallInput, Inbox};
 use super::legs::{LegMedia, LegParts, Legs, Signalling, fault};
+use super::policy;
 use super::referring;
 use super::registry::{Registry, call_of};
 use super::shared::Shared;
@@ -73,6 +74,7 @@ async fn admit(shared: &Shared, incoming: IncomingCall) -> Result<(Event, Legs),
         }
     };
     let audio = audio::of_source(&shared.config, &incoming.source);
+    let may_refer_out = policy::source_may_refer_out(&shared.config, &incoming.source);
     let media = match &incoming.sdp_offer {
         Some(offer) => match LegMedia::answering(media, audio, offer) {
             Ok(media) => media,
@@ -99,6 +101,7 @@ async fn admit(shared: &Shared, incoming: IncomingCall) -> Result<(Event, Legs),
             record: Some(incoming.record),
             signalling: Signalling::Offered(incoming.handle),
             media: Some(media),
+            may_refer_out,
         },
     );
     Ok((first, legs))

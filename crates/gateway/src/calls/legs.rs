@@ -30,6 +30,8 @@ pub(super) struct LegParts {
     pub signalling: Signalling,
     pub media: Option<LegMedia>,
     pub record: Option<DialogRecord>,
+    /// Whether its party may have others sent to numbers and addresses outside.
+    pub may_refer_out: bool,
 }
 
 /// A media leg with our side of its description.
@@ -207,6 +209,7 @@ pub(super) struct Legs {
 
 impl Legs {
     pub(super) fn insert(&mut self, leg: LegId, parts: LegParts) {
+        self.given.remove(&leg);
         self.parts.insert(leg, Box::new(parts));
     }
 
@@ -264,6 +267,15 @@ impl Legs {
     /// Whether it belongs to another call now.
     pub(super) fn is_given(&self, leg: &LegId) -> bool {
         self.given.contains(leg)
+    }
+
+    pub(super) fn may_refer_out(&self, leg: &LegId) -> bool {
+        self.parts.get(leg).is_some_and(|parts| parts.may_refer_out)
+    }
+
+    /// A leg that is stored with another call.
+    pub(super) fn mark_given(&mut self, leg: LegId) {
+        self.given.insert(leg);
     }
 
     pub(super) fn dialog(&self, leg: &LegId) -> Option<&DialogRecord> {

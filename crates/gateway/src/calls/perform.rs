@@ -9,6 +9,7 @@ use switchhook_sip::{DialFrom, DialRequest, DialTarget, TrunkId};
 use super::audio;
 use super::facts;
 use super::legs::{LegMedia, LegParts, Signalling};
+use super::policy;
 use super::talk::Talk;
 use super::task::CallTask;
 use crate::clock;
@@ -55,6 +56,7 @@ impl CallTask {
     ) -> Result<(), (HangupCause, String)> {
         let target = self.dial_target(target)?;
         let is_trunk = matches!(target, DialTarget::Trunk { .. });
+        let may_refer_out = policy::may_refer_out(&self.shared.config, &target);
         let peer = self.shared.sip.likely_peer(&target);
         let media = self
             .shared
@@ -93,6 +95,7 @@ impl CallTask {
                 signalling: Signalling::Prepared(Box::new(prepared)),
                 media: Some(media),
                 record: Some(record),
+                may_refer_out,
             },
         );
         Ok(())

@@ -8,6 +8,8 @@ use switchhook_conversation::{
 
 use switchhook_model::Language;
 
+use switchhook_sip::{DialTarget, Source, TrunkId};
+
 use crate::config::{BrainConfig, Config};
 
 fn whole_seconds(duration: std::time::Duration) -> u32 {
@@ -44,6 +46,31 @@ pub fn call(config: &Config) -> CallPolicy {
         language: config.language,
         ..CallPolicy::default()
     }
+}
+
+/// Whether a caller who came from there may have others sent outside: it costs us calls.
+pub(super) fn source_may_refer_out(config: &Config, source: &Source) -> bool {
+    match source {
+        Source::Extension(_) => true,
+        Source::Trunk(trunk) => trunk_may_refer(config, trunk),
+        Source::Guest => false,
+    }
+}
+
+/// Whether whom we called may.
+pub(super) fn may_refer_out(config: &Config, target: &DialTarget) -> bool {
+    match target {
+        DialTarget::Extension(_) => true,
+        DialTarget::Trunk { trunk, .. } => trunk_may_refer(config, trunk),
+        DialTarget::Uri(_) => false,
+    }
+}
+
+fn trunk_may_refer(config: &Config, trunk: &TrunkId) -> bool {
+    config
+        .trunks
+        .get(trunk.as_str())
+        .is_some_and(|trunk| trunk.may_refer)
 }
 
 /// How the assistant talks under this configuration.
@@ -154,4 +181,48 @@ fn system_prompt(config: &Config) -> String {
         prompt.push_str(instructions);
     }
     prompt
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Environment, Source as From, load};
+
+    /// Toll fraud begins with whoever may have us dial.
+    #[test]
+    fn who_may_have_others_sent_outside() {
+        let trunk = |line: &str| {
+            let text =
+                format!("mode = \"demo\"\n[trunks.pbx]\ntermination = \"192.0.2.1\"\n{line}");
+            let file = tempfile::NamedTempFile::with_suffix(".toml").unwrap();
+            std::fs::write(file.path(), text).unwrap();
+            load(
+                &From::File(file.path().to_owned()),
+                &Environment::from_pairs([]),
+            )
+            .unwrap()
+        };
+        let pbx = || TrunkId::new("pbx".to_owned());
+        let called = || DialTarget::Trunk {
+            trunk: pbx(),
+            number: "+493023125110".to_owned(),
+        };
+        for (line, expected) in [("", false), ("may_refer = true", true)] {
+            let config = trunk(line);
+            assert_eq!(
+                source_may_refer_out(&config, &Source::Trunk(pbx())),
+                expected
+            );
+            assert_eq!(may_refer_out(&config, &called()), expected);
+            assert!(!source_may_refer_out(&config, &Source::Guest));
+            let uri = DialTarget::Uri("sip:a@example.com".to_owned());
+            assert!(!may_refer_out(&config, &uri));
+            let extension = || "2001".parse().unwrap();
+            assert!(source_may_refer_out(
+                &config,
+                &Source::Extension(extension())
+            ));
+            assert!(may_refer_out(&config, &DialTarget::Extension(extension())));
+        }
+    }
 }

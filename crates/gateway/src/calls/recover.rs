@@ -67,7 +67,7 @@ async fn close(shared: &Arc<Shared>, row: CallRow) -> Result<usize, CloseError> 
             return Ok(unreadable::close(shared, row).await?);
         }
     };
-    let mut legs = stored_legs(&shared.store, &id).await?;
+    let mut legs = stored_legs(&shared.store, &call).await?;
     legs.restore_figures(&row.view);
     let mut revision = row.revision;
     let mut events = vec![Event::Restarted];
@@ -181,7 +181,7 @@ async fn take_late(
     let mut step = Step::default();
     step.events.push(facts::event(&event).into_row(id, now));
     let actions = call.handle(now, event);
-    let mut legs = stored_legs(store, id).await?;
+    let mut legs = stored_legs(store, &call).await?;
     legs.restore_figures(&row.view);
     let position = rows::Position {
         revision: row.revision + 1,
@@ -211,15 +211,20 @@ pub(super) fn stored_record(leg: &LegRow) -> Option<DialogRecord> {
         .ok()
 }
 
-/// The stored legs, without anything that runs.
-async fn stored_legs(store: &Store, id: &CallId) -> Result<Legs, StoreError> {
+/// The stored legs, without anything that runs. Each leg of a call is stored with it from the step on
+/// that made it; where one is missing, it went over to another call.
+async fn stored_legs(store: &Store, call: &Call) -> Result<Legs, StoreError> {
     let mut legs = Legs::default();
-    for leg in store.legs(id).await? {
+    for leg in call.view().legs {
+        legs.mark_given(leg.id);
+    }
+    for leg in store.legs(call.id()).await? {
         let record = stored_record(&leg);
         let parts = LegParts {
             signalling: Signalling::Over,
             media: None,
             record,
+            may_refer_out: false,
         };
         legs.insert(leg.id, parts);
     }

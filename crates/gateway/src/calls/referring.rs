@@ -2,6 +2,7 @@
 //! after the destination was checked; what the call decides becomes SIP.
 
 use switchhook_call::{Event, ReferReport};
+use switchhook_media::MediaDirection;
 use switchhook_model::{AttemptId, CallId, HangupCause, LegId, RequestId, Target};
 use switchhook_sip::uri::SipUri;
 use switchhook_sip::{DialFrom, IncomingCall, ReferOutcome, Replaces, Source};
@@ -100,7 +101,15 @@ impl CallTask {
             }
             return;
         }
-        match destination::of_uri(&self.shared.config, uri) {
+        let target = destination::of_uri(&self.shared.config, uri).and_then(|target| {
+            let is_ours = matches!(target, Target::Extension(_));
+            if is_ours || self.legs.may_refer_out(leg) {
+                Ok(target)
+            } else {
+                Err("its trunk may have callers sent to extensions only (may_refer)".to_owned())
+            }
+        });
+        match target {
             Ok(target) => self.queue.push_back(Event::Referred {
                 leg: leg.clone(),
                 request,
@@ -167,14 +176,16 @@ impl CallTask {
             .registry
             .get(&other)
             .ok_or("the call that Replaces names is over")?;
-        inbox.send(CallInput::HandOver(Box::new(HandOver {
+        let asked = HandOver {
             replaced,
             into: self.id.clone(),
             transferor: leg.clone(),
             request,
             referred_by,
-        })));
-        Ok(())
+        };
+        inbox
+            .deliver(CallInput::HandOver(Box::new(asked)))
+            .map_err(|_| "the call that Replaces names is over")
     }
 
     /// Gives the far party away, if there is one. Its end here is noted when the other call has it.
@@ -186,16 +197,25 @@ impl CallTask {
             Some(leg) => self.give(leg, &asked.into).await,
             None => None,
         };
-        inbox.send(CallInput::HandedOver(Box::new(HandedOver { asked, given })));
+        let answer = HandedOver { asked, given };
+        if let Err(input) = inbox.deliver(CallInput::HandedOver(Box::new(answer)))
+            && let CallInput::HandedOver(answer) = *input
+        {
+            answer.abandon(&self.shared);
+        }
     }
 
     async fn give(&mut self, leg: LegId, into: &CallId) -> Option<Box<Given>> {
         let view = self.call.view();
-        let target = view
-            .legs
-            .into_iter()
-            .find(|one| one.id == leg)
-            .and_then(|one| one.target);
+        let shown = view.legs.into_iter().find(|one| one.id == leg);
+        if shown
+            .as_ref()
+            .is_some_and(|shown| shown.held_by_operator_since.is_some())
+        {
+            // Nobody there would know whom to take back.
+            self.offer_direction(&leg, MediaDirection::SendRecv);
+        }
+        let target = shown.and_then(|shown| shown.target);
         if self.recording.as_ref().is_some_and(|r| r.leg == leg) {
             self.stop_recording().await;
         }
@@ -240,10 +260,18 @@ impl CallTask {
                 .registry
                 .call_of_leg(&asked.replaced)
                 .unwrap_or(other);
-            let into = self.id.clone();
-            self.shared
-                .registry
-                .send_event(&other, Event::LegTakenAway { leg, into });
+            // Refused here, it was hung up: then nobody was joined.
+            let event = match self.call.partner_of(&leg) {
+                Some(_) => Event::LegTakenAway {
+                    leg,
+                    into: self.id.clone(),
+                },
+                None => Event::LegEnded {
+                    leg,
+                    cause: HangupCause::Normal,
+                },
+            };
+            self.shared.registry.send_event(&other, event);
         }
     }
 
@@ -289,6 +317,7 @@ impl CallTask {
                 signalling: Signalling::Offered(handle),
                 media: Some(media),
                 record: Some(record),
+                may_refer_out: true,
             },
         );
         self.queue

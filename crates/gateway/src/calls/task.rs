@@ -141,6 +141,14 @@ impl CallTask {
 
     pub(super) async fn input(&mut self, input: CallInput) {
         let now = clock::now();
+        if let CallInput::Sip { leg, .. } | CallInput::Media { leg, .. } = &input
+            && self.is_elsewhere(leg)
+        {
+            // It was on its way when the leg went over to another call.
+            let leg = leg.clone();
+            self.shared.registry.send_to_leg(&leg, input);
+            return;
+        }
         match input {
             CallInput::Event(event) => self.queue.push_back(event),
             CallInput::Talk { talk, input } if talk == self.talks => self.talk(now, input),
@@ -157,6 +165,11 @@ impl CallTask {
             CallInput::Replacing(incoming) => self.replacing(*incoming),
         }
         self.drain().await;
+    }
+
+    /// Whether the leg belongs to another call now.
+    pub(super) fn is_elsewhere(&self, leg: &LegId) -> bool {
+        self.legs.is_given(leg) && self.shared.registry.call_of_leg(leg).as_ref() != Some(&self.id)
     }
 
     /// One input for the conversation, if there is one.

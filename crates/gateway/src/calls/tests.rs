@@ -85,6 +85,7 @@ fn ringing(config: &Config, id: &CallId, record: Option<&DialogRecord>) -> Step 
                 signalling: Signalling::Running,
                 media: None,
                 record: record.cloned(),
+                may_refer_out: false,
             };
             legs.insert(leg.clone(), parts);
         }
@@ -208,6 +209,31 @@ async fn a_call_of_which_nothing_can_be_read_holds_up_no_other() {
         assert_eq!(head.status, "ended", "{name}");
         assert_eq!(head.outcome.as_deref(), Some("restarted"), "{name}");
     }
+    shared.sip.shutdown();
+}
+
+/// A leg that went over to another call is that call's: closing the older call leaves it alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leg_that_was_given_away_stays_with_its_new_call() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = config(&directory);
+    let store = Store::memory();
+    let (older, newer) = (CallId::from_unique("older"), CallId::from_unique("newer"));
+    let step = ringing(&config, &older, None);
+    let mut given = step.legs[0].clone();
+    store.commit(step).await.unwrap();
+    given.call = newer.clone();
+    given.dialog = Some(json!({"of": "the newer call"}));
+    let mut step = ringing(&config, &newer, None);
+    step.legs.push(given.clone());
+    store.commit(step).await.unwrap();
+
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let shared = shared(config, &store, any).await;
+    assert_eq!(recover(&shared).await.unwrap(), 2);
+    let legs = store.legs(&newer).await.unwrap();
+    assert!(legs.contains(&given), "{legs:#?}");
+    assert!(store.legs(&older).await.unwrap().is_empty());
     shared.sip.shutdown();
 }
 

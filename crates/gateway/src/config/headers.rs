@@ -68,3 +68,24 @@ pub(super) fn written(
     }
     given
 }
+
+/// What is handed on must have been kept, and is not written a second time.
+pub(super) fn agree(
+    kept: &[String],
+    passed: &[String],
+    written: &BTreeMap<String, String>,
+    problems: &mut Problems,
+) {
+    for name in passed {
+        if !kept.contains(name) {
+            problems.add(format!(
+                "outbound.pass_headers: {name:?} is not in sip.keep_headers, spelt alike"
+            ));
+        }
+        if written.keys().any(|key| key.eq_ignore_ascii_case(name)) {
+            problems.add(format!(
+                "outbound.pass_headers: {name:?} is in outbound.headers as well"
+            ));
+        }
+    }
+}

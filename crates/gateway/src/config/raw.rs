@@ -213,6 +213,8 @@ pub struct RawTrunk {
     pub max_calls: Option<u32>,
     /// How callers who came over it are transferred: `bridge` (default) or `refer`.
     pub transfer: Option<String>,
+    /// Its parties' REFER may lead outside, at our cost (default: to extensions only).
+    pub may_refer: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]

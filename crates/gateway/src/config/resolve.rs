@@ -321,6 +321,7 @@ pub(super) fn resolve(
                 watch,
                 calls: sip_network::call_limits(trunk.calls_per_s, trunk.max_calls),
                 transfer,
+                may_refer: trunk.may_refer.unwrap_or(false),
             },
         );
     }
@@ -428,6 +429,12 @@ pub(super) fn resolve(
     let pass_headers = headers::passed("outbound.pass_headers", pass_headers, &mut problems);
     let outbound_headers = std::mem::take(&mut raw.outbound.headers);
     let outbound_headers = headers::written("outbound.headers", outbound_headers, &mut problems);
+    headers::agree(
+        &keep_headers,
+        &pass_headers,
+        &outbound_headers,
+        &mut problems,
+    );
     if raw.outbound.max_redirects.is_some_and(|max| max > 10) {
         problems.add("outbound.max_redirects: expected 0 to 10");
     }

@@ -328,7 +328,7 @@ keep_headers = ["X-Ticket", "no good"]
 transfer = "perhaps"
 [outbound]
 max_redirects = 11
-pass_headers = ["From", "X-Ticket"]
+pass_headers = ["From", "X-Ticket", "X-Site"]
 [outbound.headers]
 X-Site = "berlin\r\nVia: x"
 Via = "x"
@@ -346,8 +346,11 @@ User-to-User = "56a3;encoding=hex"
         "outbound.headers: \"Via\"",
         "outbound.headers: \"X-Switchhook-Call-Id\"",
         "outbound.headers.X-Site: at most",
+        "outbound.pass_headers: \"From\" is not in sip.keep_headers",
+        "outbound.pass_headers: \"X-Site\" is not in sip.keep_headers",
+        "outbound.pass_headers: \"X-Site\" is in outbound.headers",
     ] {
         assert!(text.contains(expected), "{expected} not in {text}");
     }
-    assert_eq!(found.len(), 7, "{text}");
+    assert_eq!(found.len(), 10, "{text}");
 }

@@ -118,6 +118,8 @@ pub struct TrunkSection {
     pub watch: TrunkWatch,
     pub calls: CallLimits,
     pub transfer: TransferMethod,
+    /// Whether its parties may have others sent to numbers and addresses outside, by REFER.
+    pub may_refer: bool,
 }
 
 /// How we know whether a trunk is there, and it whether we are.

@@ -300,6 +300,8 @@ impl LegState {
                 heard.use_octets();
             }
             Ok(LinkFrame::Samples(frame)) => *heard.pcm_mut() = frame,
+            // The peer is closed: whatever else is to be heard comes through.
+            Err(_) if link.from_peer.is_abandoned() => return None,
             Err(_) => {}
         }
         Some(heard)

@@ -168,6 +168,7 @@ impl Core {
             refers: Vec::new(),
             first_refer: None,
             own_refer: None,
+            refer_superseded: false,
             core: self.clone(),
         });
         // The leg's events come after the call's.

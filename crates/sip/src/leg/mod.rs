@@ -272,6 +272,8 @@ pub(crate) struct Leg {
     refers: Vec<PendingRefer>,
     first_refer: Option<u32>,
     own_refer: Option<OwnRefer>,
+    /// An earlier REFER of ours may still be reported on.
+    refer_superseded: bool,
 }
 
 struct OwnReInvite {

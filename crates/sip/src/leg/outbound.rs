@@ -82,6 +82,7 @@ impl Leg {
             refers: Vec::new(),
             first_refer: None,
             own_refer: None,
+            refer_superseded: false,
             core,
         });
         tokio::spawn(async move {

@@ -167,7 +167,12 @@ impl Leg {
     // To the other side
 
     pub(super) async fn send_refer(&mut self, to: String, referred_by: Option<String>) {
-        let is_free = self.own_refer.is_none() && matches!(self.phase, Phase::Established);
+        // One that was accepted and then left without a report does not stand in the way.
+        let is_free = matches!(self.phase, Phase::Established)
+            && self.own_refer.as_ref().is_none_or(|own| own.is_accepted);
+        if is_free && self.own_refer.is_some() {
+            self.refer_superseded = true;
+        }
         if !is_free || SipUri::parse(&to).is_err() {
             return self.refer_outcome_is(ReferOutcome::Failed { status: None });
         }
@@ -251,7 +256,8 @@ impl Leg {
         let Some(own) = &mut self.own_refer else {
             return 481;
         };
-        if id.is_some_and(|id| id != own.id) {
+        // Without an id it may be of the REFER before.
+        if id.map_or(self.refer_superseded, |id| id != own.id) {
             return 481;
         }
         let status = refer::sipfrag_status(&request.body);
