@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use switchhook_media::sdp::{self, LocalMedia, Offer, SdpError};
-use switchhook_media::srtp::sdes::LocalSrtp;
+use switchhook_media::srtp::sdes::{LocalSrtp, SrtpPolicy};
 use switchhook_media::{Codec, MediaDirection, MediaLeg};
 use switchhook_model::LegId;
 use switchhook_sip::{DialogRecord, InboundHandle, PreparedDial};
@@ -55,6 +55,7 @@ pub(super) struct LegMedia {
     figures: LegFigures,
     /// How keys go to the party.
     dtmf: DtmfMode,
+    srtp: SrtpPolicy,
 }
 
 impl LegMedia {
@@ -77,6 +78,7 @@ impl LegMedia {
             description,
             figures: LegFigures::default(),
             dtmf: audio.dtmf,
+            srtp: audio.srtp,
         }
     }
 
@@ -267,6 +269,12 @@ impl Legs {
     /// Whether it belongs to another call now.
     pub(super) fn is_given(&self, leg: &LegId) -> bool {
         self.given.contains(leg)
+    }
+
+    /// Whether our offer on this leg protects its media as is asked for there.
+    pub(super) fn is_protected_as(&self, leg: &LegId, wanted: SrtpPolicy) -> bool {
+        let media = self.parts.get(leg).and_then(|parts| parts.media.as_ref());
+        media.is_some_and(|media| media.srtp == wanted)
     }
 
     pub(super) fn may_refer_out(&self, leg: &LegId) -> bool {

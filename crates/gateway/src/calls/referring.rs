@@ -396,6 +396,11 @@ impl CallTask {
 
     fn follow(&self, leg: &LegId, target: &Target) -> Result<(), String> {
         let target = self.dial_target(target).map_err(|(_, reason)| reason)?;
+        // The offer stays that of the first INVITE.
+        let wanted = audio::of_target(&self.shared.config, &target).srtp;
+        if !self.legs.is_protected_as(leg, wanted) {
+            return Err("srtp is set otherwise there than for who redirected".to_owned());
+        }
         self.shared
             .sip
             .follow_redirect(leg, target, DialFrom::default())
