@@ -1,7 +1,7 @@
 //! Who is reachable where, until when (RFC 3261 §10). Pure: time comes in.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 use switchhook_model::{Extension, Timestamp};
@@ -245,6 +245,12 @@ impl Registrar {
             .filter(|b| b.expires_at > now)
             .cloned()
             .collect()
+    }
+
+    /// Whether a live binding was made from this address.
+    pub fn is_bound_from(&self, ip: IpAddr, now: Timestamp) -> bool {
+        let mut all = self.bindings.values().flatten();
+        all.any(|b| b.expires_at > now && b.source.ip().to_canonical() == ip)
     }
 
     /// Drops what was registered over a connection that is gone; gives each extension concerned
