@@ -251,7 +251,9 @@ pub(crate) struct Leg {
     last_ack: Option<Request>,
     /// Credentials that were accepted for the INVITE; its ACK repeats them (RFC 3261 §22.1).
     authorization: Option<(String, String)>,
-    remote_cseq: Option<u32>,
+    /// Who sent the last request of the other side, by tag, and its CSeq: each callee of a dial that
+    /// forked counts for itself.
+    remote_cseq: Option<(Option<String>, u32)>,
     /// Our re-INVITE in flight: its CSeq and offer, and whether credentials were tried.
     reinvite: Option<OwnReInvite>,
     bye_retried: bool,
