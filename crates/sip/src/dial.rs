@@ -106,27 +106,34 @@ struct Plan {
     path: Vec<String>,
 }
 
+impl Plan {
+    /// Our From without its tag.
+    fn local(&self) -> String {
+        let user = (!self.from_user.is_empty()).then_some(self.from_user.as_str());
+        let uri = SipUri::new(user, &self.from_host, None);
+        format_name_addr(self.display.as_deref(), &uri.to_string())
+    }
+}
+
 impl Core {
     pub(crate) async fn prepare_dial(
         self: &Arc<Self>,
         request: DialRequest,
     ) -> Result<(DialogRecord, PreparedDial), DialError> {
         check_headers(&request.headers)?;
-        let mut plan = match &request.target {
+        let plan = match &request.target {
             DialTarget::Extension(extension) => self.plan_extension(extension, &request)?,
             DialTarget::Trunk { trunk, number } => self.plan_trunk(trunk, number, &request)?,
             DialTarget::Uri(uri) => self.plan_uri(uri, &request)?,
         };
-        plan.headers.extend(request.headers.clone());
         let (target, sent_by, alternatives) = self.first_hop(&plan)?;
-        let from_uri = SipUri::new(Some(&plan.from_user), &plan.from_host, None);
         let record = DialogRecord {
             version: RECORD_VERSION,
             leg: request.leg.clone(),
             role: DialogRole::Uac,
             state: DialogState::Pending,
             sip_call_id: format!("{}@{}", random_token(24), self.config.domain),
-            local: format_name_addr(plan.display.as_deref(), &from_uri.to_string()),
+            local: plan.local(),
             local_tag: random_token(16),
             remote: plan.to,
             remote_tag: None,
@@ -165,7 +172,8 @@ impl Core {
             record: record.clone(),
             contact_user: plan.from_user,
             sdp_offer: request.sdp_offer,
-            headers: plan.headers,
+            planned: plan.headers,
+            headers: request.headers,
             credentials: plan.credentials,
             timeout: request.timeout,
             route: plan.route,
@@ -206,7 +214,10 @@ impl Core {
         };
         let (target, sent_by, alternatives) = self.first_hop(&plan)?;
         Ok(Redirection {
+            local: plan.local(),
             request_uri: plan.request_uri,
+            contact_user: plan.from_user,
+            planned: plan.headers,
             target,
             sent_by,
             alternatives,

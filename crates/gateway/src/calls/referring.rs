@@ -4,7 +4,7 @@
 use switchhook_call::{Event, ReferReport};
 use switchhook_model::{AttemptId, CallId, HangupCause, LegId, RequestId, Target};
 use switchhook_sip::uri::SipUri;
-use switchhook_sip::{DialFrom, IncomingCall, ReferOutcome, Replaces, Source};
+use switchhook_sip::{IncomingCall, ReferOutcome, Replaces, Source};
 
 use super::audio;
 use super::inbox::CallInput;
@@ -367,9 +367,11 @@ impl CallTask {
 
     fn follow(&self, leg: &LegId, target: &Target) -> Result<(), String> {
         let target = self.dial_target(target).map_err(|(_, reason)| reason)?;
+        let (caller_id, display) = self.call.shown_to(leg);
+        let from = self.dial_from(&target, caller_id.as_deref(), &display);
         self.shared
             .sip
-            .follow_redirect(leg, target, DialFrom::default())
+            .follow_redirect(leg, target, from)
             .map_err(|error| error.to_string())
     }
 }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::early::Novelty;
 use super::extras::Extras;
-use super::{Calling, ClientKind, Failover, Leg, LegInput, OutboundStart, Phase};
+use super::{Calling, ClientKind, Failover, Leg, LegInput, Offer, OutboundStart, Phase};
 use crate::client::{Outcome, run_client};
 use crate::core::Core;
 use crate::digest::answer_challenges;
@@ -62,7 +62,11 @@ impl Leg {
             }),
             inputs,
             myself,
-            offer: Some((start.sdp_offer, start.headers)),
+            offer: Some(Offer {
+                sdp: start.sdp_offer,
+                planned: start.planned,
+                headers: start.headers,
+            }),
             proxies: start.path,
             failover: Failover::default(),
             last_ack: None,
@@ -108,11 +112,11 @@ impl Leg {
         for header in self.ext.session.request_headers() {
             request.headers.push(header);
         }
-        if let Some((sdp, headers)) = &self.offer {
-            for (name, value) in headers {
+        if let Some(offer) = &self.offer {
+            for (name, value) in offer.planned.iter().chain(&offer.headers) {
                 request.headers.push(header_of(name, value.as_str()));
             }
-            set_sdp(&mut request.headers, &mut request.body, sdp);
+            set_sdp(&mut request.headers, &mut request.body, &offer.sdp);
         }
         if let Some((name, value)) = &self.authorization {
             request.headers.push(header_of(name, value.as_str()));
@@ -228,7 +232,7 @@ impl Leg {
         let early_sdp = self.learn_dialog(&response);
         self.ext.learn_allow(&response.headers);
         self.ext.session.runs_as_uac(&response);
-        self.ext.local_sdp = self.offer.as_ref().map(|(sdp, _)| sdp.clone());
+        self.ext.local_sdp = self.offer.as_ref().map(|offer| offer.sdp.clone());
         self.record.state = DialogState::Established;
         self.emit_record();
         self.phase = Phase::Established;
