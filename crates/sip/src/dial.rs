@@ -147,7 +147,7 @@ impl Core {
             branch_base: format!("z9hG4bK{}", random_token(16)),
             invite_attempts: 1,
             // 401, 407 or 422 may be answered with another INVITE.
-            may_retry: plan.credentials.is_some() || plan.trunk.is_some(),
+            may_retry: self.may_retry(plan.credentials.as_ref(), plan.trunk.as_ref()),
             trunk: plan.trunk,
             invite_cseq: 1,
             local_cseq: 1,
@@ -227,6 +227,15 @@ impl Core {
             credentials: plan.credentials,
             trunk: plan.trunk,
         })
+    }
+
+    /// Whether further INVITEs may follow the first: 401 and 407 are answered, 422 followed.
+    pub(crate) fn may_retry(
+        &self,
+        credentials: Option<&Credentials>,
+        trunk: Option<&TrunkId>,
+    ) -> bool {
+        credentials.is_some() || trunk.is_some() || self.config.session_timer.is_some()
     }
 
     /// The newest binding.

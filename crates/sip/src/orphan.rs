@@ -7,7 +7,7 @@ use rsipstack::sip::{Header, Method, Request, Response, SipMessage, StatusCode, 
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::time::{Instant, timeout_at};
 
-use crate::client::{Outcome, run_client};
+use crate::client::{Order, Outcome, Turn, run_client, run_client_in};
 use crate::core::{Core, DialogKey};
 use crate::dial::transport_of;
 use crate::digest::answer_challenges;
@@ -104,6 +104,8 @@ impl Orphan {
         let (sender, mut answers) = mpsc::unbounded_channel();
         let mut open = 0usize;
         for (path, is_alternative) in &places {
+            // What is known to be out comes first.
+            let mut order = Order::default();
             // At another address it would have been the attempt after the one that is known.
             let first = last + u32::from(*is_alternative);
             for attempt in first..=first + further {
@@ -114,7 +116,7 @@ impl Orphan {
                 let request = record.attempt_request(Method::Cancel, attempt, remote, agent);
                 if let Ok(request) = request {
                     open += 1;
-                    self.run(path, request, sender.clone());
+                    self.run(path, request, order.next(), sender.clone());
                 }
             }
         }
@@ -387,8 +389,14 @@ impl Orphan {
         self.core.hub.path(&self.core, &hop).await
     }
 
-    fn run(&self, path: &Path, request: Request, answers: UnboundedSender<Option<u16>>) {
-        run_client(&self.core, path, request, move |outcome| {
+    fn run(
+        &self,
+        path: &Path,
+        request: Request,
+        turn: Turn,
+        answers: UnboundedSender<Option<u16>>,
+    ) {
+        run_client_in(&self.core, path, request, turn, move |outcome| {
             let status = match outcome {
                 Outcome::Response(r) if r.status_code.code() < 200 => return,
                 Outcome::Response(r) => Some(r.status_code.code()),

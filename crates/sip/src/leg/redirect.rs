@@ -136,7 +136,8 @@ impl Leg {
         self.record.sent_by = to.sent_by;
         self.record.alternatives = to.alternatives;
         self.record.symmetric = to.symmetric;
-        self.record.may_retry = to.credentials.is_some() || to.trunk.is_some();
+        let core = &self.core;
+        self.record.may_retry = core.may_retry(to.credentials.as_ref(), to.trunk.as_ref());
         self.record.trunk = to.trunk;
         self.record.invite_attempts = attempt;
         self.record.invite_cseq = attempt;
