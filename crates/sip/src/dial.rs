@@ -15,11 +15,12 @@ use crate::event::{DialError, DialFrom, DialRequest, DialTarget};
 use crate::leg::{Leg, LegInput, OutboundStart, Redirection};
 use crate::message::random_token;
 use crate::record::{DialogRecord, DialogRole, DialogState, RECORD_VERSION};
+use crate::registrar::Binding;
 use crate::resolve::Question;
 use crate::tap::now;
 use crate::transport::Target;
 use crate::trunks::Reachability;
-use crate::uri::{SipUri, format_name_addr};
+use crate::uri::{NameAddr, SipUri, format_name_addr};
 
 /// Headers a dial may not set: the stack writes them.
 const OWN_HEADERS: [&str; 18] = [
@@ -260,14 +261,7 @@ impl Core {
             target: binding.contact.clone(),
             cause: e.to_string(),
         })?;
-        let mut targets = vec![Target::unnamed(binding.transport, binding.source)];
-        // A phone that registered over TCP and lost its connection may still listen itself.
-        if let Some(address) = request_uri.socket_addr()
-            && binding.transport == SipTransport::Tcp
-            && address != binding.source
-        {
-            targets.push(Target::unnamed(binding.transport, address));
-        }
+        let targets = self.targets_of(binding, &request_uri);
         let host = bracketed(&self.config.domain);
         Ok(Plan {
             to: format!("<sip:{extension}@{host}>"),
@@ -284,6 +278,36 @@ impl Core {
             // Path cannot send us anywhere else.
             path: binding.path.clone(),
         })
+    }
+
+    /// Where the REGISTER came from; for TCP also who may listen when that connection is lost.
+    fn targets_of(&self, binding: &Binding, contact: &SipUri) -> Vec<Target> {
+        let source = Target::unnamed(binding.transport, binding.source);
+        if binding.transport != SipTransport::Tcp {
+            return vec![source];
+        }
+        let listens = match binding.path.first() {
+            None => contact.socket_addr(),
+            // The phone is the proxy's business; that the proxy is where it wrote from, whatever
+            // its Path says, is all that is known.
+            Some(proxy) => NameAddr::parse(proxy)
+                .and_then(|proxy| proxy.sip_uri())
+                .ok()
+                .map(|proxy| {
+                    let port = proxy.port.unwrap_or(binding.transport.default_port());
+                    SocketAddr::new(binding.source.ip(), port)
+                }),
+        };
+        let listens = listens.filter(|address| *address != binding.source);
+        let other = listens.map(|address| Target::unnamed(binding.transport, address));
+        match other {
+            // Nobody listens at a port a proxy connected from.
+            Some(other) if !binding.path.is_empty() && self.hub.open_path(&source).is_none() => {
+                vec![other]
+            }
+            Some(other) => vec![source, other],
+            None => vec![source],
+        }
     }
 
     fn plan_trunk(
