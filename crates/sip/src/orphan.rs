@@ -8,6 +8,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::time::{Instant, timeout_at};
 
 use crate::client::{Order, Outcome, Turn, run_client, run_client_in};
+use crate::config::SipTransport;
 use crate::core::{Core, DialogKey};
 use crate::dial::transport_of;
 use crate::digest::answer_challenges;
@@ -112,6 +113,7 @@ impl Orphan {
                 let remote = self.record.remote.clone();
                 let agent = &self.core.config.user_agent;
                 let mut record = self.record.clone();
+                record.transport = path.transport;
                 record.sent_by.clone_from(&path.sent_by);
                 let request = record.attempt_request(Method::Cancel, attempt, remote, agent);
                 if let Ok(request) = request {
@@ -368,6 +370,10 @@ impl Orphan {
         }
         targets.extend(record.alternatives.iter().map(|address| {
             let mut target = record.target();
+            if target.transport == SipTransport::Tcp && target.address == *address {
+                // An INVITE too large for UDP whose connection failed.
+                target.transport = SipTransport::Udp;
+            }
             target.address = *address;
             (target, true)
         }));
