@@ -194,8 +194,8 @@ impl Orphan {
         let headers = &response.headers;
         let to = message::name_addr(headers, "To").ok();
         self.record.remote_tag = to.as_ref().and_then(|to| to.tag()).map(str::to_owned);
-        let target = message::contact_uri(headers).ok();
-        self.record.remote_target = target.map(|uri| uri.to_string());
+        self.record.remote_target = None;
+        self.record.learn_target(headers);
         self.record.route_set = message::route_entries(headers, "Record-Route");
         self.record.route_set.reverse();
         if let Some((number, _)) = message::cseq(headers) {

@@ -351,3 +351,47 @@ async fn room_is_kept_for_the_answer_to_a_challenge() {
         .await;
     assert!(authorized.text.len() > 1_300, "{}", authorized.text);
 }
+
+/// Whenever a Contact comes, it may be one nobody else knows.
+#[tokio::test]
+async fn a_trunk_that_moves_to_a_contact_nobody_knows_is_reached_where_it_wrote_from() {
+    let (mut world, peer) = scene(|_| {}).await;
+    let leg = world.dial(number()).await;
+    let invite = peer.request("INVITE").await;
+    peer.reply(&invite, "200 OK", SDP).await;
+    peer.request("ACK").await;
+    assert!(matches!(
+        world.leg_event(&leg).await,
+        SipLegEvent::Answered { .. }
+    ));
+    // Another callee of the same dial.
+    let hidden = format!("Contact: <sip:peer@192.168.77.5:{}>", peer.addr().port());
+    let own = format!("Contact: <sip:peer@{}>", peer.addr());
+    let fork = peer
+        .answer(&invite, "200 OK", "", SDP)
+        .replace(&own, &hidden)
+        .replace(&format!(";tag={}", peer.tag), ";tag=other");
+    peer.send(&fork).await;
+    let bye = peer.request("BYE").await;
+    assert_eq!(bye.tag("To"), "other");
+    peer.reply(&bye, "200 OK", "").await;
+    // The first moves, by a request of its own.
+    let caller = Peer {
+        call_id: invite.header("Call-ID").to_owned(),
+        ..peer
+    };
+    let uri = format!("sip:assistant@{}", caller.to);
+    let moved = caller
+        .compose("UPDATE", &uri, 1, invite.tag("From"), "", "")
+        .replace(&format!("Contact: <sip:caller@{}>", caller.addr()), &hidden);
+    caller.send(&moved).await;
+    caller.response("UPDATE", 200).await;
+    world.endpoint.hangup(&leg, HangupCause::Normal).unwrap();
+    let bye = loop {
+        let bye = caller.request("BYE").await;
+        if bye.tag("To") == caller.tag {
+            break bye;
+        }
+    };
+    assert!(bye.start_line().contains("192.168.77.5"), "{}", bye.text);
+}

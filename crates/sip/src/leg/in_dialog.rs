@@ -468,9 +468,7 @@ impl Leg {
         let order = own.order;
         match status {
             200..=299 => {
-                if let Ok(target) = message::contact_uri(&response.headers) {
-                    self.record.remote_target = Some(target.to_string());
-                }
+                self.record.learn_target(&response.headers);
                 self.acknowledge(own.cseq).await;
                 if self.record.state == DialogState::Established {
                     self.emit_record();

@@ -15,7 +15,6 @@ use crate::core::Core;
 use crate::digest::answer_challenges;
 use crate::event::SipLegEvent;
 use crate::message::{self, header_of, random_token, set_sdp};
-use crate::nat::is_hidden;
 use crate::record::{DialogState, RecordError};
 use crate::transport::Path;
 
@@ -261,14 +260,11 @@ impl Leg {
         let to = message::name_addr(&response.headers, "To").ok();
         self.record.remote_tag = to.as_ref().and_then(|to| to.tag()).map(str::to_owned);
         // A 2xx without a usable Contact breaks the RFC; the Request-URI is the best guess then.
-        self.record.remote_target = message::contact_uri(&response.headers)
-            .ok()
-            .map(|uri| uri.to_string());
+        self.record.remote_target = None;
+        self.record.learn_target(&response.headers);
         let mut routes = message::route_entries(&response.headers, "Record-Route");
         routes.reverse();
         self.record.route_set = routes;
-        let hidden = |contact: crate::uri::SipUri| is_hidden(&contact, self.record.peer);
-        self.record.symmetric |= message::contact_uri(&response.headers).is_ok_and(hidden);
         if self.record.next_hop().is_err() {
             self.record.route_set.clear();
         }
