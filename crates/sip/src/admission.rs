@@ -235,21 +235,30 @@ mod tests {
 
     #[test]
     fn calls_that_come_together_do_not_share_the_last_place() {
-        let admission = admission(|config| config.limits.source_calls.at_once = 1);
-        for _ in 0..200 {
-            let barrier = std::sync::Barrier::new(4);
-            let come = || {
-                barrier.wait();
-                admission.admit(&Source::Guest, ip(1), at(0))
-            };
-            let answers: Vec<_> = std::thread::scope(|scope| {
-                let callers: Vec<_> = (0..4).map(|_| scope.spawn(come)).collect();
-                let answers = callers.into_iter().map(|caller| caller.join().unwrap());
-                answers.collect()
-            });
-            let admitted = answers.iter().filter(|answer| answer.is_ok()).count();
-            assert_eq!(admitted, 1);
-        }
+        let admission = admission(|config| {
+            config.limits.source_calls.at_once = 1;
+            config.limits.source_calls.per_s = 100;
+        });
+        // While the rate is held here, nobody gets further than having a place.
+        let rate = lock(admission.per_address.as_ref().unwrap());
+        let (answered, answers) = std::sync::mpsc::channel();
+        let wait = std::time::Duration::from_secs(20);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                let (admission, answered) = (&admission, answered.clone());
+                scope.spawn(move || {
+                    let answer = admission.admit(&Source::Guest, ip(1), at(0));
+                    answered.send(answer).unwrap();
+                });
+            }
+            for _ in 0..3 {
+                let answer = answers.recv_timeout(wait).expect("an answer in time");
+                assert_eq!(answer.err(), Some(Refused::SourceFull));
+            }
+            drop(rate);
+            let last = answers.recv_timeout(wait).expect("an answer in time");
+            assert!(last.is_ok());
+        });
     }
 
     #[test]
