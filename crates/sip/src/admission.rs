@@ -108,11 +108,8 @@ impl Admission {
                 self.at_once_per_address,
             ),
         };
-        let running = lock(&self.running).get(&key).copied().unwrap_or(0);
-        if at_once > 0 && running >= at_once {
-            return Err(Refused::SourceFull);
-        }
-        let in_rate = match &key {
+        let admitted = self.place(key, at_once).ok_or(Refused::SourceFull)?;
+        let in_rate = match &admitted.key {
             Key::Trunk(id) => {
                 let rate = self.trunks.get(id).and_then(Option::as_ref);
                 rate.is_none_or(|rate| lock(rate).allow((), now))
@@ -132,8 +129,18 @@ impl Admission {
         {
             return Err(Refused::Rate);
         }
-        *lock(&self.running).entry(key.clone()).or_default() += 1;
-        Ok(Admitted {
+        Ok(admitted)
+    }
+
+    /// Counts first what is asked after: calls come at the same time.
+    fn place(&self, key: Key, at_once: usize) -> Option<Admitted> {
+        let mut running = lock(&self.running);
+        let count = running.entry(key.clone()).or_default();
+        if at_once > 0 && *count >= at_once {
+            return None;
+        }
+        *count += 1;
+        Some(Admitted {
             running: self.running.clone(),
             key,
         })
@@ -224,5 +231,48 @@ mod tests {
         assert!(admission.admit(&trunk, ip(3), at(0)).is_err());
         drop(first);
         assert!(admission.admit(&Source::Guest, ip(1), at(0)).is_ok());
+    }
+
+    #[test]
+    fn calls_that_come_together_do_not_share_the_last_place() {
+        let admission = admission(|config| {
+            config.limits.source_calls.at_once = 1;
+            config.limits.source_calls.per_s = 100;
+        });
+        // While the rate is held here, nobody gets further than having a place.
+        let rate = lock(admission.per_address.as_ref().unwrap());
+        let (answered, answers) = std::sync::mpsc::channel();
+        let wait = std::time::Duration::from_secs(20);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                let (admission, answered) = (&admission, answered.clone());
+                scope.spawn(move || {
+                    let answer = admission.admit(&Source::Guest, ip(1), at(0));
+                    answered.send(answer).unwrap();
+                });
+            }
+            for _ in 0..3 {
+                let answer = answers.recv_timeout(wait).expect("an answer in time");
+                assert_eq!(answer.err(), Some(Refused::SourceFull));
+            }
+            drop(rate);
+            let last = answers.recv_timeout(wait).expect("an answer in time");
+            assert!(last.is_ok());
+        });
+    }
+
+    #[test]
+    fn a_call_refused_for_its_rate_takes_no_place() {
+        let admission = admission(|config| {
+            config.limits.source_calls.at_once = 2;
+            config.limits.source_calls.per_s = 1;
+        });
+        let first = admission.admit(&Source::Guest, ip(1), at(0)).unwrap();
+        for _ in 0..3 {
+            let refused = admission.admit(&Source::Guest, ip(1), at(0)).err();
+            assert_eq!(refused, Some(Refused::SourceRate));
+        }
+        drop(first);
+        assert!(lock(&admission.running).is_empty());
     }
 }

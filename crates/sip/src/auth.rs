@@ -174,14 +174,11 @@ impl Authenticator {
         request_uri: &str,
         headers: &Headers,
     ) -> Verdict {
-        let ours = message::headers_all(headers, "Authorization")
-            .filter_map(|value| Authorization::parse(value).ok())
-            .find(|auth| auth.realm == self.realm);
-        let Some(auth) = ours else {
+        let Some(auth) = self.credentials(headers) else {
             return Verdict::Challenge { stale: false };
         };
         let key = (source, auth.username.chars().take(64).collect::<String>());
-        if self.by_address.is_blocked(&source, now) || self.by_user.is_blocked(&key, now) {
+        if self.is_blocked(now, &key) {
             return Verdict::Refused;
         }
         let account = self.accounts.get(&auth.username);
@@ -220,9 +217,28 @@ impl Authenticator {
 
     /// Whether the request carries credentials for our realm.
     pub(crate) fn has_credentials(&self, headers: &Headers) -> bool {
+        self.credentials(headers).is_some()
+    }
+
+    /// Whether the request answers a challenge that went to this address and is not too old, from
+    /// somebody who may still be wrong: then it is worth judging.
+    pub(crate) fn is_answer(&self, now: Timestamp, source: IpAddr, headers: &Headers) -> bool {
+        self.credentials(headers).is_some_and(|auth| {
+            let key = (source, auth.username.chars().take(64).collect());
+            self.nonces.is_current(now, source, &auth.nonce) && !self.is_blocked(now, &key)
+        })
+    }
+
+    /// Those for our realm.
+    fn credentials(&self, headers: &Headers) -> Option<Authorization> {
         message::headers_all(headers, "Authorization")
             .filter_map(|value| Authorization::parse(value).ok())
-            .any(|auth| auth.realm == self.realm)
+            .find(|auth| auth.realm == self.realm)
+    }
+
+    /// Too many failures, of this user there or of all users there.
+    fn is_blocked(&self, now: Timestamp, key: &(IpAddr, String)) -> bool {
+        self.by_address.is_blocked(&key.0, now) || self.by_user.is_blocked(key, now)
     }
 }
 
@@ -381,6 +397,26 @@ mod tests {
             );
             assert_eq!(answers[3..], [Verdict::Refused, Verdict::Refused]);
         }
+    }
+
+    #[test]
+    fn only_answers_to_a_challenge_of_ours_are_worth_judging() {
+        let now = Timestamp::from_millis(1_000_000);
+        let mut auth = authenticator();
+        let nonce = nonce_of(&auth, now);
+        let guess = headers(&auth, "2001", "guess", 1, &nonce);
+        assert!(auth.is_answer(now, HOME, &guess));
+        assert!(!auth.is_answer(now, HOME, &Headers::default()));
+        let elsewhere = IpAddr::from([192, 0, 2, 1]);
+        assert!(!auth.is_answer(now, elsewhere, &guess));
+        let next_day = Timestamp::from_millis(1_000_000 + 86_400_000);
+        assert!(!auth.is_answer(next_day, HOME, &guess));
+        for _ in 0..3 {
+            auth.verify(now, HOME, "REGISTER", "sip:h", &guess);
+        }
+        assert!(!auth.is_answer(now, HOME, &guess), "a guess too many");
+        let other = headers(&auth, "2005", "guess", 1, &nonce);
+        assert!(auth.is_answer(now, HOME, &other));
     }
 
     #[test]

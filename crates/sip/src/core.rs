@@ -366,6 +366,17 @@ impl Core {
         }
     }
 
+    /// Whether the request is for a dialog of ours, by Call-ID and our tag. REGISTER never is.
+    pub(crate) fn is_in_dialog(&self, request: &Request) -> bool {
+        let key = (request.method != Method::Register)
+            .then(|| dialog_key(&request.headers, "To"))
+            .flatten();
+        key.is_some_and(|key| {
+            let legs = self.legs();
+            legs.by_dialog.contains_key(&key) || legs.orphans.contains_key(&key)
+        })
+    }
+
     /// The leg of a message, by Call-ID and our tag (in `ours`: From of a response, To of a request).
     fn leg_of(
         &self,

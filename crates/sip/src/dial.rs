@@ -15,11 +15,12 @@ use crate::event::{DialError, DialFrom, DialRequest, DialTarget};
 use crate::leg::{Leg, LegInput, OutboundStart, Redirection};
 use crate::message::random_token;
 use crate::record::{DialogRecord, DialogRole, DialogState, RECORD_VERSION};
+use crate::registrar::Binding;
 use crate::resolve::Question;
 use crate::tap::now;
 use crate::transport::Target;
 use crate::trunks::Reachability;
-use crate::uri::{SipUri, format_name_addr};
+use crate::uri::{NameAddr, SipUri, format_name_addr};
 
 /// Headers a dial may not set: the stack writes them.
 const OWN_HEADERS: [&str; 18] = [
@@ -106,27 +107,34 @@ struct Plan {
     path: Vec<String>,
 }
 
+impl Plan {
+    /// Our From without its tag.
+    fn local(&self) -> String {
+        let user = (!self.from_user.is_empty()).then_some(self.from_user.as_str());
+        let uri = SipUri::new(user, &self.from_host, None);
+        format_name_addr(self.display.as_deref(), &uri.to_string())
+    }
+}
+
 impl Core {
     pub(crate) async fn prepare_dial(
         self: &Arc<Self>,
         request: DialRequest,
     ) -> Result<(DialogRecord, PreparedDial), DialError> {
         check_headers(&request.headers)?;
-        let mut plan = match &request.target {
+        let plan = match &request.target {
             DialTarget::Extension(extension) => self.plan_extension(extension, &request)?,
             DialTarget::Trunk { trunk, number } => self.plan_trunk(trunk, number, &request)?,
             DialTarget::Uri(uri) => self.plan_uri(uri, &request)?,
         };
-        plan.headers.extend(request.headers.clone());
         let (target, sent_by, alternatives) = self.first_hop(&plan)?;
-        let from_uri = SipUri::new(Some(&plan.from_user), &plan.from_host, None);
         let record = DialogRecord {
             version: RECORD_VERSION,
             leg: request.leg.clone(),
             role: DialogRole::Uac,
             state: DialogState::Pending,
             sip_call_id: format!("{}@{}", random_token(24), self.config.domain),
-            local: format_name_addr(plan.display.as_deref(), &from_uri.to_string()),
+            local: plan.local(),
             local_tag: random_token(16),
             remote: plan.to,
             remote_tag: None,
@@ -140,7 +148,7 @@ impl Core {
             branch_base: format!("z9hG4bK{}", random_token(16)),
             invite_attempts: 1,
             // 401, 407 or 422 may be answered with another INVITE.
-            may_retry: plan.credentials.is_some() || plan.trunk.is_some(),
+            may_retry: self.may_retry(plan.credentials.as_ref(), plan.trunk.as_ref()),
             trunk: plan.trunk,
             invite_cseq: 1,
             local_cseq: 1,
@@ -165,7 +173,8 @@ impl Core {
             record: record.clone(),
             contact_user: plan.from_user,
             sdp_offer: request.sdp_offer,
-            headers: plan.headers,
+            planned: plan.headers,
+            headers: request.headers,
             credentials: plan.credentials,
             timeout: request.timeout,
             route: plan.route,
@@ -206,7 +215,10 @@ impl Core {
         };
         let (target, sent_by, alternatives) = self.first_hop(&plan)?;
         Ok(Redirection {
+            local: plan.local(),
             request_uri: plan.request_uri,
+            contact_user: plan.from_user,
+            planned: plan.headers,
             target,
             sent_by,
             alternatives,
@@ -216,6 +228,15 @@ impl Core {
             credentials: plan.credentials,
             trunk: plan.trunk,
         })
+    }
+
+    /// Whether further INVITEs may follow the first: 401 and 407 are answered, 422 followed.
+    pub(crate) fn may_retry(
+        &self,
+        credentials: Option<&Credentials>,
+        trunk: Option<&TrunkId>,
+    ) -> bool {
+        credentials.is_some() || trunk.is_some() || self.config.session_timer.is_some()
     }
 
     /// The newest binding.
@@ -240,14 +261,7 @@ impl Core {
             target: binding.contact.clone(),
             cause: e.to_string(),
         })?;
-        let mut targets = vec![Target::unnamed(binding.transport, binding.source)];
-        // A phone that registered over TCP and lost its connection may still listen itself.
-        if let Some(address) = request_uri.socket_addr()
-            && binding.transport == SipTransport::Tcp
-            && address != binding.source
-        {
-            targets.push(Target::unnamed(binding.transport, address));
-        }
+        let targets = self.targets_of(binding, &request_uri);
         let host = bracketed(&self.config.domain);
         Ok(Plan {
             to: format!("<sip:{extension}@{host}>"),
@@ -264,6 +278,36 @@ impl Core {
             // Path cannot send us anywhere else.
             path: binding.path.clone(),
         })
+    }
+
+    /// Where the REGISTER came from; for TCP also who may listen when that connection is lost.
+    fn targets_of(&self, binding: &Binding, contact: &SipUri) -> Vec<Target> {
+        let source = Target::unnamed(binding.transport, binding.source);
+        if binding.transport != SipTransport::Tcp {
+            return vec![source];
+        }
+        let listens = match binding.path.first() {
+            None => contact.socket_addr(),
+            // The phone is the proxy's business; that the proxy is where it wrote from, whatever
+            // its Path says, is all that is known.
+            Some(proxy) => NameAddr::parse(proxy)
+                .and_then(|proxy| proxy.sip_uri())
+                .ok()
+                .map(|proxy| {
+                    let port = proxy.port.unwrap_or(binding.transport.default_port());
+                    SocketAddr::new(binding.source.ip(), port)
+                }),
+        };
+        let listens = listens.filter(|address| *address != binding.source);
+        let other = listens.map(|address| Target::unnamed(binding.transport, address));
+        match other {
+            // Nobody listens at a port a proxy connected from.
+            Some(other) if !binding.path.is_empty() && self.hub.open_path(&source).is_none() => {
+                vec![other]
+            }
+            Some(other) => vec![source, other],
+            None => vec![source],
+        }
     }
 
     fn plan_trunk(

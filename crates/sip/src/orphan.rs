@@ -7,7 +7,8 @@ use rsipstack::sip::{Header, Method, Request, Response, SipMessage, StatusCode, 
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::time::{Instant, timeout_at};
 
-use crate::client::{Outcome, run_client};
+use crate::client::{Order, Outcome, Turn, run_client, run_client_in};
+use crate::config::SipTransport;
 use crate::core::{Core, DialogKey};
 use crate::dial::transport_of;
 use crate::digest::answer_challenges;
@@ -104,17 +105,20 @@ impl Orphan {
         let (sender, mut answers) = mpsc::unbounded_channel();
         let mut open = 0usize;
         for (path, is_alternative) in &places {
+            // What is known to be out comes first.
+            let mut order = Order::default();
             // At another address it would have been the attempt after the one that is known.
             let first = last + u32::from(*is_alternative);
             for attempt in first..=first + further {
                 let remote = self.record.remote.clone();
                 let agent = &self.core.config.user_agent;
                 let mut record = self.record.clone();
+                record.transport = path.transport;
                 record.sent_by.clone_from(&path.sent_by);
                 let request = record.attempt_request(Method::Cancel, attempt, remote, agent);
                 if let Ok(request) = request {
                     open += 1;
-                    self.run(path, request, sender.clone());
+                    self.run(path, request, order.next(), sender.clone());
                 }
             }
         }
@@ -190,8 +194,8 @@ impl Orphan {
         let headers = &response.headers;
         let to = message::name_addr(headers, "To").ok();
         self.record.remote_tag = to.as_ref().and_then(|to| to.tag()).map(str::to_owned);
-        let target = message::contact_uri(headers).ok();
-        self.record.remote_target = target.map(|uri| uri.to_string());
+        self.record.remote_target = None;
+        self.record.learn_target(headers);
         self.record.route_set = message::route_entries(headers, "Record-Route");
         self.record.route_set.reverse();
         if let Some((number, _)) = message::cseq(headers) {
@@ -366,6 +370,10 @@ impl Orphan {
         }
         targets.extend(record.alternatives.iter().map(|address| {
             let mut target = record.target();
+            if target.transport == SipTransport::Tcp && target.address == *address {
+                // An INVITE too large for UDP whose connection failed.
+                target.transport = SipTransport::Udp;
+            }
             target.address = *address;
             (target, true)
         }));
@@ -387,8 +395,14 @@ impl Orphan {
         self.core.hub.path(&self.core, &hop).await
     }
 
-    fn run(&self, path: &Path, request: Request, answers: UnboundedSender<Option<u16>>) {
-        run_client(&self.core, path, request, move |outcome| {
+    fn run(
+        &self,
+        path: &Path,
+        request: Request,
+        turn: Turn,
+        answers: UnboundedSender<Option<u16>>,
+    ) {
+        run_client_in(&self.core, path, request, turn, move |outcome| {
             let status = match outcome {
                 Outcome::Response(r) if r.status_code.code() < 200 => return,
                 Outcome::Response(r) => Some(r.status_code.code()),

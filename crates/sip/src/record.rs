@@ -5,12 +5,13 @@
 
 use std::net::SocketAddr;
 
-use rsipstack::sip::{Header, Method, Request, Response};
+use rsipstack::sip::{Header, Headers, Method, Request, Response};
 use serde::{Deserialize, Serialize};
 use switchhook_model::LegId;
 
 use crate::config::{SipTransport, TrunkId};
 use crate::message::{self, RequestParts, build_request};
+use crate::nat::is_hidden;
 use crate::transport::Target;
 use crate::uri::{AddressError, NameAddr, SipUri};
 
@@ -173,14 +174,22 @@ impl DialogRecord {
         self.peer.ip().is_unspecified() && self.peer.port() == 0
     }
 
+    /// The other side's Contact, where a message names one: its requests' target from now on. An
+    /// address that only its own network knows is left to where it wrote from.
+    pub(crate) fn learn_target(&mut self, headers: &Headers) {
+        if let Ok(target) = message::contact_uri(headers) {
+            self.symmetric |= is_hidden(&target, self.peer);
+            self.remote_target = Some(target.to_string());
+        }
+    }
+
     /// The dialog a 2xx of our INVITE makes, apart from this one (RFC 3261 §12.1.2).
     pub(crate) fn forked(&self, response: &Response) -> Self {
         let mut fork = self.clone();
         let to = message::name_addr(&response.headers, "To").ok();
         fork.remote_tag = to.as_ref().and_then(|to| to.tag()).map(str::to_owned);
-        fork.remote_target = message::contact_uri(&response.headers)
-            .ok()
-            .map(|uri| uri.to_string());
+        fork.remote_target = None;
+        fork.learn_target(&response.headers);
         fork.route_set = message::route_entries(&response.headers, "Record-Route");
         fork.route_set.reverse();
         fork.state = DialogState::Established;

@@ -1,7 +1,7 @@
 //! Who is reachable where, until when (RFC 3261 §10). Pure: time comes in.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 use switchhook_model::{Extension, Timestamp};
@@ -179,6 +179,19 @@ impl Registrar {
                 next.clear();
             }
             Contacts::Set(entries) => {
+                // A page that was loaded again, a phone on another network: its other contacts go.
+                let binds = entries.iter().any(|(_, lifetime_s)| *lifetime_s > 0);
+                let is_left = |binding: &Binding| {
+                    let known = SipUri::parse(&binding.contact);
+                    binding.instance == request.instance
+                        && known.is_ok_and(|b| !entries.iter().any(|(e, _)| b.same_resource(e)))
+                };
+                if request.instance.is_some() && binds {
+                    if !next.iter().all(|b| !is_left(b) || in_order(b)) {
+                        return Err(RegisterError::OutOfOrder);
+                    }
+                    next.retain(|b| !is_left(b));
+                }
                 for (uri, lifetime_s) in entries {
                     let text = uri.to_string();
                     let same = next.iter().position(|b| {
@@ -200,10 +213,6 @@ impl Registrar {
                     }
                     let lifetime_s = (*lifetime_s).min(limits.max_expires_s);
                     let registered_at = same.map_or(now, |at| next.remove(at).registered_at);
-                    // A page that was loaded again, a phone on another network.
-                    if request.instance.is_some() {
-                        next.retain(|b| b.instance != request.instance);
-                    }
                     next.push(Binding {
                         extension: request.extension.clone(),
                         contact: text,
@@ -245,6 +254,12 @@ impl Registrar {
             .filter(|b| b.expires_at > now)
             .cloned()
             .collect()
+    }
+
+    /// Whether a live binding was made from this address.
+    pub fn is_bound_from(&self, ip: IpAddr, now: Timestamp) -> bool {
+        let mut all = self.bindings.values().flatten();
+        all.any(|b| b.expires_at > now && b.source.ip().to_canonical() == ip)
     }
 
     /// Drops what was registered over a connection that is gone; gives each extension concerned
@@ -332,6 +347,33 @@ mod tests {
         let live = registrar.all(at(1));
         assert_eq!(live.len(), 1);
         assert_eq!(live[0].contact, "sip:x2@b.invalid");
+    }
+
+    #[test]
+    fn contacts_of_one_register_stand_beside_each_other() {
+        let mut registrar = Registrar::default();
+        let both = "<sip:x1@a.invalid>, <sip:x2@b.invalid>";
+        let mut register = |contact: &str, call_id: &str, cseq| {
+            let mut asked = request(contact, None, call_id, cseq);
+            asked.instance = Some("<urn:uuid:1>".to_owned());
+            let bound = registrar.register(asked, LIMITS, at(0));
+            bound.map(|(live, _)| live.into_iter().map(|b| b.contact).collect::<Vec<_>>())
+        };
+        for cseq in [5, 6] {
+            let bound = register(both, "c", cseq);
+            let expected = ["sip:x1@a.invalid", "sip:x2@b.invalid"];
+            assert_eq!(bound, Ok(expected.map(str::to_owned).to_vec()));
+        }
+        // One that was overtaken replaces nothing.
+        let late = register("<sip:x3@c.invalid>", "c", 4);
+        assert_eq!(late, Err(RegisterError::OutOfOrder));
+        let again = register("<sip:x2@b.invalid>", "c", 7);
+        assert_eq!(again, Ok(vec!["sip:x2@b.invalid".to_owned()]));
+        // Taking one back leaves the others.
+        let removed = register("<sip:x9@d.invalid>;expires=0", "c", 8);
+        assert_eq!(removed, Ok(vec!["sip:x2@b.invalid".to_owned()]));
+        let moved = register("<sip:x3@c.invalid>", "another", 1);
+        assert_eq!(moved, Ok(vec!["sip:x3@c.invalid".to_owned()]));
     }
 
     #[test]

@@ -76,24 +76,44 @@ pub(crate) fn is_scanner(request: &Request) -> bool {
 }
 
 impl Core {
-    /// Whether a request is to be dropped without an answer, and why. What belongs to a dialog
-    /// never is: whoever talks already goes on talking.
+    /// Whether a request is to be dropped without an answer, and why. What belongs to a dialog of
+    /// ours never is: whoever talks already goes on talking.
     pub(crate) fn ignores(
         &self,
         request: &Request,
         transport: SipTransport,
         source: SocketAddr,
     ) -> Option<&'static str> {
-        let in_dialog =
-            message::name_addr(&request.headers, "To").is_ok_and(|to| to.tag().is_some());
         let ends = matches!(request.method, Method::Ack | Method::Cancel);
-        if in_dialog || ends || self.is_trunk_source(transport, source) {
+        if ends || self.is_trunk_source(transport, source) || self.is_in_dialog(request) {
             return None;
         }
         if is_scanner(request) {
             return Some("scanner");
         }
-        self.watch.is_quiet(source.ip()).then_some("unproven")
+        let is_quiet = self.watch.is_quiet(source.ip());
+        (is_quiet && !self.is_in_use(request, transport, source)).then_some("unproven")
+    }
+
+    /// Whether somebody who proved himself is known to be there. The address of a datagram can be
+    /// made up: else a stranger could silence a phone, or the PBX we are registered at.
+    fn is_in_use(&self, request: &Request, transport: SipTransport, source: SocketAddr) -> bool {
+        let ip = source.ip().to_canonical();
+        let is_bound = self
+            .registrar
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_bound_from(ip, now());
+        if is_bound || (!is_web(transport) && self.is_registrar_of_ours(request, source)) {
+            return true;
+        }
+        // Whoever got our challenge is where he says he is.
+        matches!(request.method, Method::Register | Method::Invite)
+            && self
+                .authenticator
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .is_answer(now(), ip, &request.headers)
     }
 
     /// An address of a trunk. A WebSocket's is that of a browser, or of the proxy before us.

@@ -5,8 +5,9 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Message, Peer, SDP, World, config};
-use switchhook_sip::{SipConfig, TrunkConfig};
+use common::{Message, Peer, SDP, World, authorization, config, extension};
+use switchhook_sip::{SipConfig, Source, TrunkConfig};
+use tokio::net::UdpSocket;
 
 async fn world(change: impl Fn(&mut SipConfig)) -> World {
     let mut settings = config();
@@ -93,18 +94,24 @@ async fn scanners_hear_nothing() {
     let world = world(|_| {}).await;
     let scanner = Peer::new(world.udp).await;
     let uri = format!("sip:{}", world.udp);
+    let agent = "User-Agent: friendly-scanner\r\n";
     for (n, method) in (1..).zip(["OPTIONS", "REGISTER", "INVITE"]) {
-        let agent = "User-Agent: friendly-scanner\r\n";
         scanner
             .send(&scanner.compose(method, &uri, n, "", agent, ""))
             .await;
     }
+    // A tag alone makes no dialog.
+    for (n, method) in (4..).zip(["OPTIONS", "REGISTER", "INVITE", "BYE", "INFO", "NOTIFY"]) {
+        scanner
+            .send(&scanner.compose(method, &uri, n, "guess", agent, ""))
+            .await;
+    }
     // The same socket is heard without the name: the others were not just slow.
     scanner
-        .send(&scanner.compose("OPTIONS", &uri, 9, "", "", ""))
+        .send(&scanner.compose("OPTIONS", &uri, 99, "", "", ""))
         .await;
     let answer = scanner.recv().await;
-    assert_eq!(answer.header("CSeq"), "9 OPTIONS", "{}", answer.text);
+    assert_eq!(answer.header("CSeq"), "99 OPTIONS", "{}", answer.text);
 }
 
 #[tokio::test]
@@ -120,6 +127,9 @@ async fn who_never_proves_anything_hears_nothing_in_the_end() {
         peer.register("2001", 600).await;
         world.event().await;
     }
+    // While it is registered its address is heard.
+    peer.register("2001", 0).await;
+    world.event().await;
     let uri = format!("sip:{}", world.udp);
     let mut heard = 0;
     for cseq in 1_000..1_010 {
@@ -134,9 +144,95 @@ async fn who_never_proves_anything_hears_nothing_in_the_end() {
         }
     }
     assert_eq!(heard, 6);
-    // Not even the right password is answered now: whether it is right is not told.
     peer.send(&peer.compose("OPTIONS", &uri, 2_000, "", "", ""))
         .await;
     let silence = peer.recv_within(Duration::from_millis(100)).await;
     assert!(silence.is_none(), "{silence:?}");
+}
+
+/// Makes REGISTERs without credentials until `max` are counted for the peer's address.
+async fn never_prove(stranger: &Peer, max: u32) {
+    for cseq in 1..=max {
+        let register = stranger.compose_register("2001", cseq, "", "");
+        stranger.send(&register).await;
+        stranger.response("REGISTER", 401).await;
+    }
+}
+
+async fn peer_at(host: &str, to: std::net::SocketAddr) -> Peer {
+    Peer {
+        socket: UdpSocket::bind((host, 0)).await.unwrap(),
+        ..Peer::new(to).await
+    }
+}
+
+/// The source of a datagram can be made up, so what comes from a phone's address may be a stranger's.
+#[tokio::test]
+async fn strangers_cannot_silence_a_phone() {
+    let mut world = world(|settings| {
+        settings.limits.max_unproven = 4;
+        settings.allow_loopback_guests = false;
+    })
+    .await;
+    let phone = Peer::new(world.udp).await;
+    phone.register("2001", 600).await;
+    world.event().await;
+    never_prove(&Peer::new(world.udp).await, 6).await;
+    let uri = format!("sip:assistant@{}", world.udp);
+    phone
+        .send(&phone.compose("INVITE", &uri, 1, "", "", SDP))
+        .await;
+    let challenge = phone.response("INVITE", 401).await;
+    never_prove(&Peer::new(world.udp).await, 6).await;
+    let auth = authorization(&challenge, "2001", "demo-2001", "INVITE", &uri, 1);
+    phone
+        .send(&phone.compose("INVITE", &uri, 2, "", &auth, SDP))
+        .await;
+    let call = world.incoming().await;
+    assert_eq!(call.source, Source::Extension(extension("2001")));
+    never_prove(&Peer::new(world.udp).await, 6).await;
+    phone.register("2001", 600).await;
+}
+
+#[tokio::test]
+async fn a_challenge_may_be_answered_by_whom_it_went_to() {
+    let world = world(|settings| {
+        settings.limits.max_unproven = 4;
+        settings.allow_loopback_guests = false;
+    })
+    .await;
+    let uri = format!("sip:{}", world.udp);
+    let elsewhere = Peer::new(world.udp).await;
+    let foreign = elsewhere.compose_register("2001", 1, "", "");
+    elsewhere.send(&foreign).await;
+    let foreign = elsewhere.response("REGISTER", 401).await;
+    // Nobody is registered from this address.
+    let phone = peer_at("127.0.0.2", world.udp).await;
+    phone.send(&phone.compose_register("2001", 1, "", "")).await;
+    let challenge = phone.response("REGISTER", 401).await;
+    never_prove(&peer_at("127.0.0.2", world.udp).await, 3).await;
+    let register = |cseq, challenge: &Message, password: &str| {
+        let auth = authorization(challenge, "2001", password, "REGISTER", &uri, cseq);
+        phone.compose_register("2001", cseq, "", &auth)
+    };
+    phone
+        .send(&phone.compose("OPTIONS", &uri, 2, "", "", ""))
+        .await;
+    phone.send(&register(3, &foreign, "demo-2001")).await;
+    let silence = phone.recv_within(Duration::from_millis(200)).await;
+    assert!(silence.is_none(), "{silence:?}");
+    // A wrong password is told a few times, as always.
+    for cseq in 4..12 {
+        phone.send(&register(cseq, &challenge, "guess")).await;
+        phone.response("REGISTER", 401).await;
+    }
+    phone.send(&register(12, &challenge, "demo-2001")).await;
+    let silence = phone.recv_within(Duration::from_millis(200)).await;
+    assert!(silence.is_none(), "{silence:?}");
+    // Another user's failures are not this one's.
+    let auth = authorization(&challenge, "2005", "demo-2005", "REGISTER", &uri, 13);
+    phone
+        .send(&phone.compose_register("2005", 13, "", &auth))
+        .await;
+    phone.response("REGISTER", 200).await;
 }

@@ -5,7 +5,7 @@ mod common;
 
 use common::{Message, Peer, SDP, World};
 use switchhook_model::{HangupCause, LegId};
-use switchhook_sip::{DialogState, SipLegEvent};
+use switchhook_sip::{DialTarget, DialogState, SipLegEvent};
 
 const HOLD: &str = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
                     m=audio 40000 RTP/AVP 0\r\na=sendonly\r\n";
@@ -459,4 +459,66 @@ async fn draining_takes_no_new_call() {
     peer.send(&request(&world, &peer, &ok, "BYE", 2, "")).await;
     peer.response("BYE", 200).await;
     world.leg_event(&leg).await;
+}
+
+/// Each callee of a dial that forked counts its requests for itself (RFC 3261 §12.2.2).
+#[tokio::test]
+async fn callees_of_a_fork_count_apart() {
+    let mut world = World::start().await;
+    let mut peer = Peer::new(world.udp).await;
+    let target = DialTarget::Uri(format!("sip:bob@{}", peer.addr()));
+    let leg = world.dial(target).await;
+    let invite = peer.request("INVITE").await;
+    peer.call_id = invite.header("Call-ID").to_owned();
+    let ours = invite.tag("From");
+    let uri = format!("sip:assistant@{}", world.udp);
+    peer.tag = "first".to_owned();
+    peer.reply(&invite, "180 Ringing", "").await;
+    assert!(matches!(
+        world.leg_event(&leg).await,
+        SipLegEvent::Ringing { .. }
+    ));
+    peer.send(&peer.compose("OPTIONS", &uri, 900, ours, "", ""))
+        .await;
+    peer.response("OPTIONS", 200).await;
+    peer.send(&peer.compose("OPTIONS", &uri, 899, ours, "", ""))
+        .await;
+    peer.response("OPTIONS", 500).await;
+    peer.tag = "second".to_owned();
+    peer.reply(&invite, "200 OK", SDP).await;
+    peer.request("ACK").await;
+    assert!(matches!(
+        world.leg_event(&leg).await,
+        SipLegEvent::Answered { .. }
+    ));
+    peer.send(&peer.compose("BYE", &uri, 1, ours, "", "")).await;
+    peer.response("BYE", 200).await;
+    assert!(matches!(
+        world.leg_event(&leg).await,
+        SipLegEvent::Ended {
+            by_remote: true,
+            ..
+        }
+    ));
+}
+
+/// Theirs is undecided when we hang up: it is answered all the same (RFC 3261 §15.1.2).
+#[tokio::test]
+async fn what_waits_for_a_decision_is_refused_when_we_hang_up() {
+    for method in ["INVITE", "UPDATE"] {
+        let (mut world, peer, leg, ok) = talking().await;
+        peer.send(&request(&world, &peer, &ok, method, 2, HOLD))
+            .await;
+        let undecided = world.leg_event(&leg).await;
+        assert!(matches!(undecided, SipLegEvent::ReInvite { .. }));
+        world.endpoint.hangup(&leg, HangupCause::Normal).unwrap();
+        let bye = peer.request("BYE").await;
+        peer.reply(&bye, "200 OK", "").await;
+        let refusal = peer.response(method, 487).await;
+        assert_eq!(refusal.cseq(), 2);
+        assert!(matches!(
+            world.leg_event(&leg).await,
+            SipLegEvent::Ended { .. }
+        ));
+    }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use common::{Message, Peer, SDP, Stream, World, config, dial_request, leg_id};
 use switchhook_model::HangupCause;
 use switchhook_sip::{
-    Advertised, DialTarget, SipConfig, SipLegEvent, SipTransport, TrunkConfig, TrunkId,
+    Advertised, DialTarget, SipConfig, SipLegEvent, SipTransport, TrunkAuth, TrunkConfig, TrunkId,
 };
 use tokio::net::{TcpListener, UdpSocket};
 
@@ -247,17 +247,15 @@ async fn connections_of_ours_are_pinged() {
 
 #[tokio::test]
 async fn what_is_too_large_for_udp_goes_over_tcp_where_it_can() {
-    let large = async |world: &mut World| {
-        let mut request = dial_request(&leg_id(), number());
-        request.headers = vec![("X-Long".to_owned(), "x".repeat(1_400))];
-        world.endpoint.dial(request).await.unwrap()
-    };
     // TCP on the same port: it goes there.
     let (mut world, peer) = scene(|_| {}).await;
     let listener = TcpListener::bind(peer.addr()).await.unwrap();
-    large(&mut world).await;
-    let (stream, _) = listener.accept().await.unwrap();
-    let invite = Stream::new(stream).expect(|m| m.method() == "INVITE").await;
+    dial_padded(&world, 1_400).await;
+    let mut stream = accepted(&listener).await;
+    let invite = stream.expect(|m| m.method() == "INVITE").await;
+    stream
+        .send(&peer.answer(&invite, "180 Ringing", "", ""))
+        .await;
     assert!(
         invite.header("Via").starts_with("SIP/2.0/TCP "),
         "{}",
@@ -269,8 +267,131 @@ async fn what_is_too_large_for_udp_goes_over_tcp_where_it_can() {
     let small = peer.request("INVITE").await;
     assert!(small.header("Via").starts_with("SIP/2.0/UDP "));
     // Nobody takes TCP: over UDP after all.
-    let (mut world, peer) = scene(|_| {}).await;
-    large(&mut world).await;
+    let (world, peer) = scene(|_| {}).await;
+    dial_padded(&world, 1_400).await;
     let invite = peer.request("INVITE").await;
     assert!(invite.text.len() > 1_300);
+}
+
+/// A dial whose INVITE has a header of that many bytes.
+async fn dial_padded(world: &World, bytes: usize) {
+    let mut request = dial_request(&leg_id(), number());
+    request.headers = vec![("X-Long".to_owned(), "x".repeat(bytes))];
+    world.endpoint.dial(request).await.unwrap();
+}
+
+async fn accepted(listener: &TcpListener) -> Stream {
+    let accepting = tokio::time::timeout(common::DEADLINE, listener.accept());
+    let (stream, _) = accepting.await.expect("a connection in time").unwrap();
+    Stream::new(stream)
+}
+
+#[tokio::test]
+async fn what_a_connection_does_not_answer_goes_over_udp_after_all() {
+    for ending in ["closed", "silent", "503"] {
+        let (world, peer) = scene(|_| {}).await;
+        let listener = TcpListener::bind(peer.addr()).await.unwrap();
+        dial_padded(&world, 1_400).await;
+        let mut stream = accepted(&listener).await;
+        let first = stream.expect(|m| m.method() == "INVITE").await;
+        let _kept = match ending {
+            "closed" => {
+                drop(stream);
+                None
+            }
+            "silent" => Some(stream),
+            _ => {
+                let answer = peer.answer(&first, "503 Service Unavailable", "", "");
+                stream.send(&answer).await;
+                Some(stream)
+            }
+        };
+        let second = peer.request("INVITE").await;
+        assert!(second.header("Via").starts_with("SIP/2.0/UDP "), "{ending}");
+        assert_eq!(second.cseq(), first.cseq() + 1, "{ending}");
+        assert_eq!(second.header("Call-ID"), first.header("Call-ID"));
+        assert_eq!(second.body(), first.body());
+        peer.reply(&second, "200 OK", SDP).await;
+        peer.request("ACK").await;
+    }
+}
+
+#[tokio::test]
+async fn room_is_kept_for_the_answer_to_a_challenge() {
+    let (world, peer) = scene(|_| {}).await;
+    dial_padded(&world, 1).await;
+    let padding = 1_200 - peer.request("INVITE").await.text.len();
+    // Without credentials it fits a datagram.
+    dial_padded(&world, padding).await;
+    let fits = loop {
+        let invite = peer.request("INVITE").await;
+        if invite.text.len() > 1_100 {
+            break invite;
+        }
+    };
+    assert!(fits.text.len() < 1_300, "{}", fits.text);
+    let (world, peer) = scene(|settings| {
+        settings.trunks[0].auth = Some(TrunkAuth {
+            user: "acct".to_owned(),
+            password: "pw".to_owned(),
+        });
+    })
+    .await;
+    let listener = TcpListener::bind(peer.addr()).await.unwrap();
+    dial_padded(&world, padding).await;
+    let mut stream = accepted(&listener).await;
+    let invite = stream.expect(|m| m.method() == "INVITE").await;
+    let challenge =
+        "WWW-Authenticate: Digest realm=\"c\", nonce=\"n\", algorithm=SHA-256, qop=\"auth\"\r\n";
+    stream
+        .send(&peer.answer(&invite, "401 Unauthorized", challenge, ""))
+        .await;
+    let authorized = stream
+        .expect(|m| m.method() == "INVITE" && m.cseq() > invite.cseq())
+        .await;
+    assert!(authorized.text.len() > 1_300, "{}", authorized.text);
+}
+
+/// Whenever a Contact comes, it may be one nobody else knows.
+#[tokio::test]
+async fn a_trunk_that_moves_to_a_contact_nobody_knows_is_reached_where_it_wrote_from() {
+    let (mut world, peer) = scene(|_| {}).await;
+    let leg = world.dial(number()).await;
+    let invite = peer.request("INVITE").await;
+    peer.reply(&invite, "200 OK", SDP).await;
+    peer.request("ACK").await;
+    assert!(matches!(
+        world.leg_event(&leg).await,
+        SipLegEvent::Answered { .. }
+    ));
+    // Another callee of the same dial.
+    let hidden = format!("Contact: <sip:peer@192.168.77.5:{}>", peer.addr().port());
+    let own = format!("Contact: <sip:peer@{}>", peer.addr());
+    let fork = peer
+        .answer(&invite, "200 OK", "", SDP)
+        .replace(&own, &hidden)
+        .replace(&format!(";tag={}", peer.tag), ";tag=other");
+    peer.send(&fork).await;
+    let bye = peer.request("BYE").await;
+    assert_eq!(bye.tag("To"), "other");
+    peer.reply(&bye, "200 OK", "").await;
+    // The first moves, by a request of its own.
+    let caller = Peer {
+        call_id: invite.header("Call-ID").to_owned(),
+        ..peer
+    };
+    let uri = format!("sip:assistant@{}", caller.to);
+    let moved = caller
+        .compose("UPDATE", &uri, 1, invite.tag("From"), "", "")
+        .replace(&format!("Contact: <sip:caller@{}>", caller.addr()), &hidden);
+    caller.send(&moved).await;
+    caller.response("UPDATE", 200).await;
+    world.endpoint.hangup(&leg, HangupCause::Normal).unwrap();
+    let bye = loop {
+        let bye = caller.request("BYE").await;
+        if bye.tag("To") == caller.tag {
+            break bye;
+        }
+    };
+    assert!(bye.start_line().contains("192.168.77.5"), "{}", bye.text);
 }

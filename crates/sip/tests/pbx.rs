@@ -255,6 +255,33 @@ async fn calls_to_the_registered_contact_are_the_trunks() {
     assert_eq!(call(&mut world, &contact).await, Source::Guest);
 }
 
+/// Strangers may send in the PBX's name, since nobody checks a datagram's source.
+#[tokio::test]
+async fn strangers_cannot_silence_the_pbx() {
+    let (mut world, peer) = scene(|config| config.limits.max_unproven = 3).await;
+    let register = registered(&mut world, &peer, 600).await;
+    let contact = register.header("Contact").trim_matches(['<', '>']);
+    let at = async |host: &str| Peer {
+        socket: tokio::net::UdpSocket::bind((host, 0)).await.unwrap(),
+        ..Peer::new(peer.to).await
+    };
+    // The registrar's address, and one only our Contact speaks for.
+    for (host, attempts) in [("127.0.0.1", 6), ("127.0.0.2", 3)] {
+        let stranger = at(host).await;
+        for cseq in 1..=attempts {
+            let register = stranger.compose_register("2001", cseq, "", "");
+            stranger.send(&register).await;
+            stranger.response("REGISTER", 401).await;
+        }
+        let pbx = at(host).await;
+        pbx.send(&pbx.compose("INVITE", contact, 1, "", "", SDP))
+            .await;
+        pbx.response("INVITE", 100).await;
+        let source = world.incoming().await.source;
+        assert_eq!(source, Source::Trunk(TrunkId::new("pbx")));
+    }
+}
+
 #[tokio::test]
 async fn the_contact_is_the_same_after_a_restart() {
     let mut contacts = Vec::new();

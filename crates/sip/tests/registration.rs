@@ -341,6 +341,46 @@ async fn a_phone_on_tcp_is_dialled_over_its_connection() {
     assert_eq!(&pong, b"\r\n");
 }
 
+/// The proxy connected from a port nobody listens on; its Path names the one it does.
+#[tokio::test]
+async fn a_proxy_on_tcp_whose_connection_is_gone_is_dialled_where_it_listens() {
+    let mut world = World::start().await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut proxy = Stream::connect(world.tcp).await;
+    let local = proxy.stream.local_addr().unwrap();
+    let uri = format!("sip:{}", world.tcp);
+    let register = |cseq: u32, auth: &str| {
+        format!(
+            "REGISTER {uri} SIP/2.0\r\nVia: SIP/2.0/TCP {local};branch=z9hG4bKp{cseq}\r\n\
+             From: <sip:2001@h>;tag=t\r\nTo: <sip:2001@h>\r\nCall-ID: path-reg\r\n\
+             CSeq: {cseq} REGISTER\r\nContact: <sip:2001@192.0.2.77:5060;transport=tcp>\r\n\
+             Path: <sip:198.51.100.7:{port};transport=tcp;lr>\r\n{auth}Content-Length: 0\r\n\r\n"
+        )
+    };
+    proxy.send(&register(1, "")).await;
+    let challenge = proxy.expect(|m| m.status() == Some(401)).await;
+    let auth = authorization(&challenge, "2001", "demo-2001", "REGISTER", &uri, 1);
+    proxy.send(&register(2, &auth)).await;
+    proxy.expect(|m| m.status() == Some(200)).await;
+    world.event().await;
+    // While it is there, the connection is used.
+    world.dial(DialTarget::Extension(extension("2001"))).await;
+    let invite = proxy.expect(|m| m.method() == "INVITE").await;
+    let helper = Peer::new(world.udp).await;
+    proxy
+        .send(&helper.answer(&invite, "486 Busy Here", "", ""))
+        .await;
+    proxy.expect(|m| m.method() == "ACK").await;
+    drop(proxy);
+    world.dial(DialTarget::Extension(extension("2001"))).await;
+    let accepting = tokio::time::timeout(common::DEADLINE, listener.accept());
+    let (stream, _) = accepting.await.expect("a connection in time").unwrap();
+    let invite = Stream::new(stream).expect(|m| m.method() == "INVITE").await;
+    assert!(invite.start_line().contains("sip:2001@192.0.2.77:5060"));
+    assert!(invite.header("Route").contains("198.51.100.7"));
+}
+
 #[tokio::test]
 async fn who_is_not_there_cannot_be_dialled() {
     let world = World::start().await;

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Message, Peer, SDP, World, config, dial_request, leg_id};
+use common::{Message, Peer, SDP, World, config, dial_request, extension, leg_id};
 use switchhook_model::LegId;
 use switchhook_sip::{DialTarget, SessionTimerConfig, SipLegEvent, TrunkConfig, TrunkId};
 
@@ -248,6 +248,44 @@ async fn too_brief_both_ways() {
             ..
         }
     ));
+}
+
+#[tokio::test]
+async fn phones_and_addresses_may_want_longer_intervals_too() {
+    let mut world = world(1_800, 90).await;
+    let phone = Peer::new(world.udp).await;
+    phone.register("2001", 600).await;
+    world.event().await;
+    for target in [
+        DialTarget::Extension(extension("2001")),
+        DialTarget::Uri(format!("sip:bob@{}", phone.addr())),
+    ] {
+        let leg = world.dial(target).await;
+        assert!(world.records[&leg].may_retry);
+        let ours = world.records[&leg].sip_call_id.clone();
+        let next = async |after| loop {
+            let invite = phone.request("INVITE").await;
+            if invite.header("Call-ID") == ours && invite.cseq() > after {
+                break invite;
+            }
+        };
+        let invite = next(0).await;
+        let brief = "Min-SE: 3600\r\n";
+        phone
+            .send(&phone.answer(&invite, "422 Session Interval Too Small", brief, ""))
+            .await;
+        let again = next(1).await;
+        assert_eq!(again.header("Min-SE"), "3600");
+        assert_eq!(again.header("Session-Expires"), "3600");
+        phone.reply(&again, "486 Busy Here", "").await;
+        assert!(matches!(
+            world.leg_event(&leg).await,
+            SipLegEvent::Failed {
+                status: Some(486),
+                ..
+            }
+        ));
+    }
 }
 
 #[tokio::test]

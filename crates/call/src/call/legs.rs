@@ -268,7 +268,26 @@ impl Call {
         let leg = self.new_leg_id();
         self.legs
             .push(Leg::dialed(leg.clone(), party, target.clone(), out.now));
-        let display = match (self.direction, party) {
+        out.push(ActionKind::Dial {
+            leg: leg.clone(),
+            target,
+            ring_timeout_s,
+            caller_id: self.policy.caller_id.clone(),
+            attempt,
+            display: self.display_for(party),
+        });
+        leg
+    }
+
+    /// Who a leg that is being dialled is told calls: the number to show, if the policy has one, and
+    /// the name. Its dial may go on elsewhere.
+    pub fn shown_to(&self, id: &LegId) -> (Option<String>, String) {
+        let display = self.leg(id).map(|leg| self.display_for(leg.party));
+        (self.policy.caller_id.clone(), display.unwrap_or_default())
+    }
+
+    fn display_for(&self, party: Party) -> String {
+        match (self.direction, party) {
             (Direction::Outbound, Party::Caller) => String::new(),
             // A human whom the caller's own phone passes on.
             (_, Party::Agent) if self.agent_is_passed_on() => self.passed_on_name(),
@@ -278,16 +297,7 @@ impl Call {
                 .display_name
                 .clone()
                 .unwrap_or_else(|| self.caller.number.clone()),
-        };
-        out.push(ActionKind::Dial {
-            leg: leg.clone(),
-            target,
-            ring_timeout_s,
-            caller_id: self.policy.caller_id.clone(),
-            attempt,
-            display,
-        });
-        leg
+        }
     }
 
     fn new_leg_id(&mut self) -> LegId {

@@ -55,7 +55,6 @@ impl CallTask {
         display: &str,
     ) -> Result<(), (HangupCause, String)> {
         let target = self.dial_target(target)?;
-        let is_trunk = matches!(target, DialTarget::Trunk { .. });
         let may_refer_out = policy::may_refer_out(&self.shared.config, &target);
         let peer = self.shared.sip.likely_peer(&target);
         let media = self
@@ -65,20 +64,10 @@ impl CallTask {
         let audio =
             audio::of_target(&self.shared.config, &target).beginning_with(self.legs.codec_in_use());
         let media = LegMedia::offering(media, audio);
-        let caller = self.call.view().caller;
-        // A trunk shows a number of ours only; an extension sees who calls.
-        let user = if is_trunk {
-            caller_id.map(str::to_owned)
-        } else {
-            Some(caller).filter(|caller| !caller.is_empty())
-        };
         let request = DialRequest {
             leg: leg.clone(),
+            from: self.dial_from(&target, caller_id, display),
             target,
-            from: DialFrom {
-                user,
-                display: Some(display.to_owned()).filter(|d| !d.is_empty()),
-            },
             sdp_offer: media.description.clone(),
             timeout: DIAL_LIMIT,
             headers: self.dial_headers(),
@@ -99,6 +88,26 @@ impl CallTask {
             },
         );
         Ok(())
+    }
+
+    /// Who is shown as the caller there.
+    pub(super) fn dial_from(
+        &self,
+        target: &DialTarget,
+        caller_id: Option<&str>,
+        display: &str,
+    ) -> DialFrom {
+        // A trunk shows a number of ours only; an extension sees who calls.
+        let user = match target {
+            DialTarget::Trunk { .. } => caller_id.map(str::to_owned),
+            DialTarget::Extension(_) | DialTarget::Uri(_) => {
+                Some(self.call.view().caller).filter(|caller| !caller.is_empty())
+            }
+        };
+        DialFrom {
+            user,
+            display: Some(display.to_owned()).filter(|d| !d.is_empty()),
+        }
     }
 
     /// What the called party is told beside the protocol's own headers.

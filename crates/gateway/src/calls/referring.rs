@@ -5,7 +5,7 @@ use switchhook_call::{Event, ReferReport};
 use switchhook_media::MediaDirection;
 use switchhook_model::{AttemptId, CallId, HangupCause, LegId, RequestId, Target};
 use switchhook_sip::uri::SipUri;
-use switchhook_sip::{DialFrom, IncomingCall, ReferOutcome, Replaces, Source};
+use switchhook_sip::{IncomingCall, ReferOutcome, Replaces, Source};
 
 use super::audio;
 use super::inbox::CallInput;
@@ -401,9 +401,11 @@ impl CallTask {
         if !self.legs.is_protected_as(leg, wanted) {
             return Err("srtp is set otherwise there than for who redirected".to_owned());
         }
+        let (caller_id, display) = self.call.shown_to(leg);
+        let from = self.dial_from(&target, caller_id.as_deref(), &display);
         self.shared
             .sip
-            .follow_redirect(leg, target, DialFrom::default())
+            .follow_redirect(leg, target, from)
             .map_err(|error| error.to_string())
     }
 }

@@ -88,6 +88,16 @@ impl NonceBook {
         Some(Timestamp::from_millis(i64::from_be_bytes(millis)))
     }
 
+    /// Whether the nonce is ours for this source and not too old. It may be used up all the same.
+    pub fn is_current(&self, now: Timestamp, source: IpAddr, nonce: &str) -> bool {
+        self.inspect(nonce, source)
+            .is_some_and(|made| !self.is_expired(now, made))
+    }
+
+    fn is_expired(&self, now: Timestamp, made: Timestamp) -> bool {
+        now.millis_since(made) > self.lifetime_ms || made > now
+    }
+
     /// Takes the nonce into use with count `nc`; `None` is a use without qop, which is good once.
     /// Call it only after the digest was found right, else anybody could use up a nonce.
     pub fn take(
@@ -101,8 +111,7 @@ impl NonceBook {
             return NonceVerdict::Foreign;
         };
         self.forget_expired(now);
-        let expired = now.millis_since(made) > self.lifetime_ms || made > now;
-        if expired || self.floor.is_some_and(|floor| made <= floor) {
+        if self.is_expired(now, made) || self.floor.is_some_and(|floor| made <= floor) {
             return NonceVerdict::Stale;
         }
         let count = nc.unwrap_or(u32::MAX);

@@ -10,7 +10,6 @@ use crate::client::run_client;
 use crate::digest::answer_challenges;
 use crate::extension::{has_option, rseq};
 use crate::message::{self, header_of, random_token};
-use crate::nat::is_hidden;
 use crate::record::DialogRecord;
 
 /// Early dialogs one INVITE may open before we stop acknowledging further ones: forks.
@@ -80,10 +79,7 @@ impl Leg {
         let mut record = self.record.clone();
         record.remote_tag = Some(tag.clone());
         // Its own Contact and Route set, not those of the INVITE (RFC 3262 §4, RFC 3261 §12.1.2).
-        if let Ok(target) = message::contact_uri(headers) {
-            record.symmetric |= is_hidden(&target, record.peer);
-            record.remote_target = Some(target.to_string());
-        }
+        record.learn_target(headers);
         record.route_set = message::route_entries(headers, "Record-Route");
         record.route_set.reverse();
         if record.next_hop().is_err() {

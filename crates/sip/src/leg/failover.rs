@@ -2,6 +2,7 @@
 //! is tried after a connection that cannot be opened, silence, or 503. Each try is told.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -28,6 +29,8 @@ const SILENCE_IN_T1: u32 = 8;
 pub(super) struct Failover {
     left: VecDeque<Target>,
     tries: Vec<String>,
+    /// The address of the first that is left was tried by TCP, because the INVITE is large.
+    tried_by_tcp: Option<SocketAddr>,
     /// Attempts that were sent, the newest last.
     attempts: Vec<(u32, Arc<OnceLock<Abandoned>>)>,
 }
@@ -50,6 +53,7 @@ impl Failover {
     /// The targets before have had their say: the dial goes on elsewhere.
     pub(super) fn forget_targets(&mut self) {
         self.left.clear();
+        self.tried_by_tcp = None;
     }
 
     /// A handle by which the attempt's responses are taken away from the leg.
@@ -193,7 +197,12 @@ impl Leg {
                 let (core, to) = (self.core.clone(), tcp.clone());
                 let opening = async move { core.hub.path(&core, &to).await };
                 match self.unless_given_up(opening).await {
-                    Some(Ok(path)) => return self.invite_at(&tcp, path, before + 1),
+                    Some(Ok(path)) => {
+                        // That it opens does not say that anybody reads it.
+                        self.failover.tried_by_tcp = Some(target.address);
+                        self.failover.left.push_front(target);
+                        return self.invite_at(&tcp, path, before + 1);
+                    }
                     Some(Err(error)) => {
                         // Then a large datagram it is (§18.1.1), for a while without asking again.
                         tracing::debug!(leg = %self.id, %error, "too large for UDP, but no TCP");
@@ -223,7 +232,8 @@ impl Leg {
     fn instead_of_udp(&mut self, target: &Target, attempt: u32) -> Option<Target> {
         let asked =
             SipUri::parse(&self.record.request_uri).is_ok_and(|uri| uri.transport().is_some());
-        if target.transport != SipTransport::Udp || self.record.symmetric || asked {
+        let was_tried = self.failover.tried_by_tcp == Some(target.address);
+        if target.transport != SipTransport::Udp || self.record.symmetric || asked || was_tried {
             return None;
         }
         self.record.go_to(target);

@@ -63,10 +63,7 @@ impl Leg {
         };
         let response = self.dialog_response(&request, status);
         self.core.finish(&mut transaction, response).await;
-        if let Some(pending) = self.pending.take().filter(|p| !p.decided) {
-            let response = self.dialog_response(&pending.request, 487);
-            self.respond_pending(pending.responder, response).await;
-        }
+        self.refuse_undecided().await;
         let reason = message::header(&request.headers, "Reason").unwrap_or("");
         let reason: String = reason
             .chars()
@@ -164,8 +161,17 @@ impl Leg {
         }
     }
 
+    /// The call is over: what waits for a decision gets none (RFC 3261 §15.1.2).
+    async fn refuse_undecided(&mut self) {
+        if let Some(pending) = self.pending.take().filter(|p| !p.decided) {
+            let response = self.dialog_response(&pending.request, 487);
+            self.respond_pending(pending.responder, response).await;
+        }
+    }
+
     /// Nobody will answer it any more.
     pub(super) async fn refuse_reinvite(&mut self) {
+        self.refuse_undecided().await;
         if let Some(mut transaction) = self.ext.overtook_ack.take() {
             let response = self.core.response(&transaction.original, 481, None);
             self.core.finish(&mut transaction, response).await;
@@ -462,9 +468,7 @@ impl Leg {
         let order = own.order;
         match status {
             200..=299 => {
-                if let Ok(target) = message::contact_uri(&response.headers) {
-                    self.record.remote_target = Some(target.to_string());
-                }
+                self.record.learn_target(&response.headers);
                 self.acknowledge(own.cseq).await;
                 if self.record.state == DialogState::Established {
                     self.emit_record();

@@ -132,16 +132,17 @@ impl Core {
         let leg = Box::new(Leg {
             id: record.leg.clone(),
             dialog,
-            caller_tag,
             contact_user: incoming.to_user.clone(),
-            record,
             // Nobody but the caller can open these, so its connection is the way.
             path: transport
                 .is_opened_by_peer()
                 .then(|| self.hub.open_path(&caller_connection))
                 .flatten(),
             credentials: None,
-            remote_cseq: message::cseq(&request.headers).map(|(number, _)| number),
+            remote_cseq: message::cseq(&request.headers)
+                .map(|(number, _)| (caller_tag.clone(), number)),
+            caller_tag,
+            record,
             phase: Phase::Incoming(Incoming {
                 invite: request,
                 responder,
@@ -419,10 +420,12 @@ impl Leg {
             return Some(481);
         }
         let number = message::cseq(&request.headers).map(|(number, _)| number)?;
-        if request.method != Method::Ack && self.remote_cseq.is_some_and(|last| number <= last) {
+        let last = self.remote_cseq.as_ref();
+        let last = last.filter(|(of, _)| of.as_deref() == tag);
+        if request.method != Method::Ack && last.is_some_and(|(_, last)| number <= *last) {
             return Some(500);
         }
-        self.remote_cseq = Some(number);
+        self.remote_cseq = Some((tag.map(str::to_owned), number));
         None
     }
 }

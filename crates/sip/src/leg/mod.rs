@@ -212,11 +212,21 @@ enum Respond {
     Transaction(Box<Transaction>),
 }
 
+/// What our INVITE carries beside what every request does.
+struct Offer {
+    sdp: String,
+    /// Of the way it goes: whom to show over this trunk.
+    planned: Vec<(String, String)>,
+    headers: Vec<(String, String)>,
+}
+
 /// What an outbound leg starts with.
 pub(crate) struct OutboundStart {
     pub record: DialogRecord,
     pub contact_user: String,
     pub sdp_offer: String,
+    /// Headers of the way it goes, and those of the dial.
+    pub planned: Vec<(String, String)>,
     pub headers: Vec<(String, String)>,
     pub credentials: Option<Credentials>,
     pub timeout: std::time::Duration,
@@ -240,7 +250,7 @@ pub(crate) struct Leg {
     inputs: UnboundedReceiver<LegInput>,
     myself: UnboundedSender<LegInput>,
     /// Outbound: what the INVITE carries.
-    offer: Option<(String, Vec<(String, String)>)>,
+    offer: Option<Offer>,
     /// Outbound: proxies the INVITE goes through.
     proxies: Vec<String>,
     /// Outbound: the target that the stored record of the next INVITE names.
@@ -251,7 +261,9 @@ pub(crate) struct Leg {
     last_ack: Option<Request>,
     /// Credentials that were accepted for the INVITE; its ACK repeats them (RFC 3261 §22.1).
     authorization: Option<(String, String)>,
-    remote_cseq: Option<u32>,
+    /// Who sent the last request of the other side, by tag, and its CSeq: each callee of a dial that
+    /// forked counts for itself.
+    remote_cseq: Option<(Option<String>, u32)>,
     /// Our re-INVITE in flight: its CSeq and offer, and whether credentials were tried.
     reinvite: Option<OwnReInvite>,
     bye_retried: bool,

@@ -9,13 +9,12 @@ use tokio::time::Instant;
 
 use super::early::Novelty;
 use super::extras::Extras;
-use super::{Calling, ClientKind, Failover, Leg, LegInput, OutboundStart, Phase};
+use super::{Calling, ClientKind, Failover, Leg, LegInput, Offer, OutboundStart, Phase};
 use crate::client::{Outcome, run_client};
 use crate::core::Core;
 use crate::digest::answer_challenges;
 use crate::event::SipLegEvent;
 use crate::message::{self, header_of, random_token, set_sdp};
-use crate::nat::is_hidden;
 use crate::record::{DialogState, RecordError};
 use crate::transport::Path;
 
@@ -25,6 +24,9 @@ const MAX_ATTEMPTS: u32 = 5;
 
 /// Largest request over UDP, in bytes (RFC 3261 §18.1.1).
 const MAX_DATAGRAM: usize = 1_300;
+
+/// What an Authorization header takes, in bytes.
+const CREDENTIALS_ROOM: usize = 350;
 
 impl Leg {
     /// Starts the task of an outbound leg whose record is stored.
@@ -62,7 +64,11 @@ impl Leg {
             }),
             inputs,
             myself,
-            offer: Some((start.sdp_offer, start.headers)),
+            offer: Some(Offer {
+                sdp: start.sdp_offer,
+                planned: start.planned,
+                headers: start.headers,
+            }),
             proxies: start.path,
             failover: Failover::default(),
             last_ack: None,
@@ -109,11 +115,11 @@ impl Leg {
         for header in self.ext.session.request_headers() {
             request.headers.push(header);
         }
-        if let Some((sdp, headers)) = &self.offer {
-            for (name, value) in headers {
+        if let Some(offer) = &self.offer {
+            for (name, value) in offer.planned.iter().chain(&offer.headers) {
                 request.headers.push(header_of(name, value.as_str()));
             }
-            set_sdp(&mut request.headers, &mut request.body, sdp);
+            set_sdp(&mut request.headers, &mut request.body, &offer.sdp);
         }
         if let Some((name, value)) = &self.authorization {
             request.headers.push(header_of(name, value.as_str()));
@@ -123,8 +129,13 @@ impl Leg {
 
     /// Whether the INVITE is too large for a datagram (RFC 3261 §18.1.1): fragments get lost.
     pub(super) fn is_large(&self, attempt: u32) -> bool {
+        // A challenge is answered the same way.
+        let reserve = match (&self.credentials, &self.authorization) {
+            (Some(_), None) => CREDENTIALS_ROOM,
+            (Some(_), Some(_)) | (None, _) => 0,
+        };
         self.invite(attempt)
-            .is_ok_and(|request| request.to_bytes().len() > MAX_DATAGRAM)
+            .is_ok_and(|request| request.to_bytes().len() + reserve > MAX_DATAGRAM)
     }
 
     pub(super) fn send_invite(&mut self, attempt: u32, path: &Path) {
@@ -229,7 +240,7 @@ impl Leg {
         let early_sdp = self.learn_dialog(&response);
         self.ext.learn_allow(&response.headers);
         self.ext.session.runs_as_uac(&response);
-        self.ext.local_sdp = self.offer.as_ref().map(|(sdp, _)| sdp.clone());
+        self.ext.local_sdp = self.offer.as_ref().map(|offer| offer.sdp.clone());
         self.record.state = DialogState::Established;
         self.emit_record();
         self.phase = Phase::Established;
@@ -250,14 +261,11 @@ impl Leg {
         let to = message::name_addr(&response.headers, "To").ok();
         self.record.remote_tag = to.as_ref().and_then(|to| to.tag()).map(str::to_owned);
         // A 2xx without a usable Contact breaks the RFC; the Request-URI is the best guess then.
-        self.record.remote_target = message::contact_uri(&response.headers)
-            .ok()
-            .map(|uri| uri.to_string());
+        self.record.remote_target = None;
+        self.record.learn_target(&response.headers);
         let mut routes = message::route_entries(&response.headers, "Record-Route");
         routes.reverse();
         self.record.route_set = routes;
-        let hidden = |contact: crate::uri::SipUri| is_hidden(&contact, self.record.peer);
-        self.record.symmetric |= message::contact_uri(&response.headers).is_ok_and(hidden);
         if self.record.next_hop().is_err() {
             self.record.route_set.clear();
         }

@@ -24,6 +24,11 @@ const MAX_CONTACTS: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Redirection {
     pub request_uri: SipUri,
+    /// From without tag, and the user of our Contact: what is right for one may not be for another.
+    pub local: String,
+    pub contact_user: String,
+    /// Headers of the way it goes.
+    pub planned: Vec<(String, String)>,
     /// What the record names until the INVITE leaves: the first target, our Via towards it, the
     /// addresses of the others.
     pub target: Target,
@@ -122,11 +127,17 @@ impl Leg {
         calling.route = Some(to.route);
         let attempt = calling.attempt + 1;
         self.record.request_uri = to.request_uri.to_string();
+        self.record.local = to.local;
+        self.contact_user = to.contact_user;
+        if let Some(offer) = &mut self.offer {
+            offer.planned = to.planned;
+        }
         self.record.go_to(&to.target);
         self.record.sent_by = to.sent_by;
         self.record.alternatives = to.alternatives;
         self.record.symmetric = to.symmetric;
-        self.record.may_retry = to.credentials.is_some() || to.trunk.is_some();
+        let core = &self.core;
+        self.record.may_retry = core.may_retry(to.credentials.as_ref(), to.trunk.as_ref());
         self.record.trunk = to.trunk;
         self.record.invite_attempts = attempt;
         self.record.invite_cseq = attempt;

@@ -109,12 +109,10 @@ impl Leg {
     /// A re-INVITE or UPDATE may move the other side (RFC 3261 §12.2.2).
     pub(super) fn refresh_target(&mut self, request: &Request) {
         self.ext.learn_allow(&request.headers);
-        if let Ok(target) = message::contact_uri(&request.headers) {
-            let target = Some(target.to_string());
-            if self.record.remote_target != target {
-                self.record.remote_target = target;
-                self.emit_record();
-            }
+        let before = self.record.remote_target.clone();
+        self.record.learn_target(&request.headers);
+        if self.record.remote_target != before {
+            self.emit_record();
         }
     }
 
@@ -175,9 +173,7 @@ impl Leg {
         };
         match response.status_code.code() {
             200..=299 => {
-                if let Ok(target) = message::contact_uri(&response.headers) {
-                    self.record.remote_target = Some(target.to_string());
-                }
+                self.record.learn_target(&response.headers);
                 self.ext.session.runs_as_uac(&response);
                 self.emit_record();
             }

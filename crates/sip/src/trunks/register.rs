@@ -156,6 +156,19 @@ impl Core {
         let line = lines.values().find(|line| line.matches(&uri, source))?;
         Some(line.trunk.clone())
     }
+
+    /// Whether it comes from the address of a registrar that knows us, or is for our registered
+    /// contact.
+    pub(crate) fn is_registrar_of_ours(&self, request: &Request, source: SocketAddr) -> bool {
+        let ip = source.ip().to_canonical();
+        let is_known = self
+            .lines
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .values()
+            .any(|line| line.registrar == ip);
+        is_known || self.registered_trunk(request, source).is_some()
+    }
 }
 
 impl Client {
