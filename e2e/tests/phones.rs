@@ -358,6 +358,9 @@ async fn a_phone_that_forwards_its_calls_is_followed() {
         if reached {
             call.wait_answered(SOON).await.unwrap();
             let taken = sales.incoming(0, SOON).await.unwrap();
+            // It is told who calls as the first was.
+            let told = sales.received("INVITE").pop().unwrap().message.unwrap();
+            assert_eq!(told.header("From"), invite.header("From"));
             call.play_tone(A_HZ);
             hears(&taken, A_HZ).await;
             call.hangup().await.unwrap();
