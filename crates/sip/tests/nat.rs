@@ -9,7 +9,7 @@ use std::time::Duration;
 use common::{Message, Peer, SDP, Stream, World, config, dial_request, leg_id};
 use switchhook_model::HangupCause;
 use switchhook_sip::{
-    Advertised, DialTarget, SipConfig, SipLegEvent, SipTransport, TrunkAuth, TrunkConfig, TrunkId,
+    Advertised, DialTarget, SipConfig, SipLegEvent, SipTransport, TrunkConfig, TrunkId,
 };
 use tokio::net::{TcpListener, UdpSocket};
 
@@ -314,42 +314,6 @@ async fn what_a_connection_does_not_answer_goes_over_udp_after_all() {
         peer.reply(&second, "200 OK", SDP).await;
         peer.request("ACK").await;
     }
-}
-
-#[tokio::test]
-async fn room_is_kept_for_the_answer_to_a_challenge() {
-    let (world, peer) = scene(|_| {}).await;
-    dial_padded(&world, 1).await;
-    let padding = 1_200 - peer.request("INVITE").await.text.len();
-    // Without credentials it fits a datagram.
-    dial_padded(&world, padding).await;
-    let fits = loop {
-        let invite = peer.request("INVITE").await;
-        if invite.text.len() > 1_100 {
-            break invite;
-        }
-    };
-    assert!(fits.text.len() < 1_300, "{}", fits.text);
-    let (world, peer) = scene(|settings| {
-        settings.trunks[0].auth = Some(TrunkAuth {
-            user: "acct".to_owned(),
-            password: "pw".to_owned(),
-        });
-    })
-    .await;
-    let listener = TcpListener::bind(peer.addr()).await.unwrap();
-    dial_padded(&world, padding).await;
-    let mut stream = accepted(&listener).await;
-    let invite = stream.expect(|m| m.method() == "INVITE").await;
-    let challenge =
-        "WWW-Authenticate: Digest realm=\"c\", nonce=\"n\", algorithm=SHA-256, qop=\"auth\"\r\n";
-    stream
-        .send(&peer.answer(&invite, "401 Unauthorized", challenge, ""))
-        .await;
-    let authorized = stream
-        .expect(|m| m.method() == "INVITE" && m.cseq() > invite.cseq())
-        .await;
-    assert!(authorized.text.len() > 1_300, "{}", authorized.text);
 }
 
 /// Whenever a Contact comes, it may be one nobody else knows.

@@ -25,9 +25,6 @@ const MAX_ATTEMPTS: u32 = 5;
 /// Largest request over UDP, in bytes (RFC 3261 §18.1.1).
 const MAX_DATAGRAM: usize = 1_300;
 
-/// What an Authorization header takes, in bytes.
-const CREDENTIALS_ROOM: usize = 350;
-
 impl Leg {
     /// Starts the task of an outbound leg whose record is stored.
     pub(crate) fn start_outbound(
@@ -127,15 +124,12 @@ impl Leg {
         Ok(request)
     }
 
-    /// Whether the INVITE is too large for a datagram (RFC 3261 §18.1.1): fragments get lost.
+    /// Whether the INVITE is too large for a datagram (RFC 3261 §18.1.1): fragments get lost. Measured
+    /// before it carries credentials: with them it still fits what most networks carry, and a trunk
+    /// configured for UDP should not see TCP because of its challenge.
     pub(super) fn is_large(&self, attempt: u32) -> bool {
-        // A challenge is answered the same way.
-        let reserve = match (&self.credentials, &self.authorization) {
-            (Some(_), None) => CREDENTIALS_ROOM,
-            (Some(_), Some(_)) | (None, _) => 0,
-        };
         self.invite(attempt)
-            .is_ok_and(|request| request.to_bytes().len() + reserve > MAX_DATAGRAM)
+            .is_ok_and(|request| request.to_bytes().len() > MAX_DATAGRAM)
     }
 
     pub(super) fn send_invite(&mut self, attempt: u32, path: &Path) {
