@@ -114,14 +114,15 @@ impl Writing<'_> {
 
     /// Calls first: the rest refers to them.
     async fn rows(&mut self, steps: &[Step]) -> Result<(), CommitError> {
-        let calls = steps.iter().filter_map(|step| step.call.as_ref());
-        statements::calls(self.connection, self.database, calls).await?;
+        let (connection, database) = (&mut *self.connection, self.database);
         macro_rules! table {
             ($table:ident) => {
                 let rows = steps.iter().flat_map(|step| &step.$table);
-                statements::$table(self.connection, self.database, rows).await?;
+                statements::write(connection, database, rows).await?;
             };
         }
+        let calls = steps.iter().filter_map(|step| step.call.as_ref());
+        statements::write_calls(connection, database, calls).await?;
         table!(legs);
         table!(transfers);
         table!(attempts);
