@@ -71,13 +71,25 @@ impl SipUri {
         let mut parts = rest.split(';');
         let (host, port) = parse_host_port(parts.next().unwrap_or(""))?;
         let params = parts.filter(|p| !p.is_empty()).map(split_param).collect();
-        Ok(Self {
+        let uri = Self {
             secure,
             user: user.filter(|u| !u.is_empty()),
             host,
             port,
             params,
-        })
+        };
+        uri.check_written_length(text.len())?;
+        Ok(uri)
+    }
+
+    /// Written again, a user part can be three times as long as it was: what the sender did not escape
+    /// is escaped, and what is not UTF-8 replaced. What we pass on must be read there, too.
+    fn check_written_length(&self, read: usize) -> Result<(), AddressError> {
+        let may_be_too_long = read > MAX_URI_BYTES / 3;
+        if may_be_too_long && self.to_string().len() > MAX_URI_BYTES {
+            return Err(AddressError::TooLong);
+        }
+        Ok(())
     }
 
     /// A URI of our own making.
@@ -287,6 +299,8 @@ pub fn percent_decode(text: &str) -> String {
         let escaped = (bytes[at] == b'%')
             .then(|| bytes.get(at + 1..at + 3))
             .flatten()
+            // A sign would be read as part of a number.
+            .filter(|hex| hex.iter().all(u8::is_ascii_hexdigit))
             .and_then(|hex| std::str::from_utf8(hex).ok())
             .and_then(|hex| u8::from_str_radix(hex, 16).ok());
         match escaped {
@@ -447,6 +461,18 @@ mod tests {
         let v6 = SipUri::parse("SIPS:[::1]:5061;lr").expect("valid");
         assert!(v6.secure && v6.is_loose_router());
         assert_eq!(v6.to_string(), "sips:[::1]:5061;lr");
+    }
+
+    #[test]
+    fn what_would_be_too_long_when_written_is_not_read() {
+        for part in ["%ff", "\u{e9}", "\u{fffd}"] {
+            let fits = SipUri::parse(&format!("sip:{}@h", part.repeat(100))).expect("valid");
+            assert_eq!(SipUri::parse(&fits.to_string()), Ok(fits));
+            let long = SipUri::parse(&format!("sip:{}@h", part.repeat(330)));
+            assert_eq!(long, Err(AddressError::TooLong), "{part}");
+        }
+        let sign = SipUri::parse("sip:%+1a@h").expect("valid");
+        assert_eq!(sign.user.as_deref(), Some("%+1a"), "a broken escape stays");
     }
 
     #[test]
