@@ -165,12 +165,11 @@ impl Headline {
 }
 
 impl Call {
-    /// What happened to the call so far, in one sentence.
-    pub fn headline(&self) -> Headline {
-        let view = self.view();
+    /// What happened to the call so far, in one sentence. `view` is its own, made at the same time.
+    pub fn headline(&self, view: &CallView) -> Headline {
         let mut clauses = Vec::new();
         for transfer in &self.transfers {
-            self.transfer_clauses(&view, transfer, &mut clauses);
+            self.transfer_clauses(view, transfer, &mut clauses);
         }
         for notice in self
             .notices
@@ -179,7 +178,7 @@ impl Call {
         {
             clauses.extend(message_clauses(notice));
         }
-        clauses.extend(closing_clauses(&view));
+        clauses.extend(closing_clauses(view));
         Headline::from_clauses(clauses)
     }
 

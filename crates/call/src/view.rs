@@ -129,7 +129,8 @@ pub struct CallView {
     /// Headers of the caller's INVITE that the configuration keeps, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sip_headers: BTreeMap<String, String>,
-    /// All legs, oldest first.
+    /// All legs, oldest first. The shell writes them apart, with what it knows of their audio.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub legs: Vec<LegView>,
     /// All transfers, oldest first.
     pub transfers: Vec<TransferView>,

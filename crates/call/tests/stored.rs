@@ -97,7 +97,7 @@ fn records_and_views_survive_json() {
         serde_json::from_str::<CallView>(&view).unwrap(),
         record.view
     );
-    let headline = world.call.headline();
+    let headline = world.call.headline(&world.call.view());
     let json = serde_json::to_string(&headline).unwrap();
     assert_eq!(
         serde_json::from_str::<switchhook_call::Headline>(&json).unwrap(),

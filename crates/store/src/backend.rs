@@ -1,6 +1,7 @@
 //! The repository traits, one per aggregate. Not found is `Ok(None)`. Clock and ids are parameters.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::Value;
@@ -21,7 +22,7 @@ use crate::work::{Claim, Queue, Settle, WorkRow};
 pub trait Steps {
     /// Commits the steps in one transaction. The result has one entry per step, in order: a step
     /// that is refused leaves no trace and does not hinder the others.
-    async fn commit_batch(&self, steps: Vec<Step>) -> Vec<Result<Committed, CommitError>>;
+    async fn commit_batch(&self, steps: Vec<Arc<Step>>) -> Vec<Result<Committed, CommitError>>;
 }
 
 #[async_trait]

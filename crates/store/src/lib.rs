@@ -16,6 +16,7 @@
 
 pub mod backend;
 mod error;
+mod json;
 pub mod memory;
 mod query;
 mod rows;
@@ -31,6 +32,7 @@ mod contract;
 
 pub use backend::Backend;
 pub use error::{CommitError, OpenError, StoreError, UserError};
+pub use json::Json;
 pub use query::{BadCursor, CallCursor, CallFilter, MessageFilter, PAGE_MAX, Page};
 pub use rows::{
     AttemptRow, BindingRow, CallHead, CallRow, EventRow, LegRow, MessageRow, NewEvent, NewWire,

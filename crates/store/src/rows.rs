@@ -7,6 +7,8 @@ use switchhook_model::{
     AttemptId, CallId, Direction, LegId, MessageId, RecordingId, Timestamp, TransferId, TurnId,
 };
 
+use crate::json::Json;
+
 /// The indexed columns of a call: what lists show and filters compare.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallHead {
@@ -31,7 +33,7 @@ pub struct CallHead {
 }
 
 /// A call with its state.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallRow {
     pub head: CallHead,
     /// Counts the steps of this call. A step whose revision is not greater than the stored one is
@@ -40,13 +42,13 @@ pub struct CallRow {
     /// Format of `snapshot`, chosen by its writer.
     pub snapshot_version: u32,
     /// The machine, for going on after a restart.
-    pub snapshot: Value,
+    pub snapshot: Json,
     /// What the API shows, for readers that do not know the machine's format.
-    pub view: Value,
+    pub view: Json,
 }
 
 /// One leg. `dialog` is the SIP dialog record that ends an orphan after a restart.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LegRow {
     pub id: LegId,
     pub call: CallId,
@@ -58,7 +60,7 @@ pub struct LegRow {
     pub answered_at: Option<Timestamp>,
     pub ended_at: Option<Timestamp>,
     pub cause: Option<String>,
-    pub dialog: Option<Value>,
+    pub dialog: Option<Json>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -164,22 +166,22 @@ pub struct MessageRow {
 }
 
 /// A fact to be stored with its call.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewEvent {
     pub call: CallId,
     pub at: Timestamp,
     pub kind: String,
-    pub data: Value,
+    pub data: Json,
 }
 
 /// A stored fact. Numbers grow in commit order.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventRow {
     pub id: i64,
     pub call: CallId,
     pub at: Timestamp,
     pub kind: String,
-    pub data: Value,
+    pub data: Json,
 }
 
 /// Seen from the gateway.

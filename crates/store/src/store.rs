@@ -121,15 +121,15 @@ impl Store {
 
     /// Returns when the step is on the disk. Outward effects belong after it.
     ///
-    /// Dropping the future does not take the step back once it is queued.
+    /// Who wants to try again what failed keeps an `Arc` of it. Dropping the future does not take the step back once it is queued.
     ///
     /// # Errors
     /// [`CommitError`]; nothing of the step was kept.
-    pub async fn commit(&self, step: Step) -> Result<Committed, CommitError> {
+    pub async fn commit(&self, step: impl Into<Arc<Step>>) -> Result<Committed, CommitError> {
         let (reply, answer) = oneshot::channel();
         self.state.waiting.fetch_add(1, Ordering::Relaxed);
         let order = Order::Commit {
-            step: Box::new(step),
+            step: step.into(),
             reply,
         };
         if self.orders.send(order).await.is_err() {

@@ -18,7 +18,7 @@ const BATCH_MAX: usize = 256;
 
 pub(crate) enum Order {
     Commit {
-        step: Box<Step>,
+        step: Arc<Step>,
         reply: oneshot::Sender<Result<Committed, CommitError>>,
     },
     /// Commit what is queued, then let go of the database.
@@ -49,7 +49,7 @@ pub(crate) async fn run(
         while let Some(order) = next {
             match order {
                 Order::Commit { step, reply } => {
-                    steps.push(*step);
+                    steps.push(step);
                     replies.push(reply);
                 }
                 Order::Close { reply } => {
@@ -74,7 +74,7 @@ pub(crate) async fn run(
 
 async fn commit(
     backend: &dyn Backend,
-    steps: Vec<Step>,
+    steps: Vec<Arc<Step>>,
     replies: Vec<oneshot::Sender<Result<Committed, CommitError>>>,
     state: &WriterState,
 ) {

@@ -359,8 +359,8 @@ impl World {
             );
             let _ = writeln!(drawing, "{}", line.trim_end());
         }
-        let _ = writeln!(drawing, "\n{}", self.call.headline().en);
-        let _ = writeln!(drawing, "{}", self.call.headline().de);
+        let headline = self.call.headline(&self.call.view());
+        let _ = writeln!(drawing, "\n{}\n{}", headline.en, headline.de);
         drawing
     }
 

@@ -1,12 +1,12 @@
 //! What is kept of a call in the order it happened: events that came in, actions that went out,
 //! and what the shell saw. The judge reads it, the ladder shows it.
 
-use serde_json::{Value, json};
+use serde_json::json;
 use switchhook_call::judge::CallFact;
 use switchhook_call::{Action, Event};
 use switchhook_media::SilenceReason;
 use switchhook_model::{CallId, LegId, Timestamp};
-use switchhook_store::NewEvent;
+use switchhook_store::{Json, NewEvent};
 
 /// A [`CallFact`]: what the judge reads.
 pub(super) const FACT: &str = "fact";
@@ -15,7 +15,7 @@ const SHELL: &str = "shell";
 
 pub(super) struct Fact {
     kind: &'static str,
-    data: Value,
+    data: Json,
 }
 
 impl Fact {
@@ -32,15 +32,23 @@ impl Fact {
 pub(super) fn event(event: &Event) -> Fact {
     Fact {
         kind: FACT,
-        data: json!(CallFact::Seen(event.clone())),
+        data: Json::of(&CallFact::Seen(event.clone())),
     }
 }
 
-pub(super) fn action(action: &Action) -> Fact {
-    Fact {
-        kind: FACT,
-        data: json!(CallFact::Done(action.clone())),
-    }
+/// One row for each.
+pub(super) fn actions(
+    actions: &[Action],
+    call: &CallId,
+    at: Timestamp,
+) -> impl Iterator<Item = NewEvent> {
+    actions.iter().map(move |action| {
+        let fact = Fact {
+            kind: FACT,
+            data: Json::of(&CallFact::Done(action.clone())),
+        };
+        fact.into_row(call, at)
+    })
 }
 
 pub(super) fn one_way_audio(leg: &LegId, silent_ms: u64, reason: SilenceReason) -> Fact {
@@ -48,7 +56,8 @@ pub(super) fn one_way_audio(leg: &LegId, silent_ms: u64, reason: SilenceReason) 
         kind: SHELL,
         data: json!({
             "one_way_audio": { "leg": leg, "silent_ms": silent_ms, "reason": reason }
-        }),
+        })
+        .into(),
     }
 }
 
@@ -56,7 +65,7 @@ pub(super) fn one_way_audio(leg: &LegId, silent_ms: u64, reason: SilenceReason) 
 pub(super) fn audio_resumed(leg: &LegId) -> Fact {
     Fact {
         kind: SHELL,
-        data: json!({ "audio_resumed": { "leg": leg } }),
+        data: json!({ "audio_resumed": { "leg": leg } }).into(),
     }
 }
 
@@ -65,7 +74,7 @@ pub(super) fn not_heard(leg: &LegId, is_deaf: bool) -> Fact {
     let name = if is_deaf { "not_heard" } else { "heard_again" };
     Fact {
         kind: SHELL,
-        data: json!({ name: { "leg": leg } }),
+        data: json!({ name: { "leg": leg } }).into(),
     }
 }
 
@@ -73,7 +82,7 @@ pub(super) fn not_heard(leg: &LegId, is_deaf: bool) -> Fact {
 pub(super) fn key_refused(leg: &LegId, status: Option<u16>) -> Fact {
     Fact {
         kind: SHELL,
-        data: json!({ "key_refused": { "leg": leg, "status": status } }),
+        data: json!({ "key_refused": { "leg": leg, "status": status } }).into(),
     }
 }
 
@@ -85,7 +94,7 @@ pub(super) fn recording_paused(paused: bool, by: &str) -> Fact {
     };
     Fact {
         kind: SHELL,
-        data: json!({ name: { "by": by } }),
+        data: json!({ name: { "by": by } }).into(),
     }
 }
 
@@ -93,14 +102,14 @@ pub(super) fn recording_paused(paused: bool, by: &str) -> Fact {
 pub(super) fn unreadable_state() -> Fact {
     Fact {
         kind: SHELL,
-        data: json!({ "unreadable_state": {} }),
+        data: json!({ "unreadable_state": {} }).into(),
     }
 }
 
 pub(super) fn refer_refused(leg: &LegId, reason: &str) -> Fact {
     Fact {
         kind: SHELL,
-        data: json!({ "refer_refused": { "leg": leg, "reason": reason } }),
+        data: json!({ "refer_refused": { "leg": leg, "reason": reason } }).into(),
     }
 }
 
@@ -110,13 +119,14 @@ pub(super) fn redirected(leg: &LegId, status: u16, to: &str, refused: Option<&St
         kind: SHELL,
         data: json!({
             "redirected": { "leg": leg, "sip_status": status, "to": to, "refused": refused }
-        }),
+        })
+        .into(),
     }
 }
 
 pub(super) fn dial_refused(leg: &LegId, reason: &str) -> Fact {
     Fact {
         kind: SHELL,
-        data: json!({ "dial_refused": { "leg": leg, "reason": reason } }),
+        data: json!({ "dial_refused": { "leg": leg, "reason": reason } }).into(),
     }
 }

@@ -5,7 +5,7 @@ use switchhook_media::{Codec, LegQuality, RtpParams, SilenceReason};
 use switchhook_model::Timestamp;
 
 /// A leg's media as `legs[].media` of a call.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub(super) struct LegFigures {
     /// What was agreed on.
     codec: Option<Codec>,

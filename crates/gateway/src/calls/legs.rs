@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::Serialize;
 use serde_json::Value;
 use switchhook_media::sdp::{self, LocalMedia, Offer, SdpError};
 use switchhook_media::srtp::sdes::{LocalSrtp, SrtpPolicy};
@@ -199,6 +200,16 @@ fn session_id(leg: &LegId) -> u64 {
         >> 1
 }
 
+/// A leg's figures as they are written.
+#[derive(Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub(super) enum Figures {
+    /// Of running media.
+    Measured(LegFigures),
+    /// Of media that is over.
+    Stored(Value),
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Legs {
     /// Boxed: a node of the map has room for eleven.
@@ -236,10 +247,10 @@ impl Legs {
     }
 
     /// What the leg's audio is like now, or was like at its end.
-    pub(super) fn figures(&self, leg: &LegId) -> Option<Value> {
+    pub(super) fn figures(&self, leg: &LegId) -> Option<Figures> {
         match self.parts.get(leg).and_then(|parts| parts.media.as_ref()) {
-            Some(media) => serde_json::to_value(media.measured()).ok(),
-            None => self.figures.get(leg).cloned(),
+            Some(media) => Some(Figures::Measured(media.measured())),
+            None => self.figures.get(leg).cloned().map(Figures::Stored),
         }
     }
 
@@ -333,7 +344,7 @@ mod tests {
         ] }));
         assert_eq!(
             legs.figures(&id),
-            Some(json!({ "codec": "pcmu", "lost": 3 }))
+            Some(Figures::Stored(json!({ "codec": "pcmu", "lost": 3 })))
         );
         assert_eq!(legs.figures.len(), 1);
         legs.restore_figures(&Value::Null);

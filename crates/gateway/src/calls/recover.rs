@@ -60,7 +60,7 @@ impl From<unreadable::Unclosed> for CloseError {
 /// Returns how many legs were still to be ended.
 async fn close(shared: &Arc<Shared>, row: CallRow) -> Result<usize, CloseError> {
     let id = row.head.id.clone();
-    let mut call = match Call::restore(&row.snapshot.to_string()) {
+    let mut call = match Call::restore(row.snapshot.as_str()) {
         Ok(call) => call,
         Err(error) => {
             tracing::error!(call.id = %id, %error, "only the legs of the call are known");
@@ -68,7 +68,7 @@ async fn close(shared: &Arc<Shared>, row: CallRow) -> Result<usize, CloseError> 
         }
     };
     let mut legs = stored_legs(&shared.store, &call).await?;
-    legs.restore_figures(&row.view);
+    legs.restore_figures(&row.view.value());
     let mut revision = row.revision;
     let mut events = vec![Event::Restarted];
     let mut orphans = 0;
@@ -77,6 +77,7 @@ async fn close(shared: &Arc<Shared>, row: CallRow) -> Result<usize, CloseError> 
         let mut step = Step::default();
         step.events.push(facts::event(&event).into_row(&id, now));
         let actions = call.handle(now, event);
+        step.events.extend(facts::actions(&actions, &id, now));
         revision += 1;
         let position = rows::Position {
             revision,
@@ -176,13 +177,14 @@ async fn take_late(
         // Another task owns it, or the next start closes it.
         return Ok(());
     }
-    let mut call = Call::restore(&row.snapshot.to_string())?;
+    let mut call = Call::restore(row.snapshot.as_str())?;
     let now = clock::now();
     let mut step = Step::default();
     step.events.push(facts::event(&event).into_row(id, now));
     let actions = call.handle(now, event);
+    step.events.extend(facts::actions(&actions, id, now));
     let mut legs = stored_legs(store, &call).await?;
-    legs.restore_figures(&row.view);
+    legs.restore_figures(&row.view.value());
     let position = rows::Position {
         revision: row.revision + 1,
         is_settled: true,
@@ -203,8 +205,9 @@ async fn take_late(
 
 /// The dialog record of a stored leg, if it has one that can be read.
 pub(super) fn stored_record(leg: &LegRow) -> Option<DialogRecord> {
-    let dialog = leg.dialog.clone()?;
-    serde_json::from_value(dialog)
+    leg.dialog
+        .as_ref()?
+        .read()
         .inspect_err(|error| {
             tracing::error!(leg.id = %leg.id, kind = ?error.classify(), column = error.column(), "the leg's dialog cannot be read: it cannot be ended");
         })

@@ -1,20 +1,20 @@
 //! From a call's state to the rows that are stored with each step.
 
+use serde::Serialize;
 use serde_json::Value;
 use switchhook_call::{Action, ActionKind, Call, CallView, Headline, LegView, TransferView};
 use switchhook_conversation::{Speaker, Turn};
-use switchhook_model::{CallId, Timestamp, TurnId};
-use switchhook_store::{AttemptRow, CallHead, CallRow, LegRow, Step, TransferRow, TurnRow};
+use switchhook_model::{CallId, LegId, Timestamp, TurnId};
+use switchhook_store::{AttemptRow, CallHead, CallRow, Json, LegRow, Step, TransferRow, TurnRow};
 
-use super::facts;
-use super::legs::Legs;
+use super::legs::{Figures, Legs};
 use crate::notices::{self, Destination};
 
 /// Format of the stored machine; the machine itself checks its own version too.
 const SNAPSHOT_VERSION: u32 = 1;
 
 /// The word of a unit enum as its serde name: one word for API, database and logs.
-pub(super) fn word(value: &impl serde::Serialize) -> String {
+pub(super) fn word(value: &impl Serialize) -> String {
     match serde_json::to_value(value) {
         Ok(Value::String(text)) => text,
         Ok(other) => other.to_string(),
@@ -53,7 +53,7 @@ pub(super) struct Position {
     pub is_settled: bool,
 }
 
-/// Adds the machine's state and everything its actions owe to a step.
+/// Adds the machine's state and everything its actions owe to a step, the facts apart.
 pub(super) fn fill(
     step: &mut Step,
     call: &Call,
@@ -65,7 +65,6 @@ pub(super) fn fill(
 ) {
     let id = call.id();
     let view = call.view();
-    step.call = Some(row(call, &view, legs, position));
     // A leg that went over to another call is that call's to store.
     step.legs = view
         .legs
@@ -79,7 +78,6 @@ pub(super) fn fill(
         step.attempts.extend(attempts);
     }
     for action in actions {
-        step.events.push(facts::action(action).into_row(id, now));
         if let ActionKind::Notify {
             message,
             template,
@@ -91,43 +89,56 @@ pub(super) fn fill(
             step.work.push(work);
         }
     }
+    step.call = Some(row(call, view, legs, position));
 }
 
 /// The call's row with its machine.
-fn row(call: &Call, view: &CallView, legs: &Legs, position: Position) -> CallRow {
-    let mut shown = self::view(view, &call.headline());
-    for (leg, place) in view.legs.iter().zip(shown_legs(&mut shown)) {
-        if let (Value::Object(fields), Some(figures)) = (place, legs.figures(&leg.id)) {
-            fields.insert("media".to_owned(), figures);
-        }
-    }
+fn row(call: &Call, view: CallView, legs: &Legs, position: Position) -> CallRow {
     CallRow {
-        head: head(view, position.is_settled),
+        head: head(&view, position.is_settled),
         revision: position.revision,
         snapshot_version: SNAPSHOT_VERSION,
-        snapshot: serde_json::to_value(call).unwrap_or(Value::Null),
-        view: shown,
+        snapshot: Json::of(call),
+        view: self::view(call.headline(&view), view, |leg| legs.figures(leg)),
     }
-}
-
-fn shown_legs(shown: &mut Value) -> impl Iterator<Item = &mut Value> {
-    shown
-        .get_mut("legs")
-        .and_then(Value::as_array_mut)
-        .into_iter()
-        .flatten()
 }
 
 /// What the API shows of a call.
-pub(super) fn view(view: &CallView, headline: &Headline) -> Value {
-    let mut shown = serde_json::to_value(view).unwrap_or(Value::Null);
-    if let Value::Object(fields) = &mut shown {
-        fields.insert(
-            "headline".to_owned(),
-            serde_json::to_value(headline).unwrap_or(Value::Null),
-        );
-    }
-    shown
+#[derive(Serialize)]
+struct Shown {
+    /// Without its legs.
+    #[serde(flatten)]
+    view: CallView,
+    headline: Headline,
+    legs: Vec<ShownLeg>,
+}
+
+#[derive(Serialize)]
+struct ShownLeg {
+    #[serde(flatten)]
+    view: LegView,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    media: Option<Figures>,
+}
+
+/// What the API shows of a call whose legs have these figures.
+pub(super) fn view(
+    headline: Headline,
+    mut view: CallView,
+    figures: impl Fn(&LegId) -> Option<Figures>,
+) -> Json {
+    let legs = std::mem::take(&mut view.legs)
+        .into_iter()
+        .map(|view| ShownLeg {
+            media: figures(&view.id),
+            view,
+        })
+        .collect();
+    Json::of(&Shown {
+        view,
+        headline,
+        legs,
+    })
 }
 
 fn leg(call: &CallId, view: &LegView, legs: &Legs) -> LegRow {
@@ -146,9 +157,7 @@ fn leg(call: &CallId, view: &LegView, legs: &Legs) -> LegRow {
         answered_at: view.answered_at,
         ended_at: view.ended_at,
         cause: view.cause.map(|cause| cause.code().to_owned()),
-        dialog: legs
-            .dialog(&view.id)
-            .and_then(|record| serde_json::to_value(record).ok()),
+        dialog: legs.dialog(&view.id).map(Json::of),
     }
 }
 

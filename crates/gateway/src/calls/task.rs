@@ -52,6 +52,8 @@ pub(super) struct CallTask {
     /// Conversations so far; the number of the running one.
     pub(super) talks: u32,
     revision: u64,
+    /// Something is to be stored that is not in [`Self::pending`].
+    is_owed: bool,
     turns: u32,
     bookings: u32,
 }
@@ -73,6 +75,7 @@ impl CallTask {
             bridged: None,
             talks: 0,
             revision: 0,
+            is_owed: false,
             turns: 0,
             bookings: 0,
         }
@@ -100,7 +103,7 @@ impl CallTask {
                     break;
                 }
                 input = inputs.recv() => match input {
-                    Some(input) => Box::pin(self.input(input)).await,
+                    Some(input) => Box::pin(self.inputs(input, &mut inputs)).await,
                     None => break,
                 },
                 () = tokio::time::sleep_until(deadline) => Box::pin(self.timers()).await,
@@ -139,7 +142,33 @@ impl CallTask {
         self.drain().await;
     }
 
+    /// An input. A dialog's record goes with what came after it, if that is here already.
+    async fn inputs(&mut self, first: CallInput, inputs: &mut mpsc::Receiver<CallInput>) {
+        let mut next = Some(first);
+        while let Some(input) = next {
+            let is_record = matches!(
+                &input,
+                CallInput::Sip {
+                    event: SipLegEvent::Record(_),
+                    ..
+                }
+            );
+            self.take(input).await;
+            next = if is_record {
+                inputs.try_recv().ok()
+            } else {
+                None
+            };
+        }
+        self.drain().await;
+    }
+
     pub(super) async fn input(&mut self, input: CallInput) {
+        self.take(input).await;
+        self.drain().await;
+    }
+
+    async fn take(&mut self, input: CallInput) {
         let now = clock::now();
         if let CallInput::Sip { leg, .. } | CallInput::Media { leg, .. } = &input
             && self.is_elsewhere(leg)
@@ -164,7 +193,6 @@ impl CallTask {
             CallInput::HandedOver(answer) => Box::pin(self.handed_over(*answer)).await,
             CallInput::Replacing(incoming) => self.replacing(*incoming),
         }
-        self.drain().await;
     }
 
     /// Whether the leg belongs to another call now.
@@ -330,19 +358,27 @@ impl CallTask {
 
     /// Handles what is queued, and what that leads to, until nothing is left.
     pub(super) async fn drain(&mut self) {
-        while let Some(event) = self.queue.pop_front() {
-            self.step(event).await;
+        while !self.queue.is_empty() {
+            self.step().await;
         }
         self.forget_finished_talk();
-        if !self.pending.is_empty() {
+        if self.is_owed || !self.pending.is_empty() {
             self.commit(clock::now(), &[]).await;
         }
     }
 
-    async fn step(&mut self, event: Event) {
+    /// All that is queued, with one commit: the machine takes one event after the other, and what
+    /// it wants done is done in that order.
+    async fn step(&mut self) {
         let now = clock::now();
-        self.fact(now, facts::event(&event));
-        let actions = self.call.handle(now, event);
+        let mut actions = Vec::new();
+        while let Some(event) = self.queue.pop_front() {
+            self.fact(now, facts::event(&event));
+            let wanted = self.call.handle(now, event);
+            let rows = facts::actions(&wanted, &self.id, now);
+            self.pending.events.extend(rows);
+            actions.extend(wanted);
+        }
         self.prepare(&actions).await;
         let is_stored = self.commit(now, &actions).await;
         for action in actions {
@@ -366,6 +402,7 @@ impl CallTask {
     /// Commits the machine's state with everything the actions owe; false if that failed.
     pub(super) async fn commit(&mut self, now: Timestamp, actions: &[Action]) -> bool {
         let is_settled = self.is_settled();
+        self.is_owed = false;
         self.revision += 1;
         let mut step = std::mem::take(&mut self.pending);
         rows::fill(
@@ -380,28 +417,34 @@ impl CallTask {
             &self.shared.notices,
             now,
         );
-        let keep = Step {
-            turns: step.turns.clone(),
-            recordings: step.recordings.clone(),
-            messages: step.messages.clone(),
-            events: step.events.clone(),
-            work: step.work.clone(),
-            ..Step::default()
-        };
-        let stored = self.shared.store.commit(step).await;
-        if let Err(error) = &stored {
-            // The caller is not dropped because a disk is full: the call goes on, and what could
-            // not be kept is tried again with the next step. New calls are refused meanwhile.
-            tracing::error!(%error, "the call's step could not be stored");
-            metrics::counter!("switchhook_store_errors_total").increment(1);
-            self.pending = keep;
-        } else {
-            for message in &keep.messages {
-                self.shared.bus.send(LiveEvent::message(message));
+        let step = Arc::new(step);
+        let stored = self.shared.store.commit(Arc::clone(&step)).await;
+        if let Some(row) = &step.call {
+            self.shared.bus.send(LiveEvent::call(&row.head));
+        }
+        match &stored {
+            Ok(_) => {
+                for message in &step.messages {
+                    self.shared.bus.send(LiveEvent::message(message));
+                }
+            }
+            Err(error) => {
+                // The caller is not dropped because a disk is full: the call goes on, and what could
+                // not be kept is tried again with the next step. New calls are refused meanwhile.
+                tracing::error!(%error, "the call's step could not be stored");
+                metrics::counter!("switchhook_store_errors_total").increment(1);
+                // What the next step does not make anew.
+                let step = Arc::unwrap_or_clone(step);
+                self.pending = Step {
+                    turns: step.turns,
+                    recordings: step.recordings,
+                    messages: step.messages,
+                    events: step.events,
+                    work: step.work,
+                    ..Step::default()
+                };
             }
         }
-        let head = rows::head(&self.call.view(), is_settled);
-        self.shared.bus.send(LiveEvent::call(&head));
         stored.is_ok()
     }
 
@@ -411,9 +454,8 @@ impl CallTask {
         match event {
             SipLegEvent::Record(record) => {
                 self.legs.remember(*record);
-                // Stored with the next step at the latest; at once, because a crash may come first.
-                let now = clock::now();
-                self.commit(now, &[]).await;
+                // Stored with the step of what came with it, else at once: a crash may come first.
+                self.is_owed = true;
             }
             SipLegEvent::Trying => {}
             SipLegEvent::Ringing { .. } => {

@@ -52,7 +52,7 @@ async fn ended(store: &Store, row: CallRow, now: Timestamp) -> Result<Step, Stor
     let mut row = row;
     row.revision += 1;
     // The view is for people and older than nothing: it was stored with the state.
-    match serde_json::from_value::<CallView>(row.view.clone()) {
+    match row.view.read::<CallView>() {
         Ok(mut view) => {
             end_view(&mut view, now);
             for transfer in &view.transfers {
@@ -61,7 +61,7 @@ async fn ended(store: &Store, row: CallRow, now: Timestamp) -> Result<Step, Stor
                 step.attempts.extend(attempts);
             }
             row.head = rows::head(&view, true);
-            row.view = rows::view(&view, &Headline::ended_by_restart());
+            row.view = rows::view(Headline::ended_by_restart(), view, |_| None);
         }
         Err(error) => {
             tracing::error!(call.id = %id, kind = ?error.classify(), column = error.column(), "the call's view cannot be read either");

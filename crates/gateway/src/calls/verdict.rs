@@ -59,7 +59,7 @@ async fn record(store: &Store, call: &CallId) -> Result<Option<CallRecord>, Stor
     let Some(row) = store.call(call).await? else {
         return Ok(None);
     };
-    let view: CallView = match serde_json::from_value(row.view) {
+    let view: CallView = match row.view.read() {
         Ok(view) => view,
         Err(error) => {
             tracing::error!(call.id = %call, kind = ?error.classify(), column = error.column(), "the call's view cannot be read");
@@ -72,7 +72,9 @@ async fn record(store: &Store, call: &CallId) -> Result<Option<CallRecord>, Stor
         .into_iter()
         .filter(|event| event.kind == FACT)
         .filter_map(|event| {
-            let fact = serde_json::from_value(event.data)
+            let fact = event
+                .data
+                .read()
                 .inspect_err(|error: &serde_json::Error| {
                     // Not its text: serde repeats the value, and a fact may be what was said.
                     tracing::error!(kind = ?error.classify(), column = error.column(), "a fact cannot be read");

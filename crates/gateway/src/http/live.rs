@@ -53,6 +53,8 @@ pub(super) struct LiveFeed {
 struct Shared {
     /// Of this process: numbers of another one mean nothing here.
     run: String,
+    /// How long readers that left are awaited.
+    awaited: Duration,
     kept: Mutex<Kept>,
     sender: broadcast::Sender<Frame>,
 }
@@ -61,6 +63,8 @@ struct Shared {
 struct Kept {
     last: u64,
     frames: VecDeque<Frame>,
+    /// When a reader was last seen.
+    read_at: Option<Instant>,
 }
 
 /// What a new stream begins with.
@@ -77,11 +81,13 @@ impl LiveFeed {
     pub fn start(
         store: Store,
         changes: broadcast::Receiver<LiveEvent>,
+        awaited: Duration,
         shutdown: CancellationToken,
     ) -> Self {
         let feed = Self {
             shared: Arc::new(Shared {
                 run: ulid::Ulid::generate().to_string().to_lowercase(),
+                awaited,
                 kept: Mutex::default(),
                 sender: broadcast::Sender::new(BEHIND_MAX),
             }),
@@ -116,6 +122,9 @@ impl LiveFeed {
     }
 
     async fn publish_burst(&self, store: &Store, burst: Burst) {
+        if self.skip_unread() {
+            return;
+        }
         let mut missed = burst.missed;
         match rows(store, burst.calls.into_values().collect()).await {
             Ok(rows) => rows
@@ -141,6 +150,24 @@ impl LiveFeed {
         if missed {
             self.publish("reset", &Nothing {}, Permission::SeeCalls);
         }
+    }
+
+    /// Whether nobody reads and nobody is to come back. What was to be told is counted, so that a
+    /// reader who comes back all the same is told to read everything again.
+    fn skip_unread(&self) -> bool {
+        let mut kept = self.lock();
+        let now = Instant::now();
+        if self.shared.sender.receiver_count() > 0 {
+            kept.read_at = Some(now);
+            return false;
+        }
+        let awaited = self.shared.awaited;
+        if kept.read_at.is_some_and(|at| now < at + awaited) {
+            return false;
+        }
+        kept.last += 1;
+        kept.frames.clear();
+        true
     }
 
     fn publish(&self, event: &'static str, data: &impl Serialize, needs: Permission) {

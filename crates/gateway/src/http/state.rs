@@ -37,6 +37,8 @@ pub struct HttpConfig {
     pub streams_max: usize,
     /// Time between two heartbeats of a live stream.
     pub heartbeat: Duration,
+    /// How long after the last reader of a live stream left its events are still made: it may come back.
+    pub reader_awaited: Duration,
     /// Whether the public address is https: then browsers are told never to use anything else.
     pub https: bool,
 }
@@ -67,6 +69,7 @@ impl Default for HttpConfig {
             body_max: 64 * 1024,
             streams_max: 128,
             heartbeat: Duration::from_secs(15),
+            reader_awaited: Duration::from_secs(30),
             https: false,
         }
     }
@@ -112,7 +115,12 @@ impl HttpState {
         metrics: Option<PrometheusHandle>,
         shutdown: CancellationToken,
     ) -> Self {
-        let live = LiveFeed::start(store.clone(), operator.subscribe(), shutdown.clone());
+        let live = LiveFeed::start(
+            store.clone(),
+            operator.subscribe(),
+            config.reader_awaited,
+            shutdown.clone(),
+        );
         Self {
             live,
             streams: Arc::new(Semaphore::new(config.streams_max)),

@@ -1,5 +1,7 @@
 //! Lists and figures.
 
+use std::sync::Arc;
+
 use serde_json::json;
 use switchhook_model::{Direction, TransferId};
 
@@ -120,7 +122,7 @@ pub async fn search_text_is_plain_text(store: &Store) {
 
 pub async fn a_page_is_never_larger_than_the_maximum(store: &Store) {
     let rows = (0..i64::from(PAGE_MAX) + 5).map(|n| call(&format!("c{n}"), n));
-    let steps = rows.map(Step::of).collect();
+    let steps = rows.map(Step::of).map(Arc::new).collect();
     assert!(store.commit_batch(steps).await.iter().all(Result::is_ok));
     for (limit, expected) in [(0, 1), (1, 1), (u32::MAX, PAGE_MAX as usize)] {
         let page = store.calls(&CallFilter { limit, ..all() }).await.unwrap();
@@ -142,7 +144,7 @@ pub async fn open_calls_are_those_without_an_end(store: &Store) {
     let open = store.open_calls().await.unwrap();
     assert_eq!(open, vec![call("early", 2), call("late", 9)]);
     // What a restart needs is there.
-    assert_eq!(open[0].snapshot, json!({"state": "ringing", "n": 1}));
+    assert_eq!(open[0].snapshot, json!({"state": "ringing", "n": 1}).into());
 }
 
 pub async fn figures_count_the_span_only(store: &Store) {

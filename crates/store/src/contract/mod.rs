@@ -143,8 +143,8 @@ pub(crate) mod make {
             },
             revision: 1,
             snapshot_version: 3,
-            snapshot: json!({"state": "ringing", "n": 1}),
-            view: json!({"id": name}),
+            snapshot: json!({"state": "ringing", "n": 1}).into(),
+            view: json!({"id": name}).into(),
         }
     }
 
@@ -206,7 +206,7 @@ pub(crate) mod make {
             call: id(call),
             at: at(0),
             kind: kind.into(),
-            data: json!({"kind": kind}),
+            data: json!({"kind": kind}).into(),
         }
     }
 

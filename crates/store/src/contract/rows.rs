@@ -31,7 +31,7 @@ pub async fn every_part_of_a_call_keeps_its_order(store: &Store) {
 
 pub async fn open_legs_carry_their_dialog(store: &Store) {
     let mut ringing = leg("a", 1, 0);
-    ringing.dialog = Some(json!({"call_id": "x@y", "branch": "z9hG4bK1"}));
+    ringing.dialog = Some(json!({"call_id": "x@y", "branch": "z9hG4bK1"}).into());
     let mut over = leg("a", 2, 0);
     over.ended_at = Some(at(3));
     store
@@ -144,7 +144,7 @@ pub async fn hostile_text_comes_back_unchanged(store: &Store) {
     let hostile = "'; DROP TABLE calls; -- <script>alert(1)</script> \u{202e}\u{1F600}\r\n";
     let mut row = call("a", 0);
     row.head.caller_name = Some(hostile.into());
-    row.snapshot = json!({ hostile: [hostile, null, 1.5, -1] });
+    row.snapshot = json!({ hostile: [hostile, null, 1.5, -1] }).into();
     store
         .commit(Step {
             turns: vec![turn("a", 1, hostile)],

@@ -1,5 +1,7 @@
 //! The write path.
 
+use std::sync::Arc;
+
 use serde_json::json;
 use switchhook_model::{AttemptId, TransferId};
 
@@ -52,7 +54,7 @@ pub async fn a_step_is_read_back_whole(store: &Store) {
         vec![turn("a", 1, "hello")]
     );
     let events = store.events(&id("a")).await.unwrap();
-    assert_eq!(events[0].data, json!({"kind": "caller_arrived"}));
+    assert_eq!(events[0].data, json!({"kind": "caller_arrived"}).into());
     assert!(
         store
             .work(Queue::Outbox, "notice-a")
@@ -139,7 +141,11 @@ pub async fn one_bad_step_does_not_lose_the_others(store: &Store) {
         ..Step::of(call("bad", 0))
     };
     let results = store
-        .commit_batch(vec![Step::of(call("a", 0)), bad, Step::of(call("b", 0))])
+        .commit_batch(
+            [Step::of(call("a", 0)), bad, Step::of(call("b", 0))]
+                .map(Arc::new)
+                .into(),
+        )
         .await;
     assert!(results[0].is_ok());
     assert!(matches!(results[1], Err(CommitError::UnknownCall { .. })));
@@ -166,7 +172,7 @@ pub async fn a_large_batch_is_stored_whole_but_for_what_is_refused(store: &Store
     };
     store.commit(Step::of(call(&name(70), 5))).await.unwrap();
     for (from, refused) in [(100, None), (0, Some(70))] {
-        let steps = (from..from + 100).map(step).collect();
+        let steps = (from..from + 100).map(step).map(Arc::new).collect();
         let results = store.commit_batch(steps).await;
         for (n, result) in (from..from + 100).zip(results) {
             assert_eq!(result.is_err(), refused == Some(n), "{n}: {result:?}");
@@ -186,7 +192,7 @@ pub async fn a_large_batch_is_stored_whole_but_for_what_is_refused(store: &Store
         let steps = revisions.map(|revision| {
             let mut row = call(&name(0), 0);
             row.revision = revision;
-            Step::of(row)
+            Arc::new(Step::of(row))
         });
         let results = store.commit_batch(steps.into()).await;
         assert_eq!(results[1].is_ok(), revisions[1] > revisions[0]);

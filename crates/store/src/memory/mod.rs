@@ -4,7 +4,7 @@ mod reads;
 mod state;
 mod work;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
@@ -32,13 +32,13 @@ impl MemoryBackend {
 
 #[async_trait]
 impl Steps for MemoryBackend {
-    async fn commit_batch(&self, steps: Vec<Step>) -> Vec<Result<Committed, CommitError>> {
+    async fn commit_batch(&self, steps: Vec<Arc<Step>>) -> Vec<Result<Committed, CommitError>> {
         let mut state = self.lock();
         steps
             .into_iter()
             .map(|step| {
                 state.check(&step)?;
-                Ok(state.apply(step))
+                Ok(state.apply(Arc::unwrap_or_clone(step)))
             })
             .collect()
     }

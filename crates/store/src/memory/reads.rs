@@ -49,7 +49,7 @@ impl Calls for MemoryBackend {
         let state = self.lock();
         Ok(calls
             .iter()
-            .filter_map(|id| Some((id.clone(), state.calls.get(id)?.view.clone())))
+            .filter_map(|id| Some((id.clone(), state.calls.get(id)?.view.value())))
             .collect())
     }
 

@@ -57,7 +57,7 @@ impl Calls for SqliteBackend {
             .iter()
             .map(|row| {
                 let row = Columns::new(row, &self.name, "calls", "id");
-                Ok((row.parsed("id")?, row.json("view")?))
+                Ok((row.parsed("id")?, row.value("view")?))
             })
             .collect()
     }

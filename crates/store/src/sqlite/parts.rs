@@ -135,7 +135,7 @@ impl Turns for SqliteBackend {
         let mut found = BTreeMap::<CallId, Vec<Value>>::new();
         for row in self.of_calls(sql, calls, ") ORDER BY seq").await? {
             let row = Columns::new(&row, &self.name, "turns", "call_id");
-            let latency = row.json("latency")?;
+            let latency = row.value("latency")?;
             found
                 .entry(row.parsed("call_id")?)
                 .or_default()
@@ -155,7 +155,7 @@ fn turn(row: &Columns<'_>) -> Result<TurnRow, StoreError> {
         started_at: row.time("started_at")?,
         ended_at: row.opt_time("ended_at")?,
         interrupted: row.flag("interrupted")?,
-        latency: row.opt_json("latency")?,
+        latency: row.opt_value("latency")?,
     })
 }
 

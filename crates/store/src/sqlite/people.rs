@@ -137,7 +137,7 @@ impl Bindings for SqliteBackend {
                 Ok(BindingRow {
                     extension: row.text("extension")?,
                     contact: row.text("contact")?,
-                    data: row.json("data")?,
+                    data: row.value("data")?,
                     expires_at: row.time("expires_at")?,
                     updated_at: row.time("updated_at")?,
                 })

@@ -10,6 +10,7 @@ use switchhook_model::{Direction, Timestamp};
 
 use super::error::translate;
 use crate::error::StoreError;
+use crate::json::Json;
 
 /// A row and where it came from.
 pub(super) struct Columns<'a> {
@@ -111,12 +112,28 @@ impl<'a> Columns<'a> {
         from_text(&text).ok_or_else(|| self.inconsistent(column, &text))
     }
 
-    pub fn json(&self, column: &'static str) -> Result<Value, StoreError> {
+    /// Checked to be JSON.
+    pub fn json(&self, column: &'static str) -> Result<Json, StoreError> {
+        self.checked_json(column, self.get(column)?)
+    }
+
+    pub fn opt_json(&self, column: &'static str) -> Result<Option<Json>, StoreError> {
+        self.get::<Option<&str>>(column)?
+            .map(|text| self.checked_json(column, text))
+            .transpose()
+    }
+
+    fn checked_json(&self, column: &'static str, text: &str) -> Result<Json, StoreError> {
+        Json::parse(text).map_err(|_| self.inconsistent(column, text))
+    }
+
+    /// Taken apart.
+    pub fn value(&self, column: &'static str) -> Result<Value, StoreError> {
         let text = self.text(column)?;
         serde_json::from_str(&text).map_err(|_| self.inconsistent(column, &text))
     }
 
-    pub fn opt_json(&self, column: &'static str) -> Result<Option<Value>, StoreError> {
+    pub fn opt_value(&self, column: &'static str) -> Result<Option<Value>, StoreError> {
         match self.opt_text(column)? {
             None => Ok(None),
             Some(text) => serde_json::from_str(&text)

@@ -11,6 +11,7 @@ use switchhook_model::CallId;
 use super::error::{is_foreign_key, translate};
 use super::row::{direction_text, signed};
 use crate::error::{CommitError, StoreError};
+use crate::json::Json;
 use crate::rows::{
     AttemptRow, CallRow, LegRow, MessageRow, NewEvent, NewWire, RecordingRow, TransferRow, TurnRow,
     ViolationRow,
@@ -144,8 +145,8 @@ impl Stored for CallRow {
             .push_bind(head.outcome.as_deref())
             .push_bind(signed(self.revision))
             .push_bind(i64::from(self.snapshot_version))
-            .push_bind(self.snapshot.to_string())
-            .push_bind(self.view.to_string());
+            .push_bind(self.snapshot.as_str())
+            .push_bind(self.view.as_str());
     }
 }
 
@@ -175,7 +176,7 @@ impl Stored for LegRow {
             .push_bind(self.answered_at.map(|t| t.as_millis()))
             .push_bind(self.ended_at.map(|t| t.as_millis()))
             .push_bind(self.cause.as_deref())
-            .push_bind(self.dialog.as_ref().map(ToString::to_string));
+            .push_bind(self.dialog.as_ref().map(Json::as_str));
     }
 }
 
@@ -328,7 +329,7 @@ impl Stored for NewEvent {
             .push_bind(self.call.as_str())
             .push_bind(self.at.as_millis())
             .push_bind(self.kind.as_str())
-            .push_bind(self.data.to_string());
+            .push_bind(self.data.as_str());
     }
 }
 

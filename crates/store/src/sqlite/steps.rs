@@ -5,6 +5,8 @@
 //! is unknown, its revision old, its claim lost), everything is undone and each step is written
 //! alone behind a savepoint, so that only that one fails.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use sqlx::SqliteConnection;
 
@@ -20,7 +22,7 @@ type Results = Vec<Result<Committed, CommitError>>;
 
 #[async_trait]
 impl Steps for SqliteBackend {
-    async fn commit_batch(&self, steps: Vec<Step>) -> Results {
+    async fn commit_batch(&self, steps: Vec<Arc<Step>>) -> Results {
         let count = steps.len();
         match self.try_batch(&steps).await {
             Ok(results) => results,
@@ -31,7 +33,7 @@ impl Steps for SqliteBackend {
 }
 
 impl SqliteBackend {
-    async fn try_batch(&self, steps: &[Step]) -> Result<Results, StoreError> {
+    async fn try_batch(&self, steps: &[Arc<Step>]) -> Result<Results, StoreError> {
         let mut transaction = self.begin().await?;
         let mut writing = Writing {
             database: &self.name,
@@ -54,7 +56,7 @@ struct Writing<'a> {
 
 impl Writing<'_> {
     /// None if one of them was refused: then nothing is written.
-    async fn together(&mut self, steps: &[Step]) -> Result<Option<Results>, StoreError> {
+    async fn together(&mut self, steps: &[Arc<Step>]) -> Result<Option<Results>, StoreError> {
         if steps.len() < 2 {
             return Ok(None);
         }
@@ -79,7 +81,7 @@ impl Writing<'_> {
         }
     }
 
-    async fn one_by_one(&mut self, steps: &[Step]) -> Result<Results, StoreError> {
+    async fn one_by_one(&mut self, steps: &[Arc<Step>]) -> Result<Results, StoreError> {
         let mut results = Vec::with_capacity(steps.len());
         for step in steps {
             self.run("SAVEPOINT step").await?;
@@ -113,7 +115,7 @@ impl Writing<'_> {
     }
 
     /// Calls first: the rest refers to them.
-    async fn rows(&mut self, steps: &[Step]) -> Result<(), CommitError> {
+    async fn rows(&mut self, steps: &[Arc<Step>]) -> Result<(), CommitError> {
         let (connection, database) = (&mut *self.connection, self.database);
         macro_rules! table {
             ($table:ident) => {
@@ -135,7 +137,7 @@ impl Writing<'_> {
         Ok(())
     }
 
-    async fn work_of_all(&mut self, steps: &[Step]) -> Result<Results, CommitError> {
+    async fn work_of_all(&mut self, steps: &[Arc<Step>]) -> Result<Results, CommitError> {
         let mut results = Vec::with_capacity(steps.len());
         for step in steps {
             let mut committed = Committed::default();

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use sqlx::{Connection, SqliteConnection};
 
+use crate::Json;
 use crate::contract::make::{at, call, id, work};
 use crate::error::{CommitError, OpenError, StoreError};
 use crate::step::Step;
@@ -147,7 +148,7 @@ async fn a_full_disk_is_named_and_everything_before_it_stays() {
         .unwrap();
     settings.commit().await.unwrap();
     let mut large = call("large", 1);
-    large.snapshot = "x".repeat(1_000_000).into();
+    large.snapshot = Json::of(&"x".repeat(1_000_000));
     let refused = store.commit(Step::of(large.clone())).await;
     let Err(CommitError::Store(error @ StoreError::Full { .. })) = refused else {
         panic!("{refused:?}");
@@ -182,7 +183,7 @@ async fn damage_inside_the_file_is_met_as_an_error() {
     let store = open(directory.path()).await;
     for n in 0..50 {
         let mut row = call(&format!("c{n}"), n);
-        row.snapshot = "x".repeat(2_000).into();
+        row.snapshot = Json::of(&"x".repeat(2_000));
         store.commit(Step::of(row)).await.unwrap();
     }
     store.close().await;

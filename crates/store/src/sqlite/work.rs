@@ -204,7 +204,7 @@ impl SqliteBackend {
             key: row.text("key")?,
             kind: row.text("kind")?,
             call: row.opt_parsed("call_id")?,
-            payload: row.json("payload")?,
+            payload: row.value("payload")?,
             state: row.word("state", WorkState::from_text)?,
             attempts: row.number("attempts")?,
             next_at: row.time("next_at")?,

@@ -143,7 +143,7 @@ pub(in crate::http) async fn detail(
 
 /// The call's own view; from the columns if an old row has none that can be read.
 fn view(call: CallRow) -> Map<String, Value> {
-    let mut view = match call.view {
+    let mut view = match call.view.value() {
         Value::Object(view) => view,
         _ => Map::new(),
     };

@@ -100,7 +100,7 @@ pub(in crate::http) async fn events(
         })
         .transpose()?;
     let call = stored(&state, &id).await?;
-    let parties = parties(&call.view);
+    let parties = parties(&call.view.value());
     let with_text = principal.role.may(Permission::SeeWire);
 
     let facts = state.store.events(&id).await?;
@@ -274,12 +274,13 @@ const EMIT: &str = "emit";
 /// action `{"emit": {"type": "name", …}}`. A judge's fact wraps them once more: `{"seen": event}`,
 /// `{"done": {"seq": 7, "kind": action}}`.
 fn told(row: &EventRow) -> Told<'_> {
-    let (kind, fact) = if let Some(event) = row.data.get("seen") {
+    let stored = row.data.value();
+    let (kind, fact) = if let Some(event) = stored.get("seen") {
         ("event", event)
-    } else if let Some(action) = row.data.get("done").and_then(|done| done.get("kind")) {
+    } else if let Some(action) = stored.get("done").and_then(|done| done.get("kind")) {
         ("action", action)
     } else {
-        (row.kind.as_str(), &row.data)
+        (row.kind.as_str(), &stored)
     };
     let (name, data) = match fact {
         Value::String(name) => (name.clone(), Value::Null),

@@ -4,7 +4,7 @@ use serde_json::json;
 use switchhook_model::LegId;
 use switchhook_store::{NewEvent, NewWire, Step, WireDirection};
 
-use super::world::{World, at, call, call_id};
+use super::world::{World, at, call, call_id, shown_with};
 use crate::http::auth::Role;
 
 fn wire(second: i64, direction: WireDirection, leg: Option<u32>, summary: &str) -> NewWire {
@@ -26,7 +26,7 @@ fn fact(second: i64, kind: &str, data: serde_json::Value) -> NewEvent {
         call: call_id("a"),
         at: at(second),
         kind: kind.into(),
-        data,
+        data: data.into(),
     }
 }
 
@@ -34,10 +34,11 @@ fn fact(second: i64, kind: &str, data: serde_json::Value) -> NewEvent {
 async fn the_ladder_has_facts_and_messages_in_order() {
     for world in World::each().await {
         let mut row = call("a", 0);
-        row.view["legs"] = json!([
+        let legs = json!([
             {"id": "leg_a-1", "party": "caller", "target": null},
             {"id": "leg_a-2", "party": "agent", "target": "2001"},
         ]);
+        row.view = shown_with(&row, json!({ "legs": legs }));
         let started = json!({"emit": {"type": "call_started", "leg": "leg_a-1"}});
         world
             .store

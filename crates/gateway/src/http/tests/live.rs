@@ -272,3 +272,26 @@ async fn streams_are_bounded_and_places_come_back() {
     drop(first);
     Stream::open(&world, Role::Operator, None).await;
 }
+
+/// Nobody reads: nothing is looked up for nobody.
+#[tokio::test]
+async fn what_was_not_made_because_nobody_read_is_read_again() {
+    let world = World::with(|config| config.reader_awaited = Duration::ZERO).await;
+    let mut first = Stream::open(&world, Role::Operator, None).await;
+    first.next().await.unwrap();
+    change(&world, 1, "ringing").await;
+    let seen = first.next().await.unwrap();
+    drop(first);
+    for revision in 2.. {
+        change(&world, revision, "assistant").await;
+        // Until the feed has taken a change with nobody there.
+        tokio::task::yield_now().await;
+        let mut again = Stream::open(&world, Role::Operator, Some(&seen.id)).await;
+        if again.next().await.unwrap().event == "reset" {
+            change(&world, revision + 1, "ended").await;
+            assert_eq!(again.next().await.unwrap().data["status"], "ended");
+            return;
+        }
+        assert!(revision < 1_000, "made though nobody read");
+    }
+}

@@ -14,7 +14,7 @@ use metrics_exporter_prometheus::PrometheusRecorder;
 use serde_json::{Value, json};
 use switchhook_model::{CallId, Direction, LegId, RecordingId, Timestamp, TurnId};
 use switchhook_store::{
-    CallHead, CallRow, RecordingRow, RecordingState, Step, Store, StoreOptions, TurnRow,
+    CallHead, CallRow, Json, RecordingRow, RecordingState, Step, Store, StoreOptions, TurnRow,
 };
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
@@ -307,9 +307,18 @@ pub fn call(name: &str, second: i64) -> CallRow {
         head,
         revision: 1,
         snapshot_version: 1,
-        snapshot: json!({"secret": "the machine"}),
-        view,
+        snapshot: json!({"secret": "the machine"}).into(),
+        view: view.into(),
     }
+}
+
+/// The row's view with these fields in place of its own.
+pub fn shown_with(row: &CallRow, fields: Value) -> Json {
+    let (Value::Object(mut view), Value::Object(fields)) = (row.view.value(), fields) else {
+        panic!("views are objects");
+    };
+    view.extend(fields);
+    Value::Object(view).into()
 }
 
 pub fn turn(call: &str, n: u32, text: &str, first_audio_ms: Option<u64>) -> TurnRow {
