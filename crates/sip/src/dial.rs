@@ -122,11 +122,7 @@ impl Core {
         request: DialRequest,
     ) -> Result<(DialogRecord, PreparedDial), DialError> {
         check_headers(&request.headers)?;
-        let plan = match &request.target {
-            DialTarget::Extension(extension) => self.plan_extension(extension, &request)?,
-            DialTarget::Trunk { trunk, number } => self.plan_trunk(trunk, number, &request)?,
-            DialTarget::Uri(uri) => self.plan_uri(uri, &request)?,
-        };
+        let plan = self.plan(&request)?;
         let (target, sent_by, alternatives) = self.first_hop(&plan)?;
         let record = DialogRecord {
             version: RECORD_VERSION,
@@ -202,17 +198,13 @@ impl Core {
     ) -> Result<Redirection, DialError> {
         let request = DialRequest {
             leg: leg.clone(),
-            target: target.clone(),
+            target,
             from,
             sdp_offer: String::new(),
             timeout: Duration::ZERO,
             headers: Vec::new(),
         };
-        let plan = match &target {
-            DialTarget::Extension(extension) => self.plan_extension(extension, &request)?,
-            DialTarget::Trunk { trunk, number } => self.plan_trunk(trunk, number, &request)?,
-            DialTarget::Uri(uri) => self.plan_uri(uri, &request)?,
-        };
+        let plan = self.plan(&request)?;
         let (target, sent_by, alternatives) = self.first_hop(&plan)?;
         Ok(Redirection {
             local: plan.local(),
@@ -237,6 +229,14 @@ impl Core {
         trunk: Option<&TrunkId>,
     ) -> bool {
         credentials.is_some() || trunk.is_some() || self.config.session_timer.is_some()
+    }
+
+    fn plan(&self, request: &DialRequest) -> Result<Plan, DialError> {
+        match &request.target {
+            DialTarget::Extension(extension) => self.plan_extension(extension, request),
+            DialTarget::Trunk { trunk, number } => self.plan_trunk(trunk, number, request),
+            DialTarget::Uri(uri) => self.plan_uri(uri, request),
+        }
     }
 
     /// The newest binding.
