@@ -297,7 +297,7 @@ async fn drain(shared: &Shared) {
     }
 }
 
-fn sip_config(config: &Config, bindings: Vec<Binding>) -> SipConfig {
+pub(crate) fn sip_config(config: &Config, bindings: Vec<Binding>) -> SipConfig {
     let mut sip = SipConfig::new(config.sip.bind, Arc::new(calls::new_leg_id));
     sip.user_agent = concat!("Switchhook/", env!("CARGO_PKG_VERSION")).to_owned();
     sip.realm.clone_from(&config.sip.realm);
