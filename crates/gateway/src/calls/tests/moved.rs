@@ -1,7 +1,9 @@
-//! Legs that are not what they were: redirected to another party.
+//! Legs that are not what they were: redirected to another party, or given to another call.
 
 use switchhook_lab::phone::message::SipMessage;
 use switchhook_lab::phone::{Peer, Transport};
+use switchhook_media::MediaEvent;
+use switchhook_sip::SipLegEvent;
 use tokio::sync::mpsc;
 
 use super::*;
@@ -80,5 +82,52 @@ async fn who_is_reached_by_a_redirection_may_refer_as_if_dialled_there() {
         !task.legs.may_refer_out(&leg),
         "a party over that trunk may not"
     );
+    shared.sip.shutdown();
+}
+
+/// What was on its way when the leg went over reaches the call that has it now.
+#[tokio::test(flavor = "multi_thread")]
+async fn inputs_of_a_leg_that_was_given_away_are_passed_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::memory();
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let shared = shared(config(&directory), &store, any).await;
+    let (mut giver, _) = by_hand(&shared, "giver");
+    let (taker, mut taken) = by_hand(&shared, "taker");
+    let leg = LegId::derive(&giver.id, 0);
+    let ended = || CallInput::Sip {
+        leg: leg.clone(),
+        event: SipLegEvent::Ended {
+            by_remote: true,
+            cause: HangupCause::Normal,
+            reason: String::new(),
+        },
+    };
+    giver.legs.mark_given(leg.clone());
+    shared.registry.adopt(leg.clone(), taker.id.clone());
+    giver.input(ended()).await;
+    let heard = CallInput::Media {
+        leg: leg.clone(),
+        event: MediaEvent::RtpResumed,
+    };
+    giver.input(heard).await;
+    let passed = taken.try_recv().unwrap();
+    assert!(
+        matches!(&passed, CallInput::Sip { leg: of, event: SipLegEvent::Ended { .. } } if *of == leg),
+        "{passed:?}"
+    );
+    let passed = taken.try_recv().unwrap();
+    assert!(
+        matches!(&passed, CallInput::Media { leg: of, event: MediaEvent::RtpResumed } if *of == leg),
+        "{passed:?}"
+    );
+    let facts = store.events(&giver.id).await.unwrap();
+    assert!(facts.is_empty(), "not the giver's business: {facts:?}");
+
+    // It came back.
+    shared.registry.adopt(leg.clone(), giver.id.clone());
+    giver.input(ended()).await;
+    assert!(taken.try_recv().is_err());
+    assert!(!store.events(&giver.id).await.unwrap().is_empty());
     shared.sip.shutdown();
 }
