@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use switchhook_sip::{Advertised, CallLimits, SipTransport, TlsConfig, TlsIdentity};
 
 use super::networks::Networks;
+use super::problems::Problems;
 use super::raw::RawSip;
-use super::resolve::Problems;
 
 /// The part of `[sip]` that is about the network.
 #[derive(Debug, Clone)]
@@ -52,25 +52,6 @@ pub(super) fn call_limits(per_s: Option<u32>, at_once: Option<u32>) -> CallLimit
     CallLimits {
         per_s: per_s.unwrap_or(0),
         at_once: at_once.map_or(0, |n| usize::try_from(n).unwrap_or(usize::MAX)),
-    }
-}
-
-/// `udp` (default), `tcp` or `tls`.
-pub(super) fn trunk_transport(
-    key: &str,
-    text: Option<&str>,
-    problems: &mut Problems,
-) -> SipTransport {
-    match text {
-        None | Some("udp") => SipTransport::Udp,
-        Some("tcp") => SipTransport::Tcp,
-        Some("tls") => SipTransport::Tls,
-        Some(other) => {
-            problems.add(format!(
-                "{key}.transport: expected udp, tcp or tls, got {other:?}"
-            ));
-            SipTransport::Udp
-        }
     }
 }
 
