@@ -6,9 +6,10 @@ use std::sync::{Arc, PoisonError};
 
 use rsipstack::sip::{Headers, Request};
 use rsipstack::transaction::Transaction;
-use switchhook_model::{Extension, Timestamp};
+use switchhook_model::Timestamp;
 
-use crate::config::{AccountSecret, SipConfig, SipStartError, TrunkId};
+use crate::accounts::{Account, Who, ha1_by_hash, offered_hashes};
+use crate::config::{AccountSecret, SipConfig};
 use crate::core::Core;
 use crate::digest::{
     Authorization, DigestHash, DigestInput, NonceBook, NonceVerdict, constant_time_eq,
@@ -25,13 +26,6 @@ const FAILURE_WINDOW_MS: u64 = 60_000;
 /// How many times as many failures one address may cause over all users.
 const PER_ADDRESS_FACTOR: u32 = 10;
 
-/// An account that proved itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Who {
-    Extension(Extension),
-    Trunk(TrunkId),
-}
-
 /// What credentials are worth.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -42,57 +36,6 @@ pub(crate) enum Verdict {
     },
     /// 403: too many failures. The same for users that exist and users that do not.
     Refused,
-}
-
-struct Account {
-    /// One for each hash that is offered.
-    ha1: HashMap<DigestHash, String>,
-    who: Who,
-}
-
-/// The hashes challenges offer, strongest first: those configured that every account can be
-/// verified with.
-pub(crate) fn offered_hashes(config: &SipConfig) -> Result<Vec<DigestHash>, SipStartError> {
-    let mut offered: Vec<DigestHash> = DigestHash::STRONGEST_FIRST
-        .into_iter()
-        .filter(|hash| config.digest.contains(hash))
-        .collect();
-    for account in &config.extensions {
-        let known = |hash: DigestHash| match &account.secret {
-            AccountSecret::Password(_) => true,
-            AccountSecret::Ha1(_) => hash == DigestHash::Md5,
-            AccountSecret::Ha1s(all) => all.iter().any(|(of, _)| *of == hash),
-        };
-        offered.retain(|hash| known(*hash));
-        if offered.is_empty() {
-            let why = format!("extension {} has none", account.extension);
-            return Err(SipStartError::NoDigest(why));
-        }
-    }
-    if offered.is_empty() {
-        return Err(SipStartError::NoDigest("none is configured".to_owned()));
-    }
-    Ok(offered)
-}
-
-fn ha1_by_hash(
-    offered: &[DigestHash],
-    name: &str,
-    realm: &str,
-    secret: &AccountSecret,
-) -> HashMap<DigestHash, String> {
-    let of = |hash: DigestHash| match secret {
-        AccountSecret::Password(password) => Some(hash.ha1(name, realm, password)),
-        AccountSecret::Ha1(ha1) => (hash == DigestHash::Md5).then(|| ha1.to_ascii_lowercase()),
-        AccountSecret::Ha1s(all) => all
-            .iter()
-            .find(|(given, _)| *given == hash)
-            .map(|(_, ha1)| ha1.to_ascii_lowercase()),
-    };
-    offered
-        .iter()
-        .filter_map(|hash| Some((*hash, of(*hash)?)))
-        .collect()
 }
 
 /// Accounts, nonces and failure counters.
