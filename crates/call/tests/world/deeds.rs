@@ -169,6 +169,7 @@ impl World {
             }
             ActionKind::Emit(event) => {
                 let text = match event {
+                    CallEvent::HoldIgnored { detail } => format!("* hold ignored: {detail}"),
                     CallEvent::ReferRefused { detail, .. } => format!("* REFER refused: {detail}"),
 
                     CallEvent::AttemptEnded { result, .. } => {
