@@ -9,7 +9,7 @@ use rsipstack::transaction::Transaction;
 use switchhook_model::Timestamp;
 
 use crate::accounts::{Account, Who, ha1_by_hash, offered_hashes};
-use crate::config::{AccountSecret, SipConfig};
+use crate::config::{AccountSecret, SipConfig, TrunkAddress};
 use crate::core::Core;
 use crate::digest::{
     Authorization, DigestHash, DigestInput, NonceBook, NonceVerdict, constant_time_eq,
@@ -49,6 +49,8 @@ pub(crate) struct Authenticator {
     nonces: NonceBook,
     by_user: FailureCounter<(IpAddr, String)>,
     by_address: FailureCounter<IpAddr>,
+    /// Whose address says nothing about who failed.
+    proxies: Vec<TrunkAddress>,
 }
 
 impl Authenticator {
@@ -92,6 +94,7 @@ impl Authenticator {
                 FAILURE_WINDOW_MS,
                 limits.max_sources,
             ),
+            proxies: config.proxies.clone(),
         }
     }
 
@@ -143,7 +146,9 @@ impl Authenticator {
         let right = right && known.is_some() && self.offered.contains(&hash);
         let Some(account) = account.filter(|_| right && names_same(&auth.uri, request_uri)) else {
             self.by_user.failed(key, now);
-            self.by_address.failed(source, now);
+            if !self.proxies.iter().any(|proxy| proxy.matches_ip(source)) {
+                self.by_address.failed(source, now);
+            }
             return Verdict::Challenge { stale: false };
         };
         let nc = auth.counted.as_ref().map(|c| c.nc);
@@ -179,7 +184,8 @@ impl Authenticator {
             .find(|auth| auth.realm == self.realm)
     }
 
-    /// Too many failures, of this user there or of all users there.
+    /// Too many failures, of this user there or of all users there; of a proxy's address the former
+    /// only.
     fn is_blocked(&self, now: Timestamp, key: &(IpAddr, String)) -> bool {
         self.by_address.is_blocked(&key.0, now) || self.by_user.is_blocked(key, now)
     }
@@ -234,7 +240,9 @@ impl Core {
                 self.response(request, 403, None)
             }
         };
-        self.watch.unproven(ip);
+        if !self.config.is_proxy(ip) {
+            self.watch.unproven(ip);
+        }
         for challenge in challenges {
             response
                 .headers

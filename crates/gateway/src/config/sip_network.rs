@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use switchhook_sip::{Advertised, CallLimits, SipTransport, TlsConfig, TlsIdentity};
+use switchhook_sip::{Advertised, CallLimits, TlsConfig, TlsIdentity, TrunkAddress};
 
 use super::networks::Networks;
 use super::problems::Problems;
@@ -26,6 +26,8 @@ pub struct SipNetwork {
     /// For each source address that is no trunk's.
     pub source_calls: CallLimits,
     pub max_unproven: u32,
+    /// Whose addresses stand for everybody behind them.
+    pub proxies: Vec<TrunkAddress>,
 }
 
 pub(super) fn resolve(
@@ -43,8 +45,18 @@ pub(super) fn resolve(
         calls_per_s: raw.calls_per_s.unwrap_or(0),
         source_calls: call_limits(raw.source_calls_per_s, raw.source_calls),
         max_unproven: raw.max_unproven.unwrap_or(200),
+        proxies: proxies(raw, networks, problems),
         dns_servers: addresses("sip.dns_servers", &raw.dns_servers, problems),
     }
+}
+
+/// `sip.proxies`, but never everybody.
+fn proxies(raw: &RawSip, networks: &Networks, problems: &mut Problems) -> Vec<TrunkAddress> {
+    let proxies = networks.addresses("sip.proxies", &raw.proxies, problems);
+    if proxies.iter().any(TrunkAddress::is_everybody) {
+        problems.add("sip.proxies: a network of everybody, and then nobody's log-ins are bounded");
+    }
+    proxies
 }
 
 /// 0 and absent: no limit.
