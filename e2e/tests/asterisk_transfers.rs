@@ -1,11 +1,11 @@
 //! Hold and transfers through a PBX nobody here wrote: Asterisk 22. Each phone plays a tone of its
 //! own, so that it is heard who hears whom.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use switchhook_e2e::api::{Api, only_attempt, only_transfer, pretty};
 use switchhook_e2e::asterisk::{AsteriskConfig, MUSIC_HZ, REFER_NUMBER, TONE_HZ, TONE_NUMBER};
 use switchhook_e2e::gateway::GatewaySettings;
-use switchhook_lab::phone::{PhoneCall, PhoneEvent};
+use switchhook_lab::phone::PhoneCall;
 
 use crate::common::*;
 use crate::pbx::*;
@@ -26,13 +26,6 @@ async fn hears_chime(call: &PhoneCall) {
     call.wait_tone(CHIME_HZ, call.now_ms(), 100, SOON)
         .await
         .unwrap();
-}
-
-/// Holds or resumes the caller as an operator does.
-async fn operate(api: &Api, record: &Value, deed: &str) {
-    let path = format!("/api/calls/{}/{deed}", record["id"].as_str().unwrap());
-    let (status, body) = api.try_post(&path, &json!({})).await;
-    assert_eq!(status, 202, "{body}");
 }
 
 #[tokio::test]
@@ -60,16 +53,7 @@ async fn hold_passes_through_the_pbx_in_both_directions() {
     hears(&answered, A_HZ).await;
 
     // The operator: the PBX tells its phone.
-    for (deed, direction) in [("hold", "sendonly"), ("resume", "sendrecv")] {
-        operate(&api, &record, deed).await;
-        call.wait_for(
-            deed,
-            |event| matches!(event, PhoneEvent::ReInvited { direction: got, .. } if *got == direction),
-            SOON,
-        )
-        .await
-        .unwrap();
-    }
+    operator_holds_and_resumes(&api, &record, &call).await;
     hears(&call, B_HZ).await;
     hears(&answered, A_HZ).await;
     call.hangup().await.unwrap();

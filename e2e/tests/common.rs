@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use switchhook_e2e::api::pretty;
+use switchhook_e2e::api::{Api, pretty};
 use switchhook_e2e::baresip::{Baresip, BaresipConfig};
 use switchhook_e2e::gateway::Gateway;
 use switchhook_e2e::phrases::Phrase;
@@ -270,6 +270,28 @@ pub async fn wait_notified(phone: &Phone, last: &str) {
 /// The judge found nothing.
 pub fn clean(record: &Value) {
     assert_eq!(record["violations"], json!([]), "{}", pretty(record));
+}
+
+/// Holds or resumes the caller as an operator does.
+pub async fn operate(api: &Api, record: &Value, deed: &str) {
+    let path = format!("/api/calls/{}/{deed}", record["id"].as_str().unwrap());
+    let (status, body) = api.try_post(&path, &json!({})).await;
+    assert_eq!(status, 202, "{body}");
+}
+
+/// An operator holds the caller and takes them back; each time the caller's phone is told.
+pub async fn operator_holds_and_resumes(api: &Api, record: &Value, caller: &PhoneCall) {
+    for (deed, direction) in [("hold", "sendonly"), ("resume", "sendrecv")] {
+        operate(api, record, deed).await;
+        caller
+            .wait_for(
+                deed,
+                |event| matches!(event, PhoneEvent::ReInvited { direction: got, .. } if *got == direction),
+                SOON,
+            )
+            .await
+            .unwrap();
+    }
 }
 
 /// Whether the call's events have this fact.

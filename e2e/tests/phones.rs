@@ -103,19 +103,7 @@ async fn an_operator_holds_the_caller() {
         .wait_call("a bridged call", SOON, |one| one["status"] == "with_agent")
         .await;
     let id = record["id"].as_str().unwrap();
-    for (deed, direction) in [("hold", "sendonly"), ("resume", "sendrecv")] {
-        let (status, body) = api
-            .try_post(&format!("/api/calls/{id}/{deed}"), &json!({}))
-            .await;
-        assert_eq!(status, 202, "{body}");
-        call.wait_for(
-            deed,
-            |event| matches!(event, PhoneEvent::ReInvited { direction: got, .. } if *got == direction),
-            SOON,
-        )
-        .await
-        .unwrap();
-    }
+    operator_holds_and_resumes(&api, &record, &call).await;
     hears(&call, B_HZ).await;
     call.hangup().await.unwrap();
     clean(&api.ended_call(ENDED).await);

@@ -274,6 +274,11 @@ pub enum CallEvent {
         /// Its answer; none if there was none.
         sip_status: Option<u16>,
     },
+    /// An operator's hold came when there was nobody to hold, or no more.
+    HoldIgnored {
+        /// Why, in English.
+        detail: String,
+    },
     /// A REFER was refused.
     ReferRefused {
         /// The leg it came on.

@@ -2,6 +2,7 @@
 
 mod world;
 
+use switchhook_call::judge::{CallFact, Stamped};
 use switchhook_call::{ActionKind, CallEvent, Event, HeldBy, Route};
 use world::{Phone, World, policy, request, target};
 
@@ -157,5 +158,48 @@ fn a_leg_that_is_not_answered_cannot_hold() {
         )
     };
     assert_eq!(world.count(held), 0);
+    assert_eq!(ignored(&world), ["the caller is not connected yet"]);
+    world.run_to_the_end();
+}
+
+/// Why holds of an operator changed nothing.
+fn ignored(world: &World) -> Vec<String> {
+    let fact = |stamped: &Stamped<CallFact>| match &stamped.fact {
+        CallFact::Done(action) => match &action.kind {
+            ActionKind::Emit(CallEvent::HoldIgnored { detail }) => Some(detail.clone()),
+            _ => None,
+        },
+        _ => None,
+    };
+    world.facts.iter().filter_map(fact).collect()
+}
+
+/// The operator was told 202 before the call knew: that nothing came of it stands in its facts.
+#[test]
+fn a_hold_that_comes_too_late_is_told_with_its_reason() {
+    let hold = || Event::OperatorHold {
+        by: "olga".to_owned(),
+    };
+    let mut world = World::with_assistant(policy()).phone("2001", Phone::NeverAnswers);
+    world.ask(1);
+    world.run_for_ms(3_000);
+    world.event(hold());
+    assert_eq!(ignored(&world), ["a transfer is under way"]);
+    world.caller_hangs_up();
+    world.event(hold());
+    assert_eq!(ignored(&world).last().unwrap(), "the call is over");
+    assert_eq!(
+        world.count(|kind| matches!(kind, ActionKind::Hold { .. })),
+        0
+    );
+    world.run_to_the_end();
+    assert_eq!(world.violations(), []);
+
+    // Twice is no fault.
+    let mut world = World::with_assistant(policy());
+    world.event(hold());
+    world.event(hold());
+    assert_eq!(ignored(&world), [] as [&str; 0]);
+    world.caller_hangs_up();
     world.run_to_the_end();
 }

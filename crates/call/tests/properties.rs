@@ -439,6 +439,7 @@ proptest! {
                         CallEvent::TransferIgnored { .. }
                             | CallEvent::NoticeRefused { .. }
                             | CallEvent::HoldRefused { .. }
+                            | CallEvent::HoldIgnored { .. }
                             | CallEvent::ReferRefused { .. }
                     ) | ActionKind::RefuseRefer { .. }
                 )

@@ -297,7 +297,7 @@ async fn drain(shared: &Shared) {
     }
 }
 
-fn sip_config(config: &Config, bindings: Vec<Binding>) -> SipConfig {
+pub(crate) fn sip_config(config: &Config, bindings: Vec<Binding>) -> SipConfig {
     let mut sip = SipConfig::new(config.sip.bind, Arc::new(calls::new_leg_id));
     sip.user_agent = concat!("Switchhook/", env!("CARGO_PKG_VERSION")).to_owned();
     sip.realm.clone_from(&config.sip.realm);
@@ -320,6 +320,7 @@ fn sip_config(config: &Config, bindings: Vec<Binding>) -> SipConfig {
     sip.limits.calls_per_s = config.sip.network.calls_per_s;
     sip.limits.source_calls = config.sip.network.source_calls;
     sip.limits.max_unproven = config.sip.network.max_unproven;
+    sip.proxies.clone_from(&config.sip.network.proxies);
     sip.limits.max_redirects = config.outbound.max_redirects;
     sip.extensions = config
         .extensions

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use switchhook_model::Timestamp;
 
-use crate::config::{SipConfig, TrunkConfig, TrunkId};
+use crate::config::{SipConfig, TrunkAddress, TrunkConfig, TrunkId};
 use crate::event::Source;
 use crate::throttle::RateLimiter;
 
@@ -63,6 +63,8 @@ pub(crate) struct Admission {
     trunks: HashMap<TrunkId, Option<Mutex<RateLimiter<()>>>>,
     limits: HashMap<TrunkId, usize>,
     at_once_per_address: usize,
+    /// Not counted by their address.
+    proxies: Vec<TrunkAddress>,
     running: Arc<Mutex<HashMap<Key, usize>>>,
 }
 
@@ -86,6 +88,7 @@ impl Admission {
                 .map(|trunk| (trunk.id.clone(), trunk.calls.at_once))
                 .collect(),
             at_once_per_address: limits.source_calls.at_once,
+            proxies: config.proxies.clone(),
             running: Arc::default(),
         }
     }
@@ -98,6 +101,7 @@ impl Admission {
         address: IpAddr,
         now: Timestamp,
     ) -> Result<Admitted, Refused> {
+        let is_proxy = self.proxies.iter().any(|proxy| proxy.matches_ip(address));
         let (key, at_once) = match source {
             Source::Trunk(id) => {
                 let at_once = self.limits.get(id).copied().unwrap_or(0);
@@ -105,7 +109,11 @@ impl Admission {
             }
             Source::Extension(_) | Source::Guest => (
                 Key::Address(address.to_canonical()),
-                self.at_once_per_address,
+                if is_proxy {
+                    0
+                } else {
+                    self.at_once_per_address
+                },
             ),
         };
         let admitted = self.place(key, at_once).ok_or(Refused::SourceFull)?;
@@ -114,6 +122,7 @@ impl Admission {
                 let rate = self.trunks.get(id).and_then(Option::as_ref);
                 rate.is_none_or(|rate| lock(rate).allow((), now))
             }
+            Key::Address(_) if is_proxy => true,
             Key::Address(ip) => {
                 let rate = self.per_address.as_ref();
                 rate.is_none_or(|rate| lock(rate).allow(*ip, now))
@@ -231,6 +240,23 @@ mod tests {
         assert!(admission.admit(&trunk, ip(3), at(0)).is_err());
         drop(first);
         assert!(admission.admit(&Source::Guest, ip(1), at(0)).is_ok());
+    }
+
+    #[test]
+    fn callers_behind_a_proxy_are_counted_with_all_only() {
+        let admission = admission(|config| {
+            config.limits.source_calls = CallLimits {
+                per_s: 1,
+                at_once: 1,
+            };
+            config.limits.calls_per_s = 3;
+            config.proxies = vec!["192.0.2.1".parse().unwrap()];
+        });
+        let admit = |n| admission.admit(&Source::Guest, ip(n), at(0));
+        let _calls = [admit(1).unwrap(), admit(1).unwrap()];
+        let _other = admit(2).unwrap();
+        assert_eq!(admit(2).err(), Some(Refused::SourceFull));
+        assert_eq!(admit(1).err(), Some(Refused::Rate));
     }
 
     #[test]

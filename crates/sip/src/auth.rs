@@ -6,9 +6,10 @@ use std::sync::{Arc, PoisonError};
 
 use rsipstack::sip::{Headers, Request};
 use rsipstack::transaction::Transaction;
-use switchhook_model::{Extension, Timestamp};
+use switchhook_model::Timestamp;
 
-use crate::config::{AccountSecret, SipConfig, SipStartError, TrunkId};
+use crate::accounts::{Account, Who, ha1_by_hash, offered_hashes};
+use crate::config::{AccountSecret, SipConfig, TrunkAddress};
 use crate::core::Core;
 use crate::digest::{
     Authorization, DigestHash, DigestInput, NonceBook, NonceVerdict, constant_time_eq,
@@ -25,13 +26,6 @@ const FAILURE_WINDOW_MS: u64 = 60_000;
 /// How many times as many failures one address may cause over all users.
 const PER_ADDRESS_FACTOR: u32 = 10;
 
-/// An account that proved itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Who {
-    Extension(Extension),
-    Trunk(TrunkId),
-}
-
 /// What credentials are worth.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -42,57 +36,6 @@ pub(crate) enum Verdict {
     },
     /// 403: too many failures. The same for users that exist and users that do not.
     Refused,
-}
-
-struct Account {
-    /// One for each hash that is offered.
-    ha1: HashMap<DigestHash, String>,
-    who: Who,
-}
-
-/// The hashes challenges offer, strongest first: those configured that every account can be
-/// verified with.
-pub(crate) fn offered_hashes(config: &SipConfig) -> Result<Vec<DigestHash>, SipStartError> {
-    let mut offered: Vec<DigestHash> = DigestHash::STRONGEST_FIRST
-        .into_iter()
-        .filter(|hash| config.digest.contains(hash))
-        .collect();
-    for account in &config.extensions {
-        let known = |hash: DigestHash| match &account.secret {
-            AccountSecret::Password(_) => true,
-            AccountSecret::Ha1(_) => hash == DigestHash::Md5,
-            AccountSecret::Ha1s(all) => all.iter().any(|(of, _)| *of == hash),
-        };
-        offered.retain(|hash| known(*hash));
-        if offered.is_empty() {
-            let why = format!("extension {} has none", account.extension);
-            return Err(SipStartError::NoDigest(why));
-        }
-    }
-    if offered.is_empty() {
-        return Err(SipStartError::NoDigest("none is configured".to_owned()));
-    }
-    Ok(offered)
-}
-
-fn ha1_by_hash(
-    offered: &[DigestHash],
-    name: &str,
-    realm: &str,
-    secret: &AccountSecret,
-) -> HashMap<DigestHash, String> {
-    let of = |hash: DigestHash| match secret {
-        AccountSecret::Password(password) => Some(hash.ha1(name, realm, password)),
-        AccountSecret::Ha1(ha1) => (hash == DigestHash::Md5).then(|| ha1.to_ascii_lowercase()),
-        AccountSecret::Ha1s(all) => all
-            .iter()
-            .find(|(given, _)| *given == hash)
-            .map(|(_, ha1)| ha1.to_ascii_lowercase()),
-    };
-    offered
-        .iter()
-        .filter_map(|hash| Some((*hash, of(*hash)?)))
-        .collect()
 }
 
 /// Accounts, nonces and failure counters.
@@ -106,6 +49,8 @@ pub(crate) struct Authenticator {
     nonces: NonceBook,
     by_user: FailureCounter<(IpAddr, String)>,
     by_address: FailureCounter<IpAddr>,
+    /// Whose address says nothing about who failed.
+    proxies: Vec<TrunkAddress>,
 }
 
 impl Authenticator {
@@ -149,6 +94,7 @@ impl Authenticator {
                 FAILURE_WINDOW_MS,
                 limits.max_sources,
             ),
+            proxies: config.proxies.clone(),
         }
     }
 
@@ -200,7 +146,9 @@ impl Authenticator {
         let right = right && known.is_some() && self.offered.contains(&hash);
         let Some(account) = account.filter(|_| right && names_same(&auth.uri, request_uri)) else {
             self.by_user.failed(key, now);
-            self.by_address.failed(source, now);
+            if !self.proxies.iter().any(|proxy| proxy.matches_ip(source)) {
+                self.by_address.failed(source, now);
+            }
             return Verdict::Challenge { stale: false };
         };
         let nc = auth.counted.as_ref().map(|c| c.nc);
@@ -236,7 +184,8 @@ impl Authenticator {
             .find(|auth| auth.realm == self.realm)
     }
 
-    /// Too many failures, of this user there or of all users there.
+    /// Too many failures, of this user there or of all users there; of a proxy's address the former
+    /// only.
     fn is_blocked(&self, now: Timestamp, key: &(IpAddr, String)) -> bool {
         self.by_address.is_blocked(&key.0, now) || self.by_user.is_blocked(key, now)
     }
@@ -291,7 +240,9 @@ impl Core {
                 self.response(request, 403, None)
             }
         };
-        self.watch.unproven(ip);
+        if !self.config.is_proxy(ip) {
+            self.watch.unproven(ip);
+        }
         for challenge in challenges {
             response
                 .headers

@@ -48,6 +48,9 @@ pub struct SipConfig {
     pub domain: String,
     pub extensions: Vec<ExtensionAccount>,
     pub trunks: Vec<TrunkConfig>,
+    /// Proxies of ours. Behind the address of one are many who prove themselves each for himself, so
+    /// nothing is counted by it. It vouches for nobody.
+    pub proxies: Vec<TrunkAddress>,
     /// Callers from a loopback address need no credentials, unless they claim to be an extension.
     pub allow_loopback_guests: bool,
     /// Session timers (RFC 4028); `None`: neither asked for nor answered.
@@ -78,6 +81,7 @@ impl SipConfig {
             domain: address.ip().to_string(),
             extensions: Vec::new(),
             trunks: Vec::new(),
+            proxies: Vec::new(),
             allow_loopback_guests: false,
             session_timer: Some(SessionTimerConfig::default()),
             reliable_provisionals: true,
@@ -86,6 +90,11 @@ impl SipConfig {
             initial_bindings: Vec::new(),
             leg_ids,
         }
+    }
+
+    /// Whether a proxy of ours has this address.
+    pub(crate) fn is_proxy(&self, ip: IpAddr) -> bool {
+        self.proxies.iter().any(|proxy| proxy.matches_ip(ip))
     }
 }
 
@@ -295,8 +304,8 @@ impl SipTransport {
     }
 }
 
-/// An address or network inbound calls of a trunk come from: `203.0.113.7`, `203.0.113.0/24`,
-/// `127.0.0.1:5090`.
+/// An address or network inbound calls of a trunk, or the messages of a proxy, come from:
+/// `203.0.113.7`, `203.0.113.0/24`, `127.0.0.1:5090`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TrunkAddress {
     ip: IpAddr,
@@ -321,6 +330,11 @@ impl TrunkAddress {
         };
         let shift = width - u32::from(self.prefix);
         a.checked_shr(shift).unwrap_or(0) == b.checked_shr(shift).unwrap_or(0)
+    }
+
+    /// Whether every address of the family belongs to it.
+    pub fn is_everybody(&self) -> bool {
+        self.prefix == 0
     }
 }
 
@@ -380,7 +394,8 @@ pub struct SipLimits {
     pub max_legs: usize,
     /// 3xx answers one dial follows; 0 follows none.
     pub max_redirects: usize,
-    /// Messages one source address may send per second, after a burst. Trunk addresses are exempt.
+    /// Messages one source address may send per second, after a burst. Addresses of trunks and
+    /// proxies are exempt.
     pub messages_per_s: u32,
     /// Size of that burst, in messages.
     pub message_burst: u32,
@@ -391,7 +406,7 @@ pub struct SipLimits {
     /// The same for each source address; trunks have limits of their own.
     pub source_calls: CallLimits,
     /// Requests without proof from one address within five minutes, after which it hears nothing
-    /// until they are over; 0: no limit. Trunk addresses are exempt.
+    /// until they are over; 0: no limit. Addresses of trunks and proxies are exempt.
     pub max_unproven: u32,
     /// Failed log-ins of one user from one address within a minute before it is refused unseen.
     pub max_auth_failures: u32,

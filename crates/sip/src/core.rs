@@ -198,7 +198,9 @@ impl Core {
         connection: &SipConnection,
         reply: &RawReply,
     ) {
-        if !self.is_trunk_source(transport, source) && !self.within_rate(source) {
+        let is_counted =
+            !self.is_trunk_source(transport, source) && !self.is_proxy_source(transport, source);
+        if is_counted && !self.within_rate(source) {
             count_refused("message_rate");
             tracing::debug!(%source, "SIP message dropped: source is over its rate");
             return;

@@ -395,7 +395,7 @@ fn check(config: &SipConfig) -> Result<(), SipStartError> {
     if SipUri::parse(&format!("sip:{}", bracketed(&config.domain))).is_err() {
         return Err(SipStartError::BadText(config.domain.clone()));
     }
-    crate::auth::offered_hashes(config)?;
+    crate::accounts::offered_hashes(config)?;
     if let Some(timer) = config.session_timer
         && (timer.min_s == 0 || timer.expires_s < timer.min_s)
     {

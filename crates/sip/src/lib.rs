@@ -11,6 +11,7 @@
 //! Start reading at [`SipEndpoint`] and [`SipEvent`]; inside, at `core.rs` (the way of a message)
 //! and `leg/mod.rs` (the life of a leg).
 
+mod accounts;
 mod admission;
 mod auth;
 mod call_headers;

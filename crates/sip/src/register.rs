@@ -7,7 +7,7 @@ use rsipstack::sip::{Headers, Method, Response};
 use rsipstack::transaction::Transaction;
 use switchhook_model::Extension;
 
-use crate::auth::Who;
+use crate::accounts::Who;
 use crate::config::SipTransport;
 use crate::core::Core;
 use crate::door::source_of;

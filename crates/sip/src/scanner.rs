@@ -91,6 +91,9 @@ impl Core {
         if is_scanner(request) {
             return Some("scanner");
         }
+        if self.is_proxy_source(transport, source) {
+            return None;
+        }
         let is_quiet = self.watch.is_quiet(source.ip());
         (is_quiet && !self.is_in_use(request, transport, source)).then_some("unproven")
     }
@@ -119,6 +122,11 @@ impl Core {
     /// An address of a trunk. A WebSocket's is that of a browser, or of the proxy before us.
     pub(crate) fn is_trunk_source(&self, transport: SipTransport, source: SocketAddr) -> bool {
         !is_web(transport) && self.is_trunk_address(source)
+    }
+
+    /// An address of a proxy of ours; who wrote may be anybody behind it.
+    pub(crate) fn is_proxy_source(&self, transport: SipTransport, source: SocketAddr) -> bool {
+        !is_web(transport) && self.config.is_proxy(source.ip())
     }
 }
 

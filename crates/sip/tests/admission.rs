@@ -236,3 +236,42 @@ async fn a_challenge_may_be_answered_by_whom_it_went_to() {
         .await;
     phone.response("REGISTER", 200).await;
 }
+
+/// One address, many phones: what one of them does wrong is not the others' fault.
+#[tokio::test]
+async fn phones_behind_a_proxy_are_not_locked_out_for_one_another() {
+    for is_proxy in [true, false] {
+        let world = world(|settings| {
+            settings.allow_loopback_guests = false;
+            settings.limits.max_auth_failures = 1;
+            settings.limits.max_unproven = 0;
+            if is_proxy {
+                settings.proxies = vec!["127.0.0.0/8".parse().unwrap()];
+                // Nor is it silenced, nor are its messages too many.
+                settings.limits.max_unproven = 3;
+                settings.limits.messages_per_s = 1;
+                settings.limits.message_burst = 3;
+            }
+        })
+        .await;
+        let uri = format!("sip:{}", world.udp);
+        let peer = Peer::new(world.udp).await;
+        peer.send(&peer.compose_register("2001", 1, "", "")).await;
+        let challenge = peer.response("REGISTER", 401).await;
+        let mut cseq = 1;
+        let mut log_in = async |user: &str, password: &str| {
+            cseq += 1;
+            let auth = authorization(&challenge, user, password, "REGISTER", &uri, 1);
+            peer.send(&peer.compose_register(user, cseq, "", &auth))
+                .await;
+            peer.recv().await.status()
+        };
+        for user in 3_000..3_010 {
+            assert_eq!(log_in(&user.to_string(), "guess").await, Some(401));
+        }
+        // Who guesses is locked out in either case.
+        assert_eq!(log_in("3000", "guess").await, Some(403));
+        let expected = if is_proxy { 200 } else { 403 };
+        assert_eq!(log_in("2001", "demo-2001").await, Some(expected));
+    }
+}

@@ -25,23 +25,31 @@ impl Call {
     }
 
     pub(crate) fn operator_hold(&mut self, out: &mut Out) {
-        match self.phase {
+        let detail = match self.phase {
             Phase::Assistant | Phase::WithAgent { .. } => {
                 let leg = self.caller_leg_id();
-                if self.hold(out, &leg, HeldBy::Operator) {
-                    out.push(ActionKind::Hold { leg });
+                if self.leg(&leg).is_some_and(|leg| !leg.is_over()) {
+                    // Twice is as good as once.
+                    if self.hold(out, &leg, HeldBy::Operator) {
+                        out.push(ActionKind::Hold { leg });
+                    }
+                    return;
                 }
+                "the caller has gone"
             }
             Phase::Idle
             | Phase::Answering { .. }
             | Phase::Calling { .. }
             | Phase::Direct { .. }
-            | Phase::Joining { .. }
-            | Phase::Transferring(_)
-            | Phase::Farewell { .. }
-            | Phase::AwaitingMessage { .. }
-            | Phase::Ended => {}
-        }
+            | Phase::Joining { .. } => "the caller is not connected yet",
+            Phase::Transferring(_) => "a transfer is under way",
+            Phase::Farewell { .. } => "the call is being ended",
+            Phase::AwaitingMessage { .. } | Phase::Ended => "the call is over",
+        };
+        // Who asked was told no more than that the call learns of it.
+        out.emit(CallEvent::HoldIgnored {
+            detail: detail.to_owned(),
+        });
     }
 
     /// Also before the caller is told something or rung for: what an operator began must not leave

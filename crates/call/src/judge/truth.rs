@@ -243,6 +243,7 @@ fn any_notice_accepted(record: &CallRecord, position: usize) -> bool {
             | CallEvent::LegHeld { .. }
             | CallEvent::LegResumed { .. }
             | CallEvent::HoldRefused { .. }
+            | CallEvent::HoldIgnored { .. }
             | CallEvent::ReferRefused { .. }
             | CallEvent::LegReplaced { .. }
             | CallEvent::ReferReported { .. }

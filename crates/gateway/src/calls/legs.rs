@@ -292,6 +292,13 @@ impl Legs {
         self.parts.get(leg).is_some_and(|parts| parts.may_refer_out)
     }
 
+    /// Its party is another one now: who was reached by a redirection.
+    pub(super) fn set_may_refer_out(&mut self, leg: &LegId, may_refer_out: bool) {
+        if let Some(parts) = self.parts.get_mut(leg) {
+            parts.may_refer_out = may_refer_out;
+        }
+    }
+
     /// A leg that is stored with another call.
     pub(super) fn mark_given(&mut self, leg: LegId) {
         self.given.insert(leg);

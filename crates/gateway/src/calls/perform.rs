@@ -450,6 +450,7 @@ fn log(event: &CallEvent) {
         | CallEvent::LegHeld { .. }
         | CallEvent::LegResumed { .. }
         | CallEvent::HoldRefused { .. }
+        | CallEvent::HoldIgnored { .. }
         | CallEvent::ReferRefused { .. }
         | CallEvent::LegReplaced { .. }
         | CallEvent::ReferReported { .. }

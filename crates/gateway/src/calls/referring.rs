@@ -14,7 +14,7 @@ use super::legs::{LegMedia, LegParts, Signalling};
 use super::registry::call_of;
 use super::shared::Shared;
 use super::task::CallTask;
-use super::{destination, facts};
+use super::{destination, facts, policy};
 use crate::clock;
 
 /// Refusal of a REFER that may not or cannot be followed.
@@ -394,19 +394,22 @@ impl CallTask {
         let _ = self.shared.sip.refuse_redirect(leg, why);
     }
 
-    fn follow(&self, leg: &LegId, target: &Target) -> Result<(), String> {
+    fn follow(&mut self, leg: &LegId, target: &Target) -> Result<(), String> {
         let target = self.dial_target(target).map_err(|(_, reason)| reason)?;
         // The offer stays that of the first INVITE.
         let wanted = audio::of_target(&self.shared.config, &target).srtp;
         if !self.legs.is_protected_as(leg, wanted) {
             return Err("srtp is set otherwise there than for who redirected".to_owned());
         }
+        let may_refer_out = policy::may_refer_out(&self.shared.config, &target);
         let (caller_id, display) = self.call.shown_to(leg);
         let from = self.dial_from(&target, caller_id.as_deref(), &display);
         self.shared
             .sip
             .follow_redirect(leg, target, from)
-            .map_err(|error| error.to_string())
+            .map_err(|error| error.to_string())?;
+        self.legs.set_may_refer_out(leg, may_refer_out);
+        Ok(())
     }
 }
 

@@ -1,5 +1,7 @@
 //! After a crash, against real sockets: what the rows say is ended, closed and told.
 
+mod moved;
+
 use std::fs::File;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,12 +14,14 @@ use switchhook_media::{MediaConfig, MediaEngine, wav};
 use switchhook_model::{
     CallId, CallerIdentity, HangupCause, LegId, RecordingId, RequestId, Target,
 };
-use switchhook_sip::{DialFrom, DialRequest, DialTarget, DialogRecord, SipConfig, SipEndpoint};
+use switchhook_sip::{
+    DialFrom, DialRequest, DialTarget, DialogRecord, SipConfig, SipEndpoint, SipEvent,
+};
 use switchhook_store::{MessageFilter, RecordingRow, RecordingState, Step, Store};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
-use super::inbox::Inbox;
+use super::inbox::{CallInput, Inbox};
 use super::legs::{LegParts, Legs, Signalling};
 use super::{Registry, Shared, facts, new_leg_id, policy, recover, rows};
 use crate::bus::Bus;
@@ -44,8 +48,25 @@ fn endpoint(at: SocketAddr) -> SipConfig {
 
 /// What a gateway consists of, with its SIP port at `sip`. Nobody listens, thinks or speaks.
 async fn shared(config: Config, store: &Store, sip: SocketAddr) -> Arc<Shared> {
-    let (sip, mut events) = SipEndpoint::start(endpoint(sip)).await.unwrap();
-    tokio::spawn(async move { while events.recv().await.is_some() {} });
+    shared_with(config, store, endpoint(sip)).await
+}
+
+/// The same with a SIP side that knows more; what happens to legs reaches their calls.
+async fn shared_with(config: Config, store: &Store, sip: SipConfig) -> Arc<Shared> {
+    let (sip, mut events) = SipEndpoint::start(sip).await.unwrap();
+    let registry = Registry::default();
+    let calls = registry.clone();
+    tokio::spawn(async move {
+        while let Some(event) = events.recv().await {
+            if let SipEvent::Leg { leg, event } = event {
+                let input = CallInput::Sip {
+                    leg: leg.clone(),
+                    event,
+                };
+                calls.send_to_leg(&leg, input);
+            }
+        }
+    });
     let voices = voices::build(&config.speech, "http://127.0.0.1:9", false).unwrap();
     let media = MediaConfig {
         recording_dir: config.data.recordings.clone(),
@@ -62,7 +83,7 @@ async fn shared(config: Config, store: &Store, sip: SocketAddr) -> Arc<Shared> {
         voice: voices.voice,
         brain: brains::build(&config).unwrap(),
         notices: Destination::Inbox,
-        registry: Registry::default(),
+        registry,
         bus: Bus::default(),
         config: Arc::new(config),
     })

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::resolve::Problems;
+use super::problems::Problems;
 
 /// Headers that tell where a call comes from: kept unless configured otherwise.
 pub(super) const KEPT: [&str; 3] = ["Diversion", "History-Info", "User-to-User"];

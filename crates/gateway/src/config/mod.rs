@@ -10,11 +10,13 @@ mod check;
 mod env;
 mod headers;
 mod networks;
+mod problems;
 mod raw;
 mod resolve;
 mod secret;
 mod signalling;
 mod sip_network;
+mod trunks;
 mod types;
 
 use std::path::{Path, PathBuf};

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use switchhook_sip::TrunkAddress;
 
-use super::resolve::Problems;
+use super::problems::Problems;
 
 /// Shipped lists: name and text.
 const SHIPPED: &[(&str, &str)] = &[(

@@ -141,6 +141,9 @@ pub struct RawSip {
     pub source_calls_per_s: Option<u32>,
     /// Calls at the same time from each source address; default: no limit.
     pub source_calls: Option<u32>,
+    /// Proxies of ours in front of phones: nothing is counted by their addresses.
+    #[serde(default)]
+    pub proxies: Vec<String>,
     /// Requests without proof from one address in five minutes before it hears nothing. Default 200;
     /// 0: no limit.
     pub max_unproven: Option<u32>,

@@ -1,140 +1,35 @@
 //! From [`RawConfig`] to [`Config`]: types, ranges, cross-checks, secrets loaded. Collects every
 //! problem before it gives up.
 
-use std::collections::BTreeMap;
-use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
 use switchhook_call::hours::RawOpenHours;
-use switchhook_call::{FallbackStep, OpenHours, TransferMethod};
+use switchhook_call::{FallbackStep, OpenHours};
 use switchhook_media::Codec;
 use switchhook_media::srtp::sdes::SrtpPolicy;
-use switchhook_model::{Extension, Language, Target};
+use switchhook_model::{Extension, Language};
 
 use super::ConfigError;
 use super::env::Environment;
 use super::headers;
 use super::networks::Networks;
+use super::problems::Problems;
 use super::raw::{RawConfig, RawHours};
 use super::secret::Secret;
 use super::signalling;
 use super::sip_network;
+use super::trunks;
 use super::types::*;
 use crate::network::Network;
-
-/// Collects problems; each method returns something usable so that the rest is checked too.
-#[derive(Default)]
-pub(super) struct Problems(Vec<String>);
-
-impl Problems {
-    pub(super) fn add(&mut self, problem: impl Into<String>) {
-        self.0.push(problem.into());
-    }
-
-    pub(super) fn parse<T: FromStr>(&mut self, key: &str, text: &str) -> Option<T>
-    where
-        T::Err: Display,
-    {
-        text.parse()
-            .map_err(|error: T::Err| {
-                let error = error.to_string();
-                // Our own errors show the text, those of the standard library do not.
-                if error.contains(text) {
-                    self.add(format!("{key}: {error}"));
-                } else {
-                    self.add(format!("{key}: {text:?}: {error}"));
-                }
-            })
-            .ok()
-    }
-
-    fn targets(&mut self, key: &str, texts: &[String]) -> Vec<Target> {
-        texts
-            .iter()
-            .filter_map(|text| self.parse(key, text))
-            .collect()
-    }
-
-    /// Codecs in order of preference: at least one, none twice.
-    fn codecs(&mut self, key: &str, names: &[String]) -> Vec<Codec> {
-        let mut codecs = Vec::new();
-        for name in names {
-            let Some(codec) = self.parse::<Codec>(key, name) else {
-                continue;
-            };
-            if codecs.contains(&codec) {
-                self.add(format!("{key}: {name:?} is there twice"));
-            } else {
-                codecs.push(codec);
-            }
-        }
-        if names.is_empty() {
-            self.add(format!("{key}: at least one codec is needed"));
-        }
-        codecs
-    }
-
-    pub(super) fn in_range(&mut self, key: &str, value: u32, least: u32, most: u32) -> u32 {
-        if (least..=most).contains(&value) {
-            return value;
-        }
-        self.add(format!("{key}: {value} is outside {least} to {most}"));
-        value.clamp(least, most)
-    }
-
-    fn srtp(&mut self, key: &str, text: Option<&str>, default: SrtpPolicy) -> SrtpPolicy {
-        text.map_or(default, |text| {
-            text.parse()
-                .map_err(|error| self.add(format!("{key}: {error}")))
-                .unwrap_or(default)
-        })
-    }
-
-    fn dtmf(&mut self, key: &str, text: Option<&str>, default: DtmfMode) -> DtmfMode {
-        match text {
-            None => default,
-            Some("auto") => DtmfMode::Auto,
-            Some("info") => DtmfMode::Info,
-            Some(other) => {
-                self.add(format!("{key}: expected auto or info, got {other:?}"));
-                default
-            }
-        }
-    }
-
-    /// The text of a secret, given directly or in a file.
-    fn secret(
-        &mut self,
-        key: &str,
-        direct: Option<Secret>,
-        file: Option<PathBuf>,
-    ) -> Option<Secret> {
-        let Some(file) = file else { return direct };
-        if direct.is_some() {
-            self.add(format!("{key} and {key}_file are both set: keep one"));
-        }
-        match std::fs::read_to_string(&file) {
-            Ok(text) => Some(Secret::new(text.trim())),
-            Err(error) => {
-                self.add(format!(
-                    "{key}_file: cannot read {}: {error}",
-                    file.display()
-                ));
-                None
-            }
-        }
-    }
-}
 
 pub(super) fn resolve(
     mut raw: RawConfig,
     profile: &str,
     environment: &Environment,
 ) -> Result<Config, ConfigError> {
-    let mut problems = Problems(Vec::new());
+    let mut problems = Problems::default();
     let mut warnings: Vec<String> = environment
         .unknown()
         .into_iter()
@@ -258,73 +153,12 @@ pub(super) fn resolve(
         })
         .collect();
 
-    let mut trunks = BTreeMap::new();
-    for (name, trunk) in raw.trunks {
-        let key = format!("trunks.{name}");
-        let watch = signalling::trunk_watch(&key, &trunk, &mut problems);
-        let password = problems.secret(
-            &format!("{key}.password"),
-            trunk.password,
-            trunk.password_file,
-        );
-        let inbound_password = problems.secret(
-            &format!("{key}.inbound_password"),
-            trunk.inbound_password,
-            trunk.inbound_password_file,
-        );
-        let inbound = match (trunk.inbound_username, inbound_password) {
-            (Some(user), Some(password)) => Some((user, password)),
-            (None, None) => None,
-            (Some(_), None) | (None, Some(_)) => {
-                problems.add(format!(
-                    "{key}: inbound_username and inbound_password belong together: set both"
-                ));
-                None
-            }
-        };
-        let transport =
-            sip_network::trunk_transport(&key, trunk.transport.as_deref(), &mut problems);
-        let addresses =
-            networks.addresses(&format!("{key}.addresses"), &trunk.addresses, &mut problems);
-        let caller_id = trunk
-            .caller_id
-            .as_deref()
-            .and_then(|text| problems.parse(&format!("{key}.caller_id"), text));
-        let transfer = match trunk.transfer.as_deref() {
-            None | Some("bridge") => TransferMethod::Bridge,
-            Some("refer") => TransferMethod::Refer,
-            Some(other) => {
-                problems.add(format!(
-                    "{key}.transfer: expected bridge or refer, got {other:?}"
-                ));
-                TransferMethod::Bridge
-            }
-        };
-        let codecs = trunk
-            .codecs
-            .map(|names| problems.codecs(&format!("{key}.codecs"), &names));
-        trunks.insert(
-            name,
-            TrunkSection {
-                termination: trunk.termination,
-                transport,
-                addresses,
-                username: trunk.username,
-                password,
-                inbound,
-                from_user: trunk.from_user,
-                from_domain: trunk.from_domain,
-                caller_id,
-                codecs,
-                srtp: problems.srtp(&format!("{key}.srtp"), trunk.srtp.as_deref(), media_srtp),
-                dtmf: problems.dtmf(&format!("{key}.dtmf"), trunk.dtmf.as_deref(), media_dtmf),
-                watch,
-                calls: sip_network::call_limits(trunk.calls_per_s, trunk.max_calls),
-                transfer,
-                may_refer: trunk.may_refer.unwrap_or(false),
-            },
-        );
-    }
+    let trunks = trunks::resolve(
+        raw.trunks,
+        &networks,
+        (media_srtp, media_dtmf),
+        &mut problems,
+    );
 
     let (first_port, last_port) = port_range(
         raw.media.rtp_ports.as_deref().unwrap_or("10000-20000"),
@@ -636,13 +470,7 @@ pub(super) fn resolve(
         users,
         warnings,
     };
-    if problems.0.is_empty() {
-        Ok(config)
-    } else {
-        Err(ConfigError {
-            problems: problems.0,
-        })
-    }
+    problems.none().map(|()| config)
 }
 
 /// G.722 first: two parties that have it hear each other in wideband, untouched. Opus last: it is

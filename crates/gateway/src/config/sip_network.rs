@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use switchhook_sip::{Advertised, CallLimits, SipTransport, TlsConfig, TlsIdentity};
+use switchhook_sip::{Advertised, CallLimits, TlsConfig, TlsIdentity, TrunkAddress};
 
 use super::networks::Networks;
+use super::problems::Problems;
 use super::raw::RawSip;
-use super::resolve::Problems;
 
 /// The part of `[sip]` that is about the network.
 #[derive(Debug, Clone)]
@@ -26,6 +26,8 @@ pub struct SipNetwork {
     /// For each source address that is no trunk's.
     pub source_calls: CallLimits,
     pub max_unproven: u32,
+    /// Whose addresses stand for everybody behind them.
+    pub proxies: Vec<TrunkAddress>,
 }
 
 pub(super) fn resolve(
@@ -43,8 +45,18 @@ pub(super) fn resolve(
         calls_per_s: raw.calls_per_s.unwrap_or(0),
         source_calls: call_limits(raw.source_calls_per_s, raw.source_calls),
         max_unproven: raw.max_unproven.unwrap_or(200),
+        proxies: proxies(raw, networks, problems),
         dns_servers: addresses("sip.dns_servers", &raw.dns_servers, problems),
     }
+}
+
+/// `sip.proxies`, but never everybody.
+fn proxies(raw: &RawSip, networks: &Networks, problems: &mut Problems) -> Vec<TrunkAddress> {
+    let proxies = networks.addresses("sip.proxies", &raw.proxies, problems);
+    if proxies.iter().any(TrunkAddress::is_everybody) {
+        problems.add("sip.proxies: a network of everybody, and then nobody's log-ins are bounded");
+    }
+    proxies
 }
 
 /// 0 and absent: no limit.
@@ -52,25 +64,6 @@ pub(super) fn call_limits(per_s: Option<u32>, at_once: Option<u32>) -> CallLimit
     CallLimits {
         per_s: per_s.unwrap_or(0),
         at_once: at_once.map_or(0, |n| usize::try_from(n).unwrap_or(usize::MAX)),
-    }
-}
-
-/// `udp` (default), `tcp` or `tls`.
-pub(super) fn trunk_transport(
-    key: &str,
-    text: Option<&str>,
-    problems: &mut Problems,
-) -> SipTransport {
-    match text {
-        None | Some("udp") => SipTransport::Udp,
-        Some("tcp") => SipTransport::Tcp,
-        Some("tls") => SipTransport::Tls,
-        Some(other) => {
-            problems.add(format!(
-                "{key}.transport: expected udp, tcp or tls, got {other:?}"
-            ));
-            SipTransport::Udp
-        }
     }
 }
 

@@ -122,6 +122,27 @@ fn trusted_proxies_are_networks_and_never_everybody() {
 }
 
 #[test]
+fn proxies_of_sip_are_networks_and_never_everybody() {
+    let text = |proxies: &str| format!("mode = \"demo\"\n[sip]\nproxies = [{proxies}]\n");
+    let (_dir, source) = file(&text("\"192.0.2.10\", \"198.51.100.0/24\""));
+    let config = load(&source, &Environment::from_pairs([])).unwrap();
+    let proxies = &config.sip.network.proxies;
+    let is_one = |ip: &str| proxies.iter().any(|p| p.matches_ip(ip.parse().unwrap()));
+    assert!(is_one("192.0.2.10") && is_one("198.51.100.7") && !is_one("192.0.2.11"));
+    for (proxies, expected) in [
+        ("\"0.0.0.0/0\"", "everybody"),
+        ("\"proxy.example.com\"", "proxy.example.com"),
+        ("\"@nowhere\"", "@nowhere"),
+    ] {
+        let found = problems(&text(proxies), &[]).join("\n");
+        assert!(
+            found.contains("sip.proxies") && found.contains(expected),
+            "{found}"
+        );
+    }
+}
+
+#[test]
 fn check_masks_secrets_and_shows_what_differs() {
     let environment = Environment::from_pairs([
         (

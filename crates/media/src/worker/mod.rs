@@ -15,6 +15,7 @@ mod command;
 mod heard;
 mod leg;
 mod mixer;
+mod packets;
 mod reports;
 mod sender;
 mod watch;

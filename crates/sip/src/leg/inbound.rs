@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use super::extras::Extras;
 use super::session::Session;
 use super::{Incoming, Leg, LegInput, Phase, ServerEvent, run_server_invite, send_response};
-use crate::auth::Who;
+use crate::accounts::Who;
 use crate::config::{SipTransport, TrunkId};
 use crate::core::{Core, EnterError};
 use crate::door::source_of;

@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::command_refused;
+use super::commanded;
 use crate::http::auth::{Permission, Principal};
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::extract::CallPath;
@@ -37,11 +37,7 @@ pub(in crate::http) async fn hangup(
     CallPath(id): CallPath,
 ) -> Result<(StatusCode, Json<Accepted>), ApiError> {
     principal.require(Permission::ActOnCalls)?;
-    match state.operator.hangup(&id, &principal.name).await {
-        Ok(()) => {
-            tracing::info!(call.id = %id, by = principal.name, "operator ends the call");
-            Ok((StatusCode::ACCEPTED, Json(Accepted { status: "ending" })))
-        }
-        Err(error) => Err(command_refused(&state, &id, error).await),
-    }
+    let outcome = state.operator.hangup(&id, &principal.name).await;
+    let told = ("operator ends the call", "ending");
+    commanded(&state, &id, &principal, outcome, told).await
 }

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 
-use super::command_refused;
+use super::commanded;
 use super::hangup::Accepted;
 use crate::http::auth::{Permission, Principal};
 use crate::http::error::{ApiError, ErrorBody};
@@ -32,13 +32,9 @@ pub(in crate::http) async fn hold(
     CallPath(id): CallPath,
 ) -> Result<(StatusCode, Json<Accepted>), ApiError> {
     principal.require(Permission::ActOnCalls)?;
-    match state.operator.hold(&id, &principal.name).await {
-        Ok(()) => {
-            tracing::info!(call.id = %id, by = principal.name, "operator holds the call");
-            Ok((StatusCode::ACCEPTED, Json(Accepted { status: "holding" })))
-        }
-        Err(error) => Err(command_refused(&state, &id, error).await),
-    }
+    let outcome = state.operator.hold(&id, &principal.name).await;
+    let told = ("operator holds the call", "holding");
+    commanded(&state, &id, &principal, outcome, told).await
 }
 
 /// Take the caller back from hold
@@ -62,11 +58,7 @@ pub(in crate::http) async fn resume(
     CallPath(id): CallPath,
 ) -> Result<(StatusCode, Json<Accepted>), ApiError> {
     principal.require(Permission::ActOnCalls)?;
-    match state.operator.resume(&id, &principal.name).await {
-        Ok(()) => {
-            tracing::info!(call.id = %id, by = principal.name, "operator resumes the call");
-            Ok((StatusCode::ACCEPTED, Json(Accepted { status: "resuming" })))
-        }
-        Err(error) => Err(command_refused(&state, &id, error).await),
-    }
+    let outcome = state.operator.resume(&id, &principal.name).await;
+    let told = ("operator resumes the call", "resuming");
+    commanded(&state, &id, &principal, outcome, told).await
 }

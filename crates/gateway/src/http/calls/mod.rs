@@ -30,10 +30,13 @@ pub(super) use row::rows;
 pub(super) use transcript::{__path_transcript, transcript};
 pub(super) use transfer::{__path_transfer, transfer};
 
+use axum::Json;
 use axum::http::StatusCode;
 use switchhook_model::CallId;
 use switchhook_store::CallRow;
 
+use self::hangup::Accepted;
+use super::auth::Principal;
 use super::error::ApiError;
 use super::extract::unknown_call;
 use super::ports::CommandError;
@@ -42,6 +45,23 @@ use super::state::HttpState;
 /// The stored call, or 404.
 async fn stored(state: &HttpState, id: &CallId) -> Result<CallRow, ApiError> {
     state.store.call(id).await?.ok_or_else(unknown_call)
+}
+
+/// The answer to a command to a call. `deed` is for the log.
+async fn commanded(
+    state: &HttpState,
+    id: &CallId,
+    principal: &Principal,
+    outcome: Result<(), CommandError>,
+    (deed, status): (&'static str, &'static str),
+) -> Result<(StatusCode, Json<Accepted>), ApiError> {
+    match outcome {
+        Ok(()) => {
+            tracing::info!(call.id = %id, by = principal.name, status, "{deed}");
+            Ok((StatusCode::ACCEPTED, Json(Accepted { status })))
+        }
+        Err(error) => Err(command_refused(state, id, error).await),
+    }
 }
 
 /// Why a command to a call was refused.

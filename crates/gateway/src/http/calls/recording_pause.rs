@@ -5,7 +5,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 
-use super::command_refused;
+use super::commanded;
 use super::hangup::Accepted;
 use crate::http::auth::{Permission, Principal};
 use crate::http::error::{ApiError, ErrorBody};
@@ -64,15 +64,17 @@ async fn order(
     order: RecordingOrder,
 ) -> Result<(StatusCode, Json<Accepted>), ApiError> {
     principal.require(Permission::ActOnCalls)?;
-    match state.operator.recording(&id, order, &principal.name).await {
-        Ok(()) => {
-            let status = match order {
-                RecordingOrder::Pause => "paused",
-                RecordingOrder::Resume => "recording",
-            };
-            tracing::info!(call.id = %id, by = principal.name, status, "operator and recording");
-            Ok((StatusCode::ACCEPTED, Json(Accepted { status })))
-        }
-        Err(error) => Err(command_refused(&state, &id, error).await),
-    }
+    let outcome = state.operator.recording(&id, order, &principal.name).await;
+    let status = match order {
+        RecordingOrder::Pause => "paused",
+        RecordingOrder::Resume => "recording",
+    };
+    commanded(
+        &state,
+        &id,
+        &principal,
+        outcome,
+        ("operator and recording", status),
+    )
+    .await
 }

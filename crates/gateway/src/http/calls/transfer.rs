@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use switchhook_model::{CallId, RequestId, Target};
 use utoipa::ToSchema;
 
-use super::command_refused;
+use super::commanded;
 use super::hangup::Accepted;
 use crate::http::auth::{Permission, Principal};
 use crate::http::error::{ApiError, ErrorBody};
@@ -59,16 +59,9 @@ pub(in crate::http) async fn transfer(
         to: destination(request)?,
         by: principal.name.clone(),
     };
-    match state.operator.transfer(&id, order).await {
-        Ok(()) => {
-            tracing::info!(call.id = %id, by = principal.name, "operator transfers the call");
-            let accepted = Accepted {
-                status: "transferring",
-            };
-            Ok((StatusCode::ACCEPTED, Answer(accepted)))
-        }
-        Err(error) => Err(command_refused(&state, &id, error).await),
-    }
+    let outcome = state.operator.transfer(&id, order).await;
+    let told = ("operator transfers the call", "transferring");
+    commanded(&state, &id, &principal, outcome, told).await
 }
 
 fn destination(request: TransferRequest) -> Result<TransferTo, ApiError> {
