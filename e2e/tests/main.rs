@@ -22,6 +22,7 @@ mod killed;
 mod lost_messages;
 mod nat;
 mod network;
+mod network_figures;
 mod nobody_there;
 mod operator;
 mod pbx;
