@@ -16,6 +16,7 @@ mod call_quality;
 mod caller_gone;
 mod codecs;
 mod common;
+mod early_media;
 mod harness;
 mod keys;
 mod killed;

@@ -398,6 +398,12 @@ impl World {
                 inward("operator", &format!("call {target}"))
             }
             Event::LegRinging { leg } => inward(&self.name(leg), "180 Ringing"),
+            Event::LegEarlyMedia { leg, plays: true } => {
+                inward(&self.name(leg), "183 Session Progress")
+            }
+            Event::LegEarlyMedia { leg, plays: false } => {
+                inward(&self.name(leg), "plays nothing any more")
+            }
             Event::LegAnswered { leg } if *leg == self.caller_leg() => inward("caller", "ACK"),
             Event::LegAnswered { leg } => inward(&self.name(leg), "200 OK"),
             Event::LegFailed {
@@ -517,6 +523,11 @@ impl World {
                 let to = self.name(&leg);
                 let text = if on { "ringback on" } else { "ringback off" };
                 self.row("switch", &to, text.to_owned());
+            }
+            ActionKind::EarlyMedia { leg, from, on } => {
+                let (to, from) = (self.name(&leg), self.name(&from));
+                let text = if on { "begins" } else { "ends" };
+                self.row("switch", &to, format!("early media of {from} {text}"));
             }
             ActionKind::Bridge { a, b } => {
                 let (a, b) = (self.name(&a), self.name(&b));
