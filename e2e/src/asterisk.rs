@@ -25,6 +25,12 @@ pub const PHONES: [&str; 2] = ["301", "302"];
 pub const TONE_NUMBER: &str = "+493023125501";
 /// Number it answers to send the caller on to the gateway's extension 2001 by REFER.
 pub const REFER_NUMBER: &str = "+493023125601";
+/// Number it answers as [`TONE_NUMBER`] after it has played [`EARLY_HZ`] for eight seconds.
+pub const EARLY_NUMBER: &str = "+493023125701";
+/// Number that is busy after the same.
+pub const EARLY_BUSY_NUMBER: &str = "+493023125711";
+/// What it plays before an answer.
+pub const EARLY_HZ: f64 = 900.0;
 /// What it plays.
 pub const TONE_HZ: f64 = 1250.0;
 /// What its music on hold is.

@@ -98,7 +98,7 @@ async fn both_sides_of_a_call_report_about_it() {
             media_encryption.is_none(),
             "{media}"
         );
-        // The lab's phone has no RTCP: nothing is made up for it.
+        // The lab's phone sends no RTCP here: nothing is made up for it.
         assert!(leg(&record, "caller")["media"]["far"].is_null());
         human.kill().await;
     }

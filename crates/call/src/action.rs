@@ -90,7 +90,17 @@ pub enum ActionKind {
         /// Whether it plays.
         on: bool,
     },
-    /// Let two legs hear each other. Ends ringback on both.
+    /// Let a waiting party hear what a leg that rings plays before its answer, or no longer. The
+    /// other way nothing is heard.
+    EarlyMedia {
+        /// The waiting party's leg.
+        leg: LegId,
+        /// The leg that rings.
+        from: LegId,
+        /// Whether it is heard.
+        on: bool,
+    },
+    /// Let two legs hear each other. Ends ringback and early media on both.
     Bridge {
         /// One leg, the caller's.
         a: LegId,
@@ -228,6 +238,13 @@ pub enum CallEvent {
     },
     /// A dialled leg rings.
     LegRinging {
+        /// The leg.
+        leg: LegId,
+        /// Whose it is.
+        party: Party,
+    },
+    /// A dialled leg plays something before its answer.
+    LegEarlyMedia {
         /// The leg.
         leg: LegId,
         /// Whose it is.

@@ -83,6 +83,9 @@ pub struct Call {
     pub(crate) notices: Vec<Notice>,
     pub(crate) voice: Voice,
     pub(crate) ringback: bool,
+    /// The leg whose early media the caller hears instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) early: Option<LegId>,
     pub(crate) recording: Option<RecordingId>,
     /// How many transfers there were when the assistant was connected: its request ids count anew.
     pub(crate) transfers_before_assistant: usize,
@@ -270,6 +273,7 @@ impl Call {
             notices: Vec::new(),
             voice: Voice::Off,
             ringback: false,
+            early: None,
             recording: None,
             transfers_before_assistant: 0,
             says: BTreeMap::new(),
@@ -413,6 +417,7 @@ impl Call {
                 self.outbound_requested(out, target, assistant);
             }
             Event::LegRinging { leg } => self.leg_ringing(out, &leg),
+            Event::LegEarlyMedia { leg, plays } => self.leg_early_media(out, &leg, plays),
             Event::LegAnswered { leg } => self.leg_answered(out, &leg),
             Event::LegFailed {
                 leg,
@@ -485,7 +490,7 @@ impl Call {
         }
     }
 
-    fn leg_mut(&mut self, id: &LegId) -> Option<&mut Leg> {
+    pub(crate) fn leg_mut(&mut self, id: &LegId) -> Option<&mut Leg> {
         self.legs.iter_mut().find(|leg| leg.id == *id)
     }
 
@@ -502,7 +507,7 @@ impl Call {
         self.leg_mut(&id)
     }
 
-    fn leg(&self, id: &LegId) -> Option<&Leg> {
+    pub(crate) fn leg(&self, id: &LegId) -> Option<&Leg> {
         self.legs.iter().find(|leg| leg.id == *id)
     }
 

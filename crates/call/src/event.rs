@@ -102,6 +102,14 @@ pub enum Event {
         /// The leg that rings.
         leg: LegId,
     },
+    /// A dialled leg plays something before its answer (early media, RFC 3960), or does so no more:
+    /// it was forwarded, or more than one phone rings there.
+    LegEarlyMedia {
+        /// The leg that rings.
+        leg: LegId,
+        /// Whether there is something to hear.
+        plays: bool,
+    },
     /// A dialled leg answered (200), or the answer to an inbound leg was sent and its media is open.
     LegAnswered {
         /// The leg that answered.

@@ -111,6 +111,9 @@ pub struct Leg {
     /// Since when an operator holds its party.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_by_operator: Option<Timestamp>,
+    /// It plays something before its answer.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub early_media: bool,
     settle_by: Option<Timestamp>,
 }
 
@@ -157,6 +160,7 @@ impl Leg {
             detail: None,
             held_by_party: None,
             held_by_operator: None,
+            early_media: false,
             settle_by: None,
         }
     }
@@ -238,6 +242,12 @@ impl Leg {
             self.state = LegState::Ringing;
         }
         news
+    }
+
+    /// It plays something before its answer, or does so no more. False if that is not news.
+    pub(crate) fn plays_early(&mut self, plays: bool) -> bool {
+        let rings = matches!(self.state, LegState::Dialing | LegState::Ringing);
+        rings && std::mem::replace(&mut self.early_media, plays) != plays
     }
 
     /// It answered.

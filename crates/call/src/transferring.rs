@@ -264,7 +264,7 @@ impl Call {
         // The dial is not kept waiting for the sentence: both begin now.
         let hold = match self.voice {
             Voice::Off => {
-                self.start_ringback(out);
+                self.start_waiting(out);
                 None
             }
             Voice::Listening | Voice::Paused => Some(self.say(out, hold)),

@@ -470,6 +470,21 @@ fn no_sentence_under_ringback() {
 }
 
 #[test]
+fn no_sentence_under_early_media() {
+    let mut record = message_call();
+    let is_off = |kind: &ActionKind| matches!(kind, ActionKind::Ringback { on: false, .. });
+    let leg = record.view.legs[0].id.clone();
+    let off = position(&record, is_off);
+    let kind = ActionKind::EarlyMedia {
+        from: leg.clone(),
+        leg,
+        on: true,
+    };
+    insert(&mut record, off + 1, kind);
+    breaks(&record, "no_sentence_under_ringback");
+}
+
+#[test]
 fn assistant_silent_on_hold() {
     let mut world = World::with_assistant(policy());
     let leg = world.caller_leg();

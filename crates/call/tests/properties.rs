@@ -105,6 +105,7 @@ fn report() -> impl Strategy<Value = ReferReport> {
 fn any_event() -> impl Strategy<Value = Event> {
     prop_oneof![
         2 => leg().prop_map(|leg| Event::LegRinging { leg }),
+        2 => (leg(), any::<bool>()).prop_map(|(leg, plays)| Event::LegEarlyMedia { leg, plays }),
         4 => leg().prop_map(|leg| Event::LegAnswered { leg }),
         4 => (leg(), cause(), any::<bool>()).prop_map(|(leg, cause, status)| Event::LegFailed {
             leg,

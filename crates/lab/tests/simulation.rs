@@ -298,6 +298,7 @@ impl Office {
             | ActionKind::Emit(_)
             | ActionKind::Ring { .. }
             | ActionKind::Ringback { .. }
+            | ActionKind::EarlyMedia { .. }
             | ActionKind::Unbridge { .. }
             | ActionKind::ResumeAssistant { .. }
             | ActionKind::PauseAssistant

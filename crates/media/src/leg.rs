@@ -139,6 +139,14 @@ impl MediaLeg {
         });
     }
 
+    /// Whether the party hears nothing of its bridge peer, but is heard: before it has answered.
+    pub fn deafen(&self, on: bool) {
+        self.command(Command::Deafen {
+            slot: self.place.slot,
+            on,
+        });
+    }
+
     /// Plays a tone over everything else; [`MediaEvent::ToneFinished`] follows if it ends.
     pub fn tone(&self, tone: Tone) {
         self.command(Command::Tone {

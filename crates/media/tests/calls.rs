@@ -87,6 +87,24 @@ async fn legs_on_different_workers_are_bridged() {
     .await;
 }
 
+/// Of a party that has not answered: heard already, but told nothing.
+#[tokio::test]
+async fn a_deafened_party_is_heard_and_hears_silence() {
+    for (workers, call_of_b) in [(1, "early"), (2, "other")] {
+        let (engine, _dir) = engine(workers);
+        let (a, phone_a) = party(&engine, "early", 1, Codec::Pcmu, 700.0);
+        let (b, phone_b) = party(&engine, call_of_b, 2, Codec::Pcmu, 1_300.0);
+        b.deafen(true);
+        engine.bridge(&a, &b);
+        hears(&phone_a, Codec::Pcmu, 1_300.0).await;
+        let heard = listen(&phone_b, Codec::Pcmu).await;
+        assert!(heard.iter().all(|s| s.abs() < 10), "{workers} workers");
+        b.deafen(false);
+        hears(&phone_b, Codec::Pcmu, 700.0).await;
+        hears(&phone_a, Codec::Pcmu, 1_300.0).await;
+    }
+}
+
 /// Of a transferor who hung up, while the party is to hear the next phone ring.
 #[tokio::test]
 async fn ringback_is_heard_when_the_peer_on_another_worker_is_gone() {

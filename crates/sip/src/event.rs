@@ -95,10 +95,12 @@ pub enum SipLegEvent {
     Record(Box<DialogRecord>),
     /// Outbound: 100.
     Trying,
-    /// Outbound: 180, 181, 182 or 183; SDP when early media is offered.
+    /// Outbound: 180, 181, 182 or 183; SDP when early media is offered. Forked once more than one
+    /// callee has rung: whose early media is to be heard is open then.
     Ringing {
         status: u16,
         early_sdp: Option<String>,
+        is_forked: bool,
     },
     /// Outbound: 200, acknowledged.
     Answered { sdp: Option<String> },

@@ -138,7 +138,8 @@ async fn outbound_call_rings_answers_and_ends() {
         world.leg_event(&leg).await,
         SipLegEvent::Ringing {
             status: 180,
-            early_sdp: None
+            early_sdp: None,
+            is_forked: false,
         }
     ));
     peer.reply(&invite, "200 OK", SDP).await;

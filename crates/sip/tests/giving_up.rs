@@ -223,6 +223,24 @@ async fn a_lost_tcp_connection_fails_an_unheard_dial() {
 }
 
 #[tokio::test]
+async fn a_second_callee_that_rings_makes_it_a_fork() {
+    let (mut world, peer, leg, invite) = dialled().await;
+    let forked = |event| match event {
+        SipLegEvent::Ringing { is_forked, .. } => is_forked,
+        other => panic!("{other:?}"),
+    };
+    for status in ["183 Session Progress", "180 Ringing"] {
+        peer.reply(&invite, status, SDP).await;
+        assert!(!forked(world.leg_event(&leg).await), "one callee");
+    }
+    let other = peer
+        .answer(&invite, "180 Ringing", "", "")
+        .replace(&format!(";tag={}", peer.tag), ";tag=other-fork");
+    peer.send(&other).await;
+    assert!(forked(world.leg_event(&leg).await));
+}
+
+#[tokio::test]
 async fn a_second_fork_that_answers_is_ended() {
     let (mut world, peer, leg, invite) = dialled().await;
     peer.reply(&invite, "200 OK", SDP).await;

@@ -224,7 +224,9 @@ async fn we_acknowledge_each_once_in_order_along_its_route() {
     assert!(first.cseq() > invite.cseq());
     peer.reply(&first, "200 OK", "").await;
     match world.leg_event(&leg).await {
-        SipLegEvent::Ringing { status, early_sdp } => {
+        SipLegEvent::Ringing {
+            status, early_sdp, ..
+        } => {
             assert_eq!((status, early_sdp.as_deref()), (183, Some(SDP)));
         }
         other => panic!("{other:?}"),
@@ -242,7 +244,9 @@ async fn we_acknowledge_each_once_in_order_along_its_route() {
     assert!(second.cseq() > first.cseq());
     peer.reply(&second, "200 OK", "").await;
     match world.leg_event(&leg).await {
-        SipLegEvent::Ringing { status, early_sdp } => assert_eq!((status, early_sdp), (180, None)),
+        SipLegEvent::Ringing {
+            status, early_sdp, ..
+        } => assert_eq!((status, early_sdp), (180, None)),
         other => panic!("one event for each: {other:?}"),
     }
     // The callee changes its mind before the answer (RFC 3311 §5.1).

@@ -131,6 +131,7 @@ impl Call {
         self.refer_unfinished(out);
         self.stop_voice(out);
         self.ringback = false;
+        self.early = None;
         let living: Vec<LegId> = self
             .legs
             .iter()

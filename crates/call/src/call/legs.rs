@@ -312,13 +312,9 @@ impl Call {
 
     pub(crate) fn bridge(&mut self, out: &mut Out, agent: LegId) {
         let caller = self.caller_leg_id();
-        if self.ringback {
-            self.ringback = false;
-            out.push(ActionKind::Ringback {
-                leg: caller.clone(),
-                on: false,
-            });
-        }
+        // What was heard of it before its answer goes on without a gap.
+        self.early = self.early.take().filter(|from| *from != agent);
+        self.stop_waiting(out);
         self.stop_voice(out);
         out.push(ActionKind::Bridge {
             a: caller.clone(),

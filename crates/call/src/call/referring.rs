@@ -210,7 +210,7 @@ impl Call {
         {
             transfer.plan.push(recall);
         }
-        self.start_ringback(out);
+        self.start_waiting(out);
         true
     }
 

@@ -16,8 +16,10 @@ fn audible<'a>(kind: &'a ActionKind, caller: &'a LegId) -> Option<(&'a LegId, &'
         ActionKind::ResumeAssistant { .. } => Some((caller, "the assistant")),
         ActionKind::StartAssistant { leg, .. } => Some((leg, "the assistant")),
         ActionKind::Ringback { leg, on: true } => Some((leg, "the ringing tone")),
+        ActionKind::EarlyMedia { leg, on: true, .. } => Some((leg, "early media")),
         ActionKind::HoldMusic { leg, on: true } => Some((leg, "hold music")),
         ActionKind::Ringback { on: false, .. }
+        | ActionKind::EarlyMedia { on: false, .. }
         | ActionKind::Ring { .. }
         | ActionKind::Answer { .. }
         | ActionKind::Reject { .. }
@@ -97,6 +99,7 @@ pub(super) fn assistant_silent_with_human(record: &CallRecord) -> Vec<Finding> {
             | ActionKind::Cancel { .. }
             | ActionKind::Hangup { .. }
             | ActionKind::Ringback { .. }
+            | ActionKind::EarlyMedia { .. }
             | ActionKind::PauseAssistant
             | ActionKind::StopAssistant
             | ActionKind::FinishMessage
@@ -123,14 +126,15 @@ fn is_hold(key: TextKey) -> bool {
 
 pub(super) fn no_sentence_under_ringback(record: &CallRecord) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let mut ringing = false;
+    let mut heard = "";
     for (_, at, kind) in record.actions() {
         match kind {
-            ActionKind::Ringback { on, .. } => ringing = *on,
-            // A bridge ends the tone by itself.
-            ActionKind::Bridge { .. } => ringing = false,
-            ActionKind::Say { key, .. } if ringing && !is_hold(*key) => {
-                let detail = format!("\"{}\" was said under the ringing tone", key.code());
+            ActionKind::Ringback { on, .. } => heard = if *on { "the ringing tone" } else { "" },
+            ActionKind::EarlyMedia { on, .. } => heard = if *on { "early media" } else { "" },
+            // A bridge ends either by itself.
+            ActionKind::Bridge { .. } => heard = "",
+            ActionKind::Say { key, .. } if !heard.is_empty() && !is_hold(*key) => {
+                let detail = format!("\"{}\" was said under {heard}", key.code());
                 findings.push(Finding::new(at, detail));
             }
             ActionKind::Say { .. }

@@ -196,7 +196,7 @@ pub const INVARIANTS: [Invariant; 21] = [
     },
     Invariant {
         code: "no_sentence_under_ringback",
-        holds: "The ringing tone is off while the caller is told something.",
+        holds: "The ringing tone is off while the caller is told something, and so is early media.",
         cause: "The tone was not stopped before the sentence.",
         cure: "Report the call's events from the dial on.",
         check: audio::no_sentence_under_ringback,

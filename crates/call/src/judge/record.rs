@@ -117,6 +117,7 @@ pub(super) fn ends(kind: &ActionKind, leg: &LegId) -> bool {
         | ActionKind::Answer { .. }
         | ActionKind::Dial { .. }
         | ActionKind::Ringback { .. }
+        | ActionKind::EarlyMedia { .. }
         | ActionKind::Bridge { .. }
         | ActionKind::Unbridge { .. }
         | ActionKind::StartAssistant { .. }

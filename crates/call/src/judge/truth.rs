@@ -238,6 +238,7 @@ fn any_notice_accepted(record: &CallRecord, position: usize) -> bool {
             CallEvent::CallStarted { .. }
             | CallEvent::CallAnswered { .. }
             | CallEvent::LegRinging { .. }
+            | CallEvent::LegEarlyMedia { .. }
             | CallEvent::LegAnswered { .. }
             | CallEvent::LegEnded { .. }
             | CallEvent::LegHeld { .. }

@@ -105,6 +105,8 @@ impl Call {
     }
 
     fn try_next(&mut self, out: &mut Out, hold: Option<Pending>) {
+        // What the former target played is over; the ringing tone goes on.
+        let was_early = self.early.is_some() && self.stop_waiting(out);
         let transfer = self.current();
         // The transferor who is rung again is no further target.
         let recall = u32::from(transfer.requested_by == Requester::Party);
@@ -116,6 +118,9 @@ impl Call {
             }
         } else {
             self.dial_next(out, hold);
+            if was_early {
+                self.start_waiting(out);
+            }
         }
     }
 
@@ -165,7 +170,7 @@ impl Call {
         if let Some(leg) = dialled.map(|attempt| attempt.leg.clone()) {
             self.release(out, &leg, HangupCause::Canceled);
         }
-        self.stop_ringback(out);
+        self.stop_waiting(out);
         self.cancel_attempt(out);
         self.settle_transfer(out, TransferOutcome::Failed);
     }

@@ -1,8 +1,8 @@
 //! After the attempts: the truth about them, and the fallback chain.
 
-use switchhook_model::EndedBy;
+use switchhook_model::{EndedBy, LegId};
 
-use crate::action::ActionKind;
+use crate::action::{ActionKind, CallEvent};
 use crate::call::{Call, Code, Ending, Out, Phase, seconds};
 use crate::event::SayId;
 use crate::outcome::OutcomeCode;
@@ -13,7 +13,7 @@ use crate::transferring::{MESSAGE_TEXT_GUARD, Step, Then};
 
 impl Call {
     pub(crate) fn nobody_reached(&mut self, out: &mut Out) {
-        self.stop_ringback(out);
+        self.stop_waiting(out);
         if self.assistant.is_none() || self.links.anchor_is_agent {
             let ending = Ending {
                 by: EndedBy::System,
@@ -71,7 +71,7 @@ impl Call {
                 until,
                 hold: Some(hold),
             } if hold.say == said => {
-                self.start_ringback(out);
+                self.start_waiting(out);
                 self.phase = Phase::Transferring(Step::Ringing {
                     leg: leg.clone(),
                     until: *until,
@@ -107,23 +107,66 @@ impl Call {
         );
     }
 
-    pub(crate) fn start_ringback(&mut self, out: &mut Out) {
-        if !self.ringback {
-            self.ringback = true;
-            out.push(ActionKind::Ringback {
-                leg: self.caller_leg_id(),
-                on: true,
-            });
+    /// The caller waits from now on: what the target plays before its answer is heard, else our
+    /// ringing tone.
+    pub(crate) fn start_waiting(&mut self, out: &mut Out) {
+        if self.ringback || self.early.is_some() {
+            return;
+        }
+        let leg = self.caller_leg_id();
+        match self.early_target() {
+            Some(from) => {
+                self.early = Some(from.clone());
+                let on = true;
+                out.push(ActionKind::EarlyMedia { leg, from, on });
+            }
+            None => {
+                self.ringback = true;
+                out.push(ActionKind::Ringback { leg, on: true });
+            }
         }
     }
 
-    pub(crate) fn stop_ringback(&mut self, out: &mut Out) {
-        if self.ringback {
-            self.ringback = false;
-            out.push(ActionKind::Ringback {
-                leg: self.caller_leg_id(),
-                on: false,
-            });
+    /// True if the caller was waiting.
+    pub(crate) fn stop_waiting(&mut self, out: &mut Out) -> bool {
+        let leg = self.caller_leg_id();
+        if let Some(from) = self.early.take() {
+            let on = false;
+            out.push(ActionKind::EarlyMedia { leg, from, on });
+            return true;
+        }
+        let rang = std::mem::take(&mut self.ringback);
+        if rang {
+            out.push(ActionKind::Ringback { leg, on: false });
+        }
+        rang
+    }
+
+    /// The target that rings, if it plays something.
+    fn early_target(&self) -> Option<LegId> {
+        let Phase::Transferring(Step::Ringing { leg, .. }) = &self.phase else {
+            return None;
+        };
+        let plays = self.leg(leg).is_some_and(|leg| leg.early_media);
+        plays.then(|| leg.clone())
+    }
+
+    /// While the caller is told something, it waits; so does our ringing tone.
+    pub(crate) fn leg_early_media(&mut self, out: &mut Out, id: &LegId, plays: bool) {
+        let Some(leg) = self.leg_mut(id) else { return };
+        if !leg.plays_early(plays) {
+            return;
+        }
+        let (leg, party) = (id.clone(), leg.party);
+        if plays {
+            out.emit(CallEvent::LegEarlyMedia { leg, party });
+        }
+        let is_target = matches!(
+            &self.phase,
+            Phase::Transferring(Step::Ringing { leg, .. }) if leg == id
+        );
+        if is_target && self.stop_waiting(out) {
+            self.start_waiting(out);
         }
     }
 }

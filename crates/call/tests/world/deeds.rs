@@ -56,6 +56,11 @@ impl World {
                 let text = if on { "ringback on" } else { "ringback off" };
                 self.row("switch", &to, text.to_owned());
             }
+            ActionKind::EarlyMedia { leg, from, on } => {
+                let (to, from) = (self.name(&leg), self.name(&from));
+                let text = if on { "begins" } else { "ends" };
+                self.row("switch", &to, format!("early media of {from} {text}"));
+            }
             ActionKind::Bridge { a, b } => {
                 let (a, b) = (self.name(&a), self.name(&b));
                 self.row("switch", "", format!("bridges {a} and {b}"));

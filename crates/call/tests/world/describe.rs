@@ -17,6 +17,12 @@ impl World {
                 inward("operator", &format!("call {target}"))
             }
             Event::LegRinging { leg } => inward(&self.name(leg), "180 Ringing"),
+            Event::LegEarlyMedia { leg, plays: true } => {
+                inward(&self.name(leg), "183 Session Progress")
+            }
+            Event::LegEarlyMedia { leg, plays: false } => {
+                inward(&self.name(leg), "plays nothing any more")
+            }
             Event::LegAnswered { leg } if *leg == self.caller_leg() => inward("caller", "ACK"),
             Event::LegAnswered { leg } => inward(&self.name(leg), "200 OK"),
             Event::LegFailed {

@@ -14,6 +14,8 @@ pub(super) struct AudioPolicy {
     pub codecs: Vec<Codec>,
     pub srtp: SrtpPolicy,
     pub dtmf: DtmfMode,
+    /// Whether a caller hears what is played before the answer. Phones ring as we do.
+    pub early_media: bool,
 }
 
 impl AudioPolicy {
@@ -52,6 +54,7 @@ fn of_extension(config: &Config, extension: &Extension) -> AudioPolicy {
             codecs: config.sip.codecs.clone(),
             srtp: extension.srtp,
             dtmf: extension.dtmf,
+            early_media: false,
         })
 }
 
@@ -66,6 +69,7 @@ fn of_trunk(config: &Config, trunk: &TrunkId) -> AudioPolicy {
                 .unwrap_or_else(|| config.sip.codecs.clone()),
             srtp: trunk.srtp,
             dtmf: trunk.dtmf,
+            early_media: trunk.early_media,
         })
 }
 
@@ -74,6 +78,7 @@ fn of_others(config: &Config) -> AudioPolicy {
         codecs: config.sip.codecs.clone(),
         srtp: config.media.srtp,
         dtmf: config.media.dtmf,
+        early_media: false,
     }
 }
 
@@ -89,6 +94,7 @@ mod tests {
                 codecs: ours.to_vec(),
                 srtp: SrtpPolicy::Off,
                 dtmf: DtmfMode::Auto,
+                early_media: true,
             };
             policy.beginning_with(first).codecs
         };

@@ -57,6 +57,18 @@ pub(super) struct LegMedia {
     /// How keys go to the party.
     dtmf: DtmfMode,
     srtp: SrtpPolicy,
+    early: Early,
+}
+
+/// What is known of the audio a party plays before its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Early {
+    /// Nobody is to hear it.
+    Refused,
+    /// None was announced yet, or it is over.
+    None,
+    /// Announced; heard from its first packet on.
+    Announced,
 }
 
 impl LegMedia {
@@ -80,6 +92,11 @@ impl LegMedia {
             figures: LegFigures::default(),
             dtmf: audio.dtmf,
             srtp: audio.srtp,
+            early: if audio.early_media {
+                Early::None
+            } else {
+                Early::Refused
+            },
         }
     }
 
@@ -131,7 +148,33 @@ impl LegMedia {
         self.party_holds = Offer::parse(answer).is_ok_and(|answer| answer.is_hold());
         self.figures.agreed(&params);
         self.leg.start(params);
+        self.early = Early::Refused;
         Ok(())
+    }
+
+    /// The party's answer to our offer in a provisional response. Its audio may come from now on.
+    pub(super) fn answered_early(&mut self, answer: &str) -> Result<(), SdpError> {
+        if self.early != Early::None {
+            return Ok(());
+        }
+        let params = sdp::apply_answer(&self.local, answer)?;
+        if params.direction.receives() {
+            self.early = Early::Announced;
+            self.leg.start(params);
+        }
+        Ok(())
+    }
+
+    /// More than one party rings, or another one than did: what the answer says is waited for.
+    pub(super) fn early_over(&mut self) {
+        if self.early == Early::Announced {
+            self.early = Early::None;
+        }
+    }
+
+    /// Whether audio that comes now is early media to be heard.
+    pub(super) fn is_early(&self) -> bool {
+        self.early == Early::Announced
     }
 
     /// A new offer within the dialog, with everything we can do.

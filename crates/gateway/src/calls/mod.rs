@@ -8,6 +8,7 @@ mod audio;
 mod booking;
 mod brain;
 pub mod destination;
+mod early;
 mod ears;
 mod ending;
 mod facts;

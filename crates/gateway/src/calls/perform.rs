@@ -193,6 +193,7 @@ impl CallTask {
                     media.ringback(on);
                 }
             }
+            ActionKind::EarlyMedia { leg, from, on } => self.early_media(leg, from, on),
             ActionKind::Bridge { a, b } => self.bridge(a, b),
             ActionKind::Unbridge { a, b } => {
                 self.bridged = None;
@@ -297,8 +298,13 @@ impl CallTask {
     fn bridge(&mut self, a: LegId, b: LegId) {
         match (self.legs.media(&a), self.legs.media(&b)) {
             (Some(first), Some(second)) => {
-                self.shared.media.bridge(first, second);
-                self.bridged = Some((a, b));
+                let pair = Some((a, b));
+                second.deafen(false);
+                // One of them is heard already: that goes on without a gap.
+                if self.early.take() != pair {
+                    self.shared.media.bridge(first, second);
+                }
+                self.bridged = pair;
             }
             (None, _) => self.media_lost(&a),
             (_, None) => self.media_lost(&b),
@@ -445,6 +451,7 @@ fn log(event: &CallEvent) {
                 .increment(1);
         }
         CallEvent::LegRinging { .. }
+        | CallEvent::LegEarlyMedia { .. }
         | CallEvent::LegAnswered { .. }
         | CallEvent::LegEnded { .. }
         | CallEvent::LegHeld { .. }

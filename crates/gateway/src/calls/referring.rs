@@ -375,6 +375,7 @@ impl CallTask {
 
     /// A dial was answered 3xx: it goes on at the first address that policy allows.
     pub(super) fn redirected(&mut self, leg: &LegId, status: u16, uris: Vec<String>) {
+        self.early_media_over(leg);
         let mut why = "redirected to nowhere".to_owned();
         for uri in uris {
             let followed = match destination::of_uri(&self.shared.config, &uri) {

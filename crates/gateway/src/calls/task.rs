@@ -49,6 +49,8 @@ pub(super) struct CallTask {
     pub(super) exchange: Option<String>,
     /// Legs that hear each other.
     pub(super) bridged: Option<(LegId, LegId)>,
+    /// A leg that hears another one which has not answered.
+    pub(super) early: Option<(LegId, LegId)>,
     /// Conversations so far; the number of the running one.
     pub(super) talks: u32,
     revision: u64,
@@ -73,6 +75,7 @@ impl CallTask {
             referring: None,
             exchange: None,
             bridged: None,
+            early: None,
             talks: 0,
             revision: 0,
             is_owed: false,
@@ -277,6 +280,7 @@ impl CallTask {
 
     fn media(&mut self, now: Timestamp, leg: &LegId, event: MediaEvent) {
         match &event {
+            MediaEvent::RtpStarted { .. } => self.audio_began(leg),
             MediaEvent::NoRtp { silent_ms, reason } => {
                 tracing::warn!(leg.id = %leg, silent_ms, ?reason, "one-way audio: no RTP arrives");
                 self.fact(now, facts::one_way_audio(leg, *silent_ms, *reason));
@@ -458,8 +462,13 @@ impl CallTask {
                 self.is_owed = true;
             }
             SipLegEvent::Trying => {}
-            SipLegEvent::Ringing { .. } => {
+            SipLegEvent::Ringing {
+                early_sdp,
+                is_forked,
+                ..
+            } => {
                 self.queue.push_back(Event::LegRinging { leg: leg.clone() });
+                self.rings(leg, early_sdp.as_deref(), is_forked);
             }
             SipLegEvent::Answered { sdp } => self.outbound_answered(leg, sdp.as_deref()),
             SipLegEvent::Confirmed { sdp } => self.inbound_confirmed(leg, sdp.as_deref()),

@@ -200,6 +200,9 @@ pub struct RawTrunk {
     pub srtp: Option<String>,
     /// `auto` or `info`; default: `media.dtmf`.
     pub dtmf: Option<String>,
+    /// Callers hear what it plays before the answer: announcements, the far ringing tone. Default
+    /// true; false: our ringing tone.
+    pub early_media: Option<bool>,
     /// Seconds between two OPTIONS that ask whether the termination is there, a tenth more or less;
     /// 0: never. Default 30.
     pub qualify_s: Option<u32>,

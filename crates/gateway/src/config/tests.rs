@@ -191,12 +191,17 @@ fn no_variable_sets_two_keys_in_one_profile() {
 fn codecs_are_ordered_and_a_trunk_may_have_its_own() {
     let (_dir, source) = file(
         "mode = \"demo\"\n[sip]\ncodecs = [\"opus\", \"PCMU\"]\n\
-         [trunks.carrier]\ncodecs = [\"pcma\"]\n[trunks.other]\n",
+         [trunks.carrier]\ncodecs = [\"pcma\"]\nearly_media = false\n[trunks.other]\n",
     );
     let config = load(&source, &Environment::default()).unwrap();
     assert_eq!(config.sip.codecs, [Codec::Opus, Codec::Pcmu]);
     assert_eq!(config.trunks["carrier"].codecs, Some(vec![Codec::Pcma]));
     assert_eq!(config.trunks["other"].codecs, None);
+    assert!(!config.trunks["carrier"].early_media);
+    assert!(
+        config.trunks["other"].early_media,
+        "unless it is switched off"
+    );
     let config = load(&Source::Profile("demo".into()), &Environment::default()).unwrap();
     assert_eq!(
         config.sip.codecs,

@@ -95,6 +95,7 @@ fn section(
         codecs,
         srtp: problems.srtp(&format!("{key}.srtp"), trunk.srtp.as_deref(), media_srtp),
         dtmf: problems.dtmf(&format!("{key}.dtmf"), trunk.dtmf.as_deref(), media_dtmf),
+        early_media: trunk.early_media.unwrap_or(true),
         watch,
         calls: call_limits(trunk.calls_per_s, trunk.max_calls),
         transfer,

@@ -115,6 +115,8 @@ pub struct TrunkSection {
     pub codecs: Option<Vec<Codec>>,
     pub srtp: SrtpPolicy,
     pub dtmf: DtmfMode,
+    /// Whether callers hear what it plays before the answer.
+    pub early_media: bool,
     pub watch: TrunkWatch,
     pub calls: CallLimits,
     pub transfer: TransferMethod,

@@ -41,7 +41,7 @@ pub enum OnCall {
     RingOnly,
     /// Sends nothing at all, as a phone that lost its network.
     Dead,
-    /// Sends 100, then waits for `ring`, `answer` or `reject` by the test.
+    /// Sends 100, then waits for `ring`, `progress`, `answer` or `reject` by the test.
     Manual,
 }
 
@@ -86,6 +86,8 @@ pub struct PhoneConfig {
     pub telephone_event: Option<u8>,
     /// Whether its media is protected.
     pub srtp: Srtp,
+    /// How often it reports of its audio (RTCP); never unless set. Plain RTP only.
+    pub reports: Option<Duration>,
     /// What it does when called.
     pub on_call: OnCall,
     /// How it misbehaves.
@@ -106,6 +108,7 @@ impl PhoneConfig {
             codecs: vec![Law::Mu.into(), Law::A.into()],
             telephone_event: Some(101),
             srtp: Srtp::Off,
+            reports: None,
             on_call: OnCall::AnswerAfter(Duration::from_millis(100)),
             faults: Faults::default(),
         }
@@ -160,6 +163,13 @@ impl PhoneConfig {
     #[must_use]
     pub fn srtp(mut self, srtp: Srtp) -> Self {
         self.srtp = srtp;
+        self
+    }
+
+    /// How often it sends RTCP reports.
+    #[must_use]
+    pub fn reporting(mut self, every: Duration) -> Self {
+        self.reports = Some(every);
         self
     }
 

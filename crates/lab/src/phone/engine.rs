@@ -170,6 +170,7 @@ impl Engine {
             }
             Command::Hangup { call } => self.hangup(call).await,
             Command::Ring { call } => self.respond_to_invite(call, 180, "Ringing", false).await,
+            Command::Progress { call } => self.progress(call).await,
             Command::Answer { call } => self.answer(call).await,
             Command::Reject { call, status } => self.reject(call, status).await,
             Command::ReInvite { call, direction } => self.reinvite(call, direction).await,

@@ -110,6 +110,11 @@ impl PhoneCall {
         self.phone.command(Command::Ring { call: self.number });
     }
 
+    /// Sends 183 with a description, and from then on what is played: early media.
+    pub fn progress(&self) {
+        self.phone.command(Command::Progress { call: self.number });
+    }
+
     /// Answers with 200.
     pub fn answer(&self) {
         self.phone.command(Command::Answer { call: self.number });

@@ -26,6 +26,8 @@ mod handle;
 mod ladder;
 mod log;
 pub mod message;
+mod mouth;
+mod rtcp;
 mod rtp;
 pub mod sdp;
 mod srtp;
@@ -33,6 +35,7 @@ mod transport;
 mod uac;
 mod uas;
 mod web;
+mod wire;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -47,6 +50,7 @@ pub use event::{CallNumber, PhoneEvent};
 pub use handle::PhoneCall;
 pub use ladder::LadderLine;
 pub use log::InviteSeen;
+pub use rtcp::{Reception, Reports};
 pub use rtp::{Heard, Playable};
 pub use sdp::MediaDirection;
 pub use srtp::{Crypto, Srtp, Suite};
@@ -175,6 +179,9 @@ enum Command {
         call: CallNumber,
     },
     Ring {
+        call: CallNumber,
+    },
+    Progress {
         call: CallNumber,
     },
     Answer {

@@ -12,21 +12,17 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::net::UdpSocket;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::event::{EventLog, PhoneEvent};
+use super::mouth::{Mouth, digit_of, event_of, next_packets};
+use super::rtcp::{Reporter, Reports};
 use super::srtp::{Crypto, SecureMedia, Suite};
-use crate::audio::codec::{PhoneCodec, PhoneDecoder, PhoneEncoder};
+use super::wire::RtpHeader;
+use crate::audio::codec::{PhoneCodec, PhoneDecoder};
 use crate::audio::g711::Law;
-use crate::audio::tone::sine_sample;
-use crate::audio::{Audio, FRAME_SAMPLES, PHONE_RATE_HZ};
+use crate::audio::{Audio, PHONE_RATE_HZ};
 
-/// Length of a keypad digit, in 20 ms packets.
-const DIGIT_PACKETS: u16 = 8;
-/// The end of an event is sent three times (RFC 4733 §2.5.1.4).
-const END_PACKETS: u16 = 3;
-/// Pause between two digits, in 20 ms packets.
-const DIGIT_GAP: u16 = 4;
 /// A packet this far from its expected place starts a new anchor, in samples.
 const REANCHOR: i64 = 4_000;
 
@@ -67,6 +63,8 @@ pub struct Heard {
     pub refused: u64,
     /// Whether the media is protected now.
     pub is_protected: bool,
+    /// What both sides reported; nothing unless the phone sends reports.
+    pub reports: Reports,
 }
 
 impl Heard {
@@ -77,17 +75,17 @@ impl Heard {
 }
 
 #[derive(Debug)]
-struct Control {
-    remote: Option<SocketAddr>,
+pub(super) struct Control {
+    pub remote: Option<SocketAddr>,
     /// With its payload type.
-    codec: (u8, PhoneCodec),
-    telephone_event: Option<u8>,
-    sending: bool,
-    playing: Playable,
-    play_id: u32,
-    at_sample: u64,
-    digits: VecDeque<u8>,
-    raw: VecDeque<Vec<u8>>,
+    pub codec: (u8, PhoneCodec),
+    pub telephone_event: Option<u8>,
+    pub sending: bool,
+    pub playing: Playable,
+    pub play_id: u32,
+    pub at_sample: u64,
+    pub digits: VecDeque<u8>,
+    pub raw: VecDeque<Vec<u8>>,
 }
 
 #[derive(Debug)]
@@ -103,6 +101,7 @@ struct Ears {
     /// Of the stream that is coming in.
     decoder: Option<PhoneDecoder>,
     refused: u64,
+    reporter: Reporter,
 }
 
 /// One call's audio socket.
@@ -119,9 +118,21 @@ pub struct Media {
 }
 
 impl Media {
-    /// Opens a socket and starts listening; sends nothing until [`Media::send_to`].
-    pub(super) async fn open(ip: IpAddr, call: usize, log: Arc<EventLog>) -> io::Result<Arc<Self>> {
-        let socket = UdpSocket::bind((ip, 0)).await?;
+    /// Opens a socket and starts listening; sends nothing until [`Media::send_to`]. With `reports`
+    /// there is a second one, on the next port, for RTCP at this pace.
+    pub(super) async fn open(
+        ip: IpAddr,
+        reports: Option<Duration>,
+        call: usize,
+        log: Arc<EventLog>,
+    ) -> io::Result<Arc<Self>> {
+        let (socket, reporting) = match reports {
+            None => (UdpSocket::bind((ip, 0)).await?, None),
+            Some(every) => {
+                let [rtp, rtcp] = bind_pair(ip).await?;
+                (rtp, Some((rtcp, every)))
+            }
+        };
         let media = Arc::new(Self {
             local: socket.local_addr()?,
             started: Instant::now(),
@@ -148,12 +159,13 @@ impl Media {
                 sent: 0,
                 decoder: None,
                 refused: 0,
+                reporter: Reporter::default(),
             }),
             key: rand::random(),
             secure: Mutex::new(None),
         });
         // The task holds no strong reference: it ends with the call's last handle.
-        tokio::spawn(run(Arc::downgrade(&media), socket, call, log));
+        tokio::spawn(run(Arc::downgrade(&media), socket, reporting, call, log));
         Ok(media)
     }
 
@@ -234,7 +246,7 @@ impl Media {
 
     /// A copy of what was heard so far.
     pub fn heard(&self) -> Heard {
-        let ears = self.ears.lock().expect("no holder of this lock panics");
+        let ears = self.ears();
         // Nothing received is silence heard, up to now.
         let elapsed = (self.started.elapsed().as_secs_f64() * f64::from(PHONE_RATE_HZ)) as usize;
         let mut samples = ears.samples.clone();
@@ -254,6 +266,7 @@ impl Media {
                 .lock()
                 .expect("no holder of this lock panics")
                 .is_some(),
+            reports: ears.reporter.reports(),
         }
     }
 
@@ -276,10 +289,29 @@ impl Media {
         self.control.lock().expect("no holder of this lock panics")
     }
 
+    fn ears(&self) -> MutexGuard<'_, Ears> {
+        self.ears.lock().expect("no holder of this lock panics")
+    }
+
+    /// A report and where it goes, while we send.
+    fn report(&self, mouth: &Mouth) -> Option<(Vec<u8>, SocketAddr)> {
+        let (remote, codec) = {
+            let control = self.control();
+            let remote = control.remote.filter(|_| control.sending)?;
+            (remote, control.codec.1)
+        };
+        let to = SocketAddr::new(remote.ip(), remote.port().checked_add(1)?);
+        let mut ears = self.ears();
+        let report = ears
+            .reporter
+            .report(mouth.ssrc, mouth.timestamp, clock_hz(codec));
+        Some((report, to))
+    }
+
     fn hear(&self, packet: &[u8], from: SocketAddr, call: usize, log: &EventLog) {
         let arrival = self.started.elapsed();
         let Some(packet) = self.opened(packet) else {
-            let mut ears = self.ears.lock().expect("no holder of this lock panics");
+            let mut ears = self.ears();
             ears.refused += 1;
             return;
         };
@@ -291,9 +323,12 @@ impl Media {
             let control = self.control();
             (control.telephone_event, control.codec)
         };
-        let mut ears = self.ears.lock().expect("no holder of this lock panics");
+        let mut ears = self.ears();
         let first = ears.arrivals.is_empty();
         ears.arrivals.push(arrival);
+        let clock_hz = clock_hz(agreed.1);
+        let at = self.started + arrival;
+        ears.reporter.heard(&rtp, clock_hz, at, self.started);
         ears.sources.insert(from);
         ears.payload_types.insert(rtp.payload_type);
         if first {
@@ -348,70 +383,57 @@ impl Media {
     }
 }
 
-struct RtpHeader {
-    payload_type: u8,
-    timestamp: u32,
-    payload_at: usize,
-}
-
-impl RtpHeader {
-    fn parse(packet: &[u8]) -> Option<Self> {
-        let &[v, pt, _, _, t0, t1, t2, t3, _, _, _, _, ..] = packet else {
-            return None;
-        };
-        if v >> 6 != 2 {
-            return None;
+/// RTP on an even port and RTCP on the next one (RFC 3550 §11).
+async fn bind_pair(ip: IpAddr) -> io::Result<[UdpSocket; 2]> {
+    let mut last = io::Error::from(io::ErrorKind::AddrInUse);
+    for _ in 0..100 {
+        let rtp = UdpSocket::bind((ip, 0)).await?;
+        let port = rtp.local_addr()?.port();
+        if port % 2 == 1 {
+            continue;
         }
-        let mut payload_at = 12 + 4 * usize::from(v & 0x0f);
-        if v & 0x10 != 0 {
-            let words = packet.get(payload_at + 2..payload_at + 4)?;
-            payload_at += 4 + 4 * usize::from(u16::from_be_bytes([words[0], words[1]]));
+        match UdpSocket::bind((ip, port + 1)).await {
+            Ok(rtcp) => return Ok([rtp, rtcp]),
+            Err(error) => last = error,
         }
-        (payload_at <= packet.len()).then_some(Self {
-            payload_type: pt & 0x7f,
-            timestamp: u32::from_be_bytes([t0, t1, t2, t3]),
-            payload_at,
-        })
     }
+    Err(last)
 }
 
-/// What the sender remembers between two packets.
-struct Mouth {
-    ssrc: u32,
-    sequence: u16,
-    timestamp: u32,
-    started: bool,
-    digit: Option<(u8, u16, u32)>,
-    gap: u16,
-    encoder: PhoneEncoder,
+/// Units of a codec's RTP clock in a second.
+fn clock_hz(codec: PhoneCodec) -> u32 {
+    PHONE_RATE_HZ * codec.clock_per_sample()
 }
 
-async fn run(media: std::sync::Weak<Media>, socket: UdpSocket, call: usize, log: Arc<EventLog>) {
+async fn run(
+    media: std::sync::Weak<Media>,
+    socket: UdpSocket,
+    reporting: Option<(UdpSocket, Duration)>,
+    call: usize,
+    log: Arc<EventLog>,
+) {
     let mut tick = interval(Duration::from_millis(20));
     // Catching up keeps the pace exact over time: no packet is skipped after a scheduling pause.
     tick.set_missed_tick_behavior(MissedTickBehavior::Burst);
-    let mut mouth = Mouth {
-        ssrc: rand::random(),
-        sequence: rand::random(),
-        timestamp: rand::random(),
-        started: false,
-        digit: None,
-        gap: 0,
-        encoder: PhoneEncoder::new(Law::Mu.into()),
+    let (rtcp, mut report) = match reporting {
+        None => (None, None),
+        Some((rtcp, every)) => (Some(rtcp), Some(interval(every))),
     };
-    let mut buffer = [0u8; 2048];
+    let mut mouth = Mouth::new();
+    let (mut buffer, mut reports) = ([0u8; 2048], [0u8; 2048]);
     loop {
         tokio::select! {
             biased;
             _ = tick.tick() => {
                 let Some(media) = media.upgrade() else { return };
-                let (packets, remote, finished) = next_packets(&media, &mut mouth);
+                let (packets, remote, finished) = next_packets(&mut media.control(), &mut mouth);
                 if let Some(remote) = remote {
                     for packet in packets {
+                        media.ears().reporter.sent(&packet);
                         let packet = media.protected(packet);
                         // The other side may have closed its port already; that is its business.
                         let _ = socket.send_to(&packet, remote).await;
-                        media.ears.lock().expect("no holder of this lock panics").sent += 1;
+                        media.ears().sent += 1;
                     }
                 }
                 if let Some(play) = finished {
@@ -422,105 +444,34 @@ async fn run(media: std::sync::Weak<Media>, socket: UdpSocket, call: usize, log:
                 let (Ok((len, from)), Some(media)) = (got, media.upgrade()) else { continue };
                 media.hear(&buffer[..len], from, call, &log);
             }
+            got = received(rtcp.as_ref(), &mut reports) => {
+                let (Ok(len), Some(media)) = (got, media.upgrade()) else { continue };
+                let clock_hz = clock_hz(media.control().codec.1);
+                media.ears().reporter.told(&reports[..len], mouth.ssrc, clock_hz);
+            }
+            () = due(report.as_mut()) => {
+                let Some(media) = media.upgrade() else { return };
+                if let (Some((packet, to)), Some(rtcp)) = (media.report(&mouth), &rtcp) {
+                    // As with audio.
+                    let _ = rtcp.send_to(&packet, to).await;
+                }
+            }
         }
     }
 }
 
-type Packets = (Vec<Vec<u8>>, Option<SocketAddr>, Option<u32>);
-
-fn next_packets(media: &Media, mouth: &mut Mouth) -> Packets {
-    let mut control = media.control();
-    let mut packets: Vec<Vec<u8>> = control.raw.drain(..).collect();
-    let remote = control.remote;
-    if !control.sending || remote.is_none() {
-        return (packets, remote, None);
-    }
-    let (frame, finished) = next_frame(&mut control);
-    if mouth.digit.is_none()
-        && mouth.gap == 0
-        && control.telephone_event.is_some()
-        && let Some(event) = control.digits.pop_front()
-    {
-        mouth.digit = Some((event, 0, mouth.timestamp));
-    }
-    mouth.gap = mouth.gap.saturating_sub(1);
-    match (mouth.digit, control.telephone_event) {
-        (Some((event, n, timestamp)), Some(pt)) => {
-            let end = n >= DIGIT_PACKETS;
-            let scale = control.codec.1.clock_per_sample() as u16;
-            let duration = (n + 1).min(DIGIT_PACKETS) * FRAME_SAMPLES as u16 * scale;
-            let flags = if end { 0x8a } else { 0x0a };
-            let [high, low] = duration.to_be_bytes();
-            packets.push(mouth.packet(pt, n == 0, timestamp, &[event, flags, high, low]));
-            if n + 1 == DIGIT_PACKETS + END_PACKETS {
-                mouth.digit = None;
-                mouth.gap = DIGIT_GAP;
-            } else {
-                mouth.digit = Some((event, n + 1, timestamp));
-            }
-        }
-        _ => {
-            let (payload_type, codec) = control.codec;
-            if mouth.encoder.codec() != codec {
-                mouth.encoder = PhoneEncoder::new(codec);
-            }
-            let payload = mouth.encoder.encode(&frame);
-            let marker = !mouth.started;
-            mouth.started = true;
-            packets.push(mouth.packet(payload_type, marker, mouth.timestamp, &payload));
-        }
-    }
-    let step = FRAME_SAMPLES as u32 * control.codec.1.clock_per_sample();
-    mouth.timestamp = mouth.timestamp.wrapping_add(step);
-    (packets, remote, finished)
-}
-
-fn next_frame(control: &mut Control) -> ([i16; FRAME_SAMPLES], Option<u32>) {
-    let mut frame = [0i16; FRAME_SAMPLES];
-    let from = control.at_sample;
-    control.at_sample += FRAME_SAMPLES as u64;
-    let mut finished = None;
-    match &control.playing {
-        Playable::Silence => {}
-        Playable::Tone { hz } => {
-            for (n, sample) in frame.iter_mut().enumerate() {
-                *sample = sine_sample(*hz, from + n as u64);
-            }
-        }
-        Playable::Audio(audio) => {
-            let rest = audio.samples.get(from as usize..).unwrap_or(&[]);
-            for (sample, value) in frame.iter_mut().zip(rest) {
-                *sample = *value;
-            }
-            if rest.len() <= FRAME_SAMPLES {
-                finished = Some(control.play_id);
-            }
-        }
-    }
-    if finished.is_some() {
-        control.playing = Playable::Silence;
-    }
-    (frame, finished)
-}
-
-impl Mouth {
-    fn packet(&mut self, pt: u8, marker: bool, timestamp: u32, payload: &[u8]) -> Vec<u8> {
-        self.sequence = self.sequence.wrapping_add(1);
-        let mut packet = vec![0x80, pt | if marker { 0x80 } else { 0 }];
-        packet.extend_from_slice(&self.sequence.to_be_bytes());
-        packet.extend_from_slice(&timestamp.to_be_bytes());
-        packet.extend_from_slice(&self.ssrc.to_be_bytes());
-        packet.extend_from_slice(payload);
-        packet
+/// Never without a socket.
+async fn received(socket: Option<&UdpSocket>, buffer: &mut [u8]) -> io::Result<usize> {
+    match socket {
+        Some(socket) => socket.recv(buffer).await,
+        None => std::future::pending().await,
     }
 }
 
-const KEYPAD: &str = "0123456789*#ABCD";
-
-fn event_of(digit: char) -> Option<u8> {
-    KEYPAD.find(digit).map(|at| at as u8)
-}
-
-fn digit_of(event: u8) -> Option<char> {
-    KEYPAD.chars().nth(usize::from(event))
+/// Never without a pace.
+async fn due(pace: Option<&mut Interval>) {
+    match pace {
+        Some(pace) => drop(pace.tick().await),
+        None => std::future::pending().await,
+    }
 }

@@ -16,9 +16,14 @@ impl Engine {
     pub(super) async fn send_invite(&mut self, dial: Dial, peer: Peer) -> Result<usize, String> {
         let number = self.calls.len();
         let ip = self.sockets.local().ip();
-        let media = Media::open(ip, number, Arc::clone(&self.log.events))
-            .await
-            .map_err(|e| format!("no audio socket on {ip}: {e}"))?;
+        let media = Media::open(
+            ip,
+            self.config.reports,
+            number,
+            Arc::clone(&self.log.events),
+        )
+        .await
+        .map_err(|e| format!("no audio socket on {ip}: {e}"))?;
         self.log.add_media(Arc::clone(&media));
         let local_tag = random_token();
         let local = match &dial.from {

@@ -66,7 +66,14 @@ impl Engine {
         }
         let number = self.calls.len();
         let ip = self.sockets.local().ip();
-        let media = match Media::open(ip, number, Arc::clone(&self.log.events)).await {
+        let media = match Media::open(
+            ip,
+            self.config.reports,
+            number,
+            Arc::clone(&self.log.events),
+        )
+        .await
+        {
             Ok(media) => media,
             Err(_) => {
                 self.respond(&request, 500, "No audio socket", peer).await;
@@ -198,6 +205,19 @@ impl Engine {
             }
             (Srtp::On(_), None) | (Srtp::Off, _) => answer,
         }
+    }
+
+    pub(super) async fn progress(&mut self, call: CallNumber) {
+        let Some(entry) = self.calls.get(call) else {
+            return;
+        };
+        if entry.state != CallState::Incoming {
+            return;
+        }
+        let offer = entry.invite.body_text();
+        self.respond_to_invite(call, 183, "Session Progress", true)
+            .await;
+        self.apply_sdp(call, &offer);
     }
 
     pub(super) async fn answer(&mut self, call: CallNumber) {

@@ -1,6 +1,6 @@
 //! One direction of a relay: a queue of datagrams that leave when their time has come.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::fate::{Fates, Impairment};
@@ -25,6 +25,9 @@ pub struct Counts {
     /// Change of that time from one first copy to the next, all together, without its sign: what
     /// RFC 3550 §6.4.1 calls D, provided that the sender is regular.
     pub variation: Duration,
+    /// Of RTP with a clock of 8000 Hz: the interarrival jitter of RFC 3550 §6.4.1 as of the last
+    /// first copy, by its time of leaving. Unlike the mean it sees what the sender does, too.
+    pub rtp_jitter: Duration,
 }
 
 impl Counts {
@@ -38,6 +41,11 @@ impl Counts {
         self.delay.as_secs_f64() * 1_000.0 / self.passed().max(1) as f64
     }
 
+    /// [`Counts::rtp_jitter`] in milliseconds.
+    pub fn rtp_jitter_ms(&self) -> f64 {
+        self.rtp_jitter.as_secs_f64() * 1_000.0
+    }
+
     /// Mean |D| in milliseconds; RFC 3550's jitter follows it.
     pub fn jitter_ms(&self) -> f64 {
         let pairs = self.passed().saturating_sub(1).max(1);
@@ -49,6 +57,18 @@ impl Counts {
         self.sent.saturating_sub(self.doubled)
     }
 }
+
+/// When a datagram came in and left.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Passed {
+    pub arrived: Instant,
+    pub left: Instant,
+}
+
+/// So many of the last ones are remembered.
+const REMEMBERED: usize = 64;
+/// A jump of the transit time beyond this is a new timeline, not jitter.
+const JUMP_S: f64 = 2.0;
 
 #[derive(Debug)]
 struct Waiting {
@@ -68,6 +88,10 @@ pub(super) struct Line {
     last_leaving: Option<Instant>,
     latest_left: Option<u64>,
     last_delay: Option<Duration>,
+    passed: VecDeque<Passed>,
+    /// Time of leaving minus RTP timestamp of the last packet, in seconds.
+    last_transit: Option<f64>,
+    started: Option<Instant>,
 }
 
 impl Line {
@@ -80,11 +104,19 @@ impl Line {
             last_leaving: None,
             latest_left: None,
             last_delay: None,
+            passed: VecDeque::new(),
+            last_transit: None,
+            started: None,
         }
     }
 
     pub fn counts(&self) -> Counts {
         self.counts
+    }
+
+    /// The last ones that left, oldest first.
+    pub fn passed(&self) -> Vec<Passed> {
+        self.passed.iter().copied().collect()
     }
 
     /// Takes a datagram in.
@@ -135,8 +167,39 @@ impl Line {
             self.counts.overtaken += 1;
         }
         self.latest_left = self.latest_left.max(Some(number));
+        if self.passed.len() == REMEMBERED {
+            self.passed.pop_front();
+        }
+        self.passed.push_back(Passed {
+            arrived: waiting.arrived,
+            left: now,
+        });
+        self.follow_jitter(now, &waiting.bytes);
         Some((waiting.bytes, waiting.copies))
     }
+
+    fn follow_jitter(&mut self, now: Instant, bytes: &[u8]) {
+        let Some(timestamp) = rtp_timestamp(bytes) else {
+            return;
+        };
+        let started = *self.started.get_or_insert(now);
+        let transit = now.duration_since(started).as_secs_f64() - f64::from(timestamp) / 8_000.0;
+        if let Some(last) = self.last_transit.replace(transit) {
+            let (d, before) = ((transit - last).abs(), self.counts.rtp_jitter.as_secs_f64());
+            if d < JUMP_S {
+                self.counts.rtp_jitter = Duration::from_secs_f64(before + (d - before) / 16.0);
+            }
+        }
+    }
+}
+
+/// Nothing for what is no RTP. Types 64 to 95 are RTCP (RFC 5761 §4).
+fn rtp_timestamp(bytes: &[u8]) -> Option<u32> {
+    let &[first, kind, _, _, t0, t1, t2, t3, _, _, _, _, ..] = bytes else {
+        return None;
+    };
+    let is_rtp = first >> 6 == 2 && !(64..96).contains(&(kind & 0x7f));
+    is_rtp.then(|| u32::from_be_bytes([t0, t1, t2, t3]))
 }
 
 #[cfg(test)]
@@ -251,5 +314,30 @@ mod tests {
             let delay = *at - MS * 20 * u32::from(*n);
             (MS * 30..=MS * 90).contains(&delay)
         }));
+    }
+
+    #[test]
+    fn jitter_of_rtp_is_that_of_rfc_3550() {
+        let packet = |n: u32, kind: u8| {
+            let mut bytes = vec![0x80, kind, 0, n as u8];
+            bytes.extend((n * 160).to_be_bytes());
+            bytes.extend([0; 4]);
+            bytes
+        };
+        for (kind, expected_ms) in [(0, 8.0), (72, 0.0)] {
+            let mut line = Line::new(Impairment::default(), 1);
+            let start = Instant::now();
+            for n in 0..200 {
+                // Every other one 8 ms late, by its sender: the line passes each at once.
+                let now = start + MS * 20 * n + MS * 8 * (n % 2);
+                line.take(now, packet(n, kind));
+                assert!(line.leaving(now).is_some());
+            }
+            let counts = line.counts();
+            let jitter_ms = counts.rtp_jitter_ms();
+            assert!((jitter_ms - expected_ms).abs() < 0.1, "{kind}: {jitter_ms}");
+            assert_eq!(counts.jitter_ms(), 0.0, "of the line itself");
+            assert_eq!(line.passed().len(), REMEMBERED);
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Instant;
 use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
 
-use super::line::{Counts, Line};
+use super::line::{Counts, Line, Passed};
 use super::{BothWays, Impairment};
 
 /// Which way a datagram goes.
@@ -103,6 +103,15 @@ impl Pipe {
         BothWays {
             to_gateway: inner.to_gateway.counts(),
             to_phone: inner.to_phone.counts(),
+        }
+    }
+
+    /// The last ones that left.
+    pub fn passed(&self) -> BothWays<Vec<Passed>> {
+        let inner = lock(&self.inner);
+        BothWays {
+            to_gateway: inner.to_gateway.passed(),
+            to_phone: inner.to_phone.passed(),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::line::Counts;
+use super::line::{Counts, Passed};
 use super::pipe::{self, Ends, Pipe, Way};
 use super::{BothWays, Impairment};
 use crate::phone::message::{SipMessage, StartLine};
@@ -80,6 +80,15 @@ impl SipRelay {
     pub fn media(&self, n: usize) -> Option<BothWays<Counts>> {
         lock(&self.calls).media.get(n).map(|m| m.rtp.counts())
     }
+
+    /// What the gateway should take for the round trip in the `n`th call, in milliseconds, by each
+    /// of the phone's last reports that reached it: how long that report was on its way here, and
+    /// how long the gateway's report was that it answers.
+    pub fn round_trips_ms(&self, n: usize) -> Vec<f64> {
+        let passed = lock(&self.calls).media.get(n).map(|m| m.rtcp.passed());
+        let passed = passed.unwrap_or_default();
+        round_trips_ms(&passed)
+    }
 }
 
 #[derive(Debug)]
@@ -143,6 +152,24 @@ impl Media {
             Way::ToPhone => self.rtp.front,
         }
     }
+}
+
+fn round_trips_ms(reports: &BothWays<Vec<Passed>>) -> Vec<f64> {
+    let ms = |passed: &Passed| (passed.left - passed.arrived).as_secs_f64() * 1_000.0;
+    let answered = |report: &Passed| {
+        let reached = |asked: &&Passed| asked.left <= report.arrived;
+        reports
+            .to_phone
+            .iter()
+            .filter(reached)
+            .max_by_key(|asked| asked.left)
+    };
+    let there_and_back = |report: &Passed| Some(ms(report) + ms(answered(report)?));
+    reports
+        .to_gateway
+        .iter()
+        .filter_map(there_and_back)
+        .collect()
 }
 
 struct Rewriter {
@@ -248,7 +275,24 @@ fn with_address(sdp: &str, addr: SocketAddr) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use super::*;
+
+    #[test]
+    fn a_round_trip_is_that_of_a_report_and_of_the_one_it_answers() {
+        let start = Instant::now();
+        let passed = |arrived: u64, left: u64| Passed {
+            arrived: start + Duration::from_millis(arrived),
+            left: start + Duration::from_millis(left),
+        };
+        let reports = BothWays {
+            to_phone: vec![passed(1_000, 1_050), passed(3_990, 4_100)],
+            to_gateway: vec![passed(500, 510), passed(2_000, 2_020), passed(4_000, 4_030)],
+        };
+        // The first one answers nothing; the last one left the phone before the second came.
+        assert_eq!(round_trips_ms(&reports), [70.0, 80.0]);
+    }
 
     #[test]
     fn only_the_address_of_the_audio_changes() {

@@ -65,6 +65,11 @@ pub(crate) enum Command {
         slot: Slot,
         player: Option<Box<MusicPlayer>>,
     },
+    /// Whether the bridge peer is not heard.
+    Deafen {
+        slot: Slot,
+        on: bool,
+    },
     SendDigit {
         slot: Slot,
         digit: Digit,

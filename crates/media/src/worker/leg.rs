@@ -65,6 +65,8 @@ pub(crate) struct LegState {
     pub(super) assistant: Option<Box<AssistantTap>>,
     pub(super) recording: Option<Box<RecordingTap>>,
     pub(super) ringback: Option<TonePlayer>,
+    /// The bridge peer is not heard.
+    pub is_deaf: bool,
     pub(super) tone: Option<TonePlayer>,
     pub(super) music: Option<Box<MusicPlayer>>,
     pub(super) active: Option<Active>,
@@ -131,6 +133,7 @@ impl LegState {
             assistant: None,
             recording: None,
             ringback: None,
+            is_deaf: false,
             tone: None,
             music: None,
             active: None,

@@ -353,6 +353,11 @@ impl Worker {
                 };
                 self.bury(former);
             }
+            Command::Deafen { slot, on } => {
+                if let Some(leg) = self.leg(slot) {
+                    leg.is_deaf = on;
+                }
+            }
             Command::SendDigit { slot, digit } => {
                 if let Some(leg) = self.leg(slot) {
                     leg.send_digit(digit);

@@ -234,6 +234,7 @@ impl LegState {
         }
         let mut linked_heard;
         let other = match (other, linked) {
+            _ if self.is_deaf => Other::Nobody,
             (Other::Nobody, Some(heard)) => {
                 linked_heard = heard;
                 Other::Leg(&mut linked_heard)

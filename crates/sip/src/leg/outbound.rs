@@ -219,7 +219,11 @@ impl Leg {
             return;
         }
         let early_sdp = message::sdp_of(&response.headers, &response.body).unwrap_or(None);
-        self.emit(SipLegEvent::Ringing { status, early_sdp });
+        self.emit(SipLegEvent::Ringing {
+            status,
+            early_sdp,
+            is_forked: self.early_tags.len() > 1,
+        });
     }
 
     async fn answered(&mut self, response: Response) {
