@@ -35,12 +35,12 @@ pub struct Scenario {
 const ALL: [Scenario; 6] = [
     Scenario {
         name: "bridged",
-        about: "bridged calls and plain UDP echo",
+        about: "bridged calls, also SRTP and Opus, and plain UDP echo",
         run: bridged::run,
     },
     Scenario {
         name: "assistants",
-        about: "calls with an assistant: plain, with voice detection, recorded",
+        about: "calls with an assistant: plain, voice detection, recorded, SRTP, Opus",
         run: assistant_calls::run,
     },
     Scenario {
