@@ -18,6 +18,7 @@ mod machine;
 mod marks;
 mod process;
 mod report;
+mod rustpbx;
 mod scenarios;
 mod search;
 mod sipp;

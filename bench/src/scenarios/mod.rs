@@ -1,6 +1,7 @@
 //! What is measured, in this order.
 
 mod assistant_calls;
+mod beside_rustpbx;
 mod bridged;
 mod latency;
 mod overload;
@@ -32,7 +33,7 @@ pub struct Scenario {
     pub run: fn(&Setting, &mut Report) -> anyhow::Result<()>,
 }
 
-const ALL: [Scenario; 6] = [
+const ALL: [Scenario; 7] = [
     Scenario {
         name: "bridged",
         about: "bridged calls, also SRTP and Opus, and plain UDP echo",
@@ -62,6 +63,11 @@ const ALL: [Scenario; 6] = [
         name: "overload",
         about: "twice the admitted calls",
         run: overload::run,
+    },
+    Scenario {
+        name: "rustpbx",
+        about: "calls set up by SIP and bridged by rustpbx, and by the whole gateway",
+        run: beside_rustpbx::run,
     },
 ];
 
