@@ -68,7 +68,7 @@ fuzz: ## every fuzz target for FUZZ_SECONDS (60)
 	scripts/fuzz.sh $(FUZZ_SECONDS)
 
 BENCH ?= --quick
-bench: ## what one core carries, beside ceiling and Asterisk; BENCH= for longer runs. Wants an idle machine
+bench: ## what one core carries, beside ceiling, Asterisk, and rustpbx if SWITCHHOOK_RUSTPBX names it; BENCH= for longer runs. Wants an idle machine
 	@scripts/install.sh peers
 	@scripts/install-asterisk.sh "$(SWITCHHOOK_ASTERISK_DIR)"
 	cargo build --release --locked -p switchhook-gateway -p switchhook-bench

@@ -17,13 +17,13 @@ use std::time::Duration;
 use anyhow::Context;
 use switchhook_conversation::{EndpointEvent, Endpointing, EndpointingConfig};
 use switchhook_media::{
-    AudioIn, AudioOut, Codec, FRAME_SAMPLES, Law, MediaConfig, MediaEngine, MediaLeg, RtpParams,
+    AudioIn, AudioOut, Codec, FRAME_SAMPLES, MediaConfig, MediaEngine, MediaLeg, RtpParams,
 };
 use switchhook_model::{CallId, LegId};
 use tokio_util::sync::CancellationToken;
 
 use crate::generator::{Carries, Sockets, Stream};
-use crate::search::{Running, Subject, v4};
+use crate::search::{Running, Subject, leg_keys, party_keys, v4};
 use crate::speech;
 
 /// Name of the readers' thread, for measuring.
@@ -32,8 +32,10 @@ const THREAD: &str = "bench-readers";
 const AHEAD: usize = 2 * FRAME_SAMPLES;
 
 /// Calls with assistants.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Assistants {
+    pub codec: Codec,
+    pub is_protected: bool,
     pub voice_detection: bool,
     /// Every call is recorded into this directory.
     pub record_into: Option<PathBuf>,
@@ -68,7 +70,7 @@ impl Subject for Assistants {
     }
 
     fn probe_calls(&self) -> usize {
-        100
+        if self.codec == Codec::Opus { 50 } else { 100 }
     }
 
     fn start(
@@ -85,6 +87,14 @@ impl Subject for Assistants {
 }
 
 impl Assistants {
+    /// PCMU, nothing else.
+    pub const PLAIN: Self = Self {
+        codec: Codec::Pcmu,
+        is_protected: false,
+        voice_detection: false,
+        record_into: None,
+    };
+
     /// Sets up `calls` calls; `room` more legs may be opened beside them. Their readers begin with
     /// [`Calls::start`].
     pub fn open(
@@ -132,7 +142,11 @@ impl Assistants {
     fn open_call(&self, calls: &mut Calls, n: usize, sockets: &Sockets) -> anyhow::Result<()> {
         let id = CallId::from_unique(&format!("bench{n}"));
         let leg = calls.engine.open_leg(LegId::derive(&id, 0))?;
-        leg.start(RtpParams::new(sockets.address(n)?, Codec::Pcmu));
+        let srtp = leg_keys(self.is_protected);
+        leg.start(RtpParams {
+            srtp,
+            ..RtpParams::new(sockets.address(n)?, self.codec)
+        });
         let (ear, mouth) = leg.assistant();
         let ear = if self.voice_detection {
             ear
@@ -145,13 +159,13 @@ impl Assistants {
         let local = v4(leg.local_addr())?;
         calls.streams.push(Stream {
             to: local,
-            sent_as: Law::Mu,
             back_from: local,
-            back_as: Law::Mu,
-            // Spread over the loop, so that at any moment the same share of callers speaks.
             carries: Carries::Speech {
-                offset: (n as u32).wrapping_mul(617) % speech::caller().len(),
+                sent_as: self.codec,
+                back_as: self.codec,
+                offset: speech::spread(n),
             },
+            keys: party_keys(srtp, srtp),
         });
         let (counts, stop) = (Arc::clone(&calls.counts), calls.stop.clone());
         calls.tasks.push(Box::pin(talk(ear, mouth, counts, stop)));

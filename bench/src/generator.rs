@@ -8,11 +8,13 @@ use anyhow::{Context, bail};
 use socket2::{Domain, Protocol, Socket, Type};
 use switchhook_media::bench_io::{RecvBatch, SendBatch, pin_to_core, schedule_realtime};
 use switchhook_media::rtp::RtpPacket;
+use switchhook_media::srtp::SrtpParams;
 use switchhook_media::{Codec, Law};
 
+use crate::ears::Ears;
 use crate::machine::thread_time;
 use crate::process::Clock;
-use crate::speech;
+use crate::{lossy, marks, speech};
 
 /// Name of its thread, for measuring.
 pub const THREAD: &str = "bench-load";
@@ -22,9 +24,8 @@ pub const THREAD: &str = "bench-load";
 pub const SOCKETS: usize = 8;
 /// Datagrams per system call.
 const BATCH: usize = 64;
-const PAYLOAD: usize = 160;
-const PACKET: usize = 12 + PAYLOAD;
 const TICK: Duration = Duration::from_millis(20);
+const FRAMES_PER_SECOND: u32 = 50;
 /// The streams of a tick are spread over this many moments, so that they do not come in one burst.
 const SLICES: usize = 20;
 /// A frame is late when it comes this much after the fastest frame of its stream: a phone's jitter
@@ -42,25 +43,82 @@ pub fn codec(law: Law) -> Codec {
     }
 }
 
+/// The tick in which the generator is.
+pub fn tick_of(now_us: u32) -> u32 {
+    now_us / TICK.as_micros() as u32
+}
+
 /// One direction of audio.
 #[derive(Debug, Clone, Copy)]
 pub struct Stream {
-    /// Where it is sent, and as what.
+    /// Where it is sent.
     pub to: SocketAddrV4,
-    pub sent_as: Law,
-    /// From where its audio must come back, and as what.
+    /// From where its audio must come back.
     pub back_from: SocketAddrV4,
-    pub back_as: Law,
     pub carries: Carries,
+    /// If protected: the key of what is sent (`local`) and of what comes back.
+    pub keys: Option<SrtpParams>,
 }
 
-/// What a stream's packets hold.
+/// What a stream's packets hold, as what it is sent, and as what it must come back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Carries {
-    /// Stream and frame number; all streams of a run or none.
-    Marks,
-    /// A caller's speech from this place of the loop on; PCMU both ways.
-    Speech { offset: u32 },
+    /// Stream and frame number.
+    Marks { sent_as: Law, back_as: Law },
+    /// A caller's speech from this place of the loop on.
+    Speech {
+        sent_as: Codec,
+        back_as: Codec,
+        offset: u32,
+    },
+}
+
+impl Carries {
+    /// PCMU both ways.
+    pub const MARKS: Self = Self::Marks {
+        sent_as: Law::Mu,
+        back_as: Law::Mu,
+    };
+
+    pub fn sent_as(self) -> Codec {
+        match self {
+            Self::Marks { sent_as, .. } => codec(sent_as),
+            Self::Speech { sent_as, .. } => sent_as,
+        }
+    }
+
+    pub fn back_as(self) -> Codec {
+        match self {
+            Self::Marks { back_as, .. } => codec(back_as),
+            Self::Speech { back_as, .. } => back_as,
+        }
+    }
+}
+
+/// Writes a frame of stream `n`, unprotected; returns its length.
+pub fn packet(stream: &Stream, n: u32, frame: u32, out: &mut [u8]) -> usize {
+    let marked;
+    let codec = stream.carries.sent_as();
+    RtpPacket {
+        marker: frame == 0,
+        payload_type: codec.payload_type(),
+        sequence: frame as u16,
+        timestamp: frame * (codec.clock_hz() / FRAMES_PER_SECOND),
+        ssrc: n,
+        payload: match stream.carries {
+            Carries::Marks { sent_as, .. } => {
+                marked = marks::payload(n, frame, sent_as);
+                &marked
+            }
+            Carries::Speech {
+                sent_as: Codec::Opus,
+                offset,
+                ..
+            } => lossy::caller().packet(offset + frame),
+            Carries::Speech { offset, .. } => speech::caller().frame(offset + frame),
+        },
+    }
+    .write(out)
 }
 
 /// What came of a run.
@@ -124,12 +182,13 @@ pub fn run(
     warm_up: Duration,
     measure: Duration,
 ) -> anyhow::Result<Outcome> {
+    let ears = Ears::new(&streams)?;
     let thread = std::thread::Builder::new()
         .name(THREAD.to_owned())
         .spawn(move || {
             let _ = pin_to_core(core);
             let _ = schedule_realtime();
-            let mut load = Load::new(sockets, streams, warm_up, measure);
+            let mut load = Load::new(sockets, streams, ears, warm_up, measure);
             let (tested, own) = load.run(&tested);
             let span = TICK.as_secs_f64() * f64::from(load.frames);
             Outcome {
@@ -159,20 +218,20 @@ struct Load {
     transit: Vec<[u16; BUCKETS]>,
     /// Per stream: the newest frame that came back, so that none counts twice.
     newest: Vec<Option<u32>>,
-    /// Stream by the port its audio comes back from, where it carries no number.
-    by_port: Vec<Option<u32>>,
-    through: Through,
+    ears: Ears,
     recv: RecvBatch<BATCH>,
     send: SendBatch<BATCH>,
 }
 
 impl Load {
-    fn new(sockets: Sockets, streams: Vec<Stream>, warm_up: Duration, measure: Duration) -> Self {
+    fn new(
+        sockets: Sockets,
+        streams: Vec<Stream>,
+        ears: Ears,
+        warm_up: Duration,
+        measure: Duration,
+    ) -> Self {
         let ticks = |time: Duration| (time.as_millis() / TICK.as_millis()) as u32;
-        let mut by_port = vec![None; 1 << 16];
-        for (n, stream) in streams.iter().enumerate() {
-            by_port[usize::from(stream.back_from.port())] = Some(n as u32);
-        }
         Self {
             sockets,
             first_measured: ticks(warm_up),
@@ -181,8 +240,7 @@ impl Load {
             sent_us: vec![[0; 32]; streams.len()],
             transit: vec![[0; BUCKETS]; streams.len()],
             newest: vec![None; streams.len()],
-            by_port,
-            through: Through::new(),
+            ears,
             recv: RecvBatch::new(),
             send: SendBatch::new(),
             streams,
@@ -228,23 +286,10 @@ impl Load {
             for n in range.clone().filter(|n| n % SOCKETS == socket) {
                 let stream = self.streams[n];
                 self.sent_us[n][frame as usize % 32] = self.epoch.elapsed().as_micros() as u32;
-                self.send.push(stream.to, PACKET, |out| {
-                    let marked;
-                    RtpPacket {
-                        marker: frame == 0,
-                        payload_type: codec(stream.sent_as).payload_type(),
-                        sequence: frame as u16,
-                        timestamp: frame * 160,
-                        ssrc: n as u32,
-                        payload: match stream.carries {
-                            Carries::Marks => {
-                                marked = payload(n as u32, frame, stream.sent_as);
-                                &marked
-                            }
-                            Carries::Speech { offset } => speech::caller().frame(offset + frame),
-                        },
-                    }
-                    .write(out);
+                let ears = &mut self.ears;
+                self.send.push(stream.to, |out| {
+                    let len = packet(&stream, n as u32, frame, out);
+                    ears.protect(n, out, len)
                 });
                 if self.send.is_full() {
                     self.send.flush(&self.sockets.0[socket]);
@@ -273,29 +318,8 @@ impl Load {
         let Some(datagram) = self.recv.get(i) else {
             return;
         };
-        // What is not whole and right (silence, a concealed loss, somebody else's audio) counts for
-        // nothing, so its frame is missing in the end.
-        let Ok(packet) = RtpPacket::parse(datagram.data) else {
-            return;
-        };
-        let parties = Parties {
-            by_port: &self.by_port,
-            streams: &self.streams,
-        };
-        let Some((n, frame)) = parties.identify(datagram.from, packet.payload, now_us) else {
-            return;
-        };
-        let Some(stream) = self.streams.get(n as usize) else {
-            return;
-        };
-        let right = packet.payload_type == codec(stream.back_as).payload_type()
-            && datagram.from == SocketAddr::V4(stream.back_from)
-            && match stream.carries {
-                Carries::Marks => self.through.is_right(packet.payload, n, frame, stream),
-                // Known by all its octets.
-                Carries::Speech { offset: _ } => true,
-            };
-        if right {
+        let found = self.ears.identify(datagram.from, datagram.data, now_us);
+        if let Some((n, frame)) = found {
             self.note(n as usize, frame, now_us);
         }
     }
@@ -345,136 +369,5 @@ impl Load {
         outcome.transit_p50_ms = percentile(0.5);
         outcome.transit_p99_ms = percentile(0.99);
         outcome
-    }
-}
-
-/// Who is who, apart from the buffers that are being read.
-struct Parties<'a> {
-    by_port: &'a Vec<Option<u32>>,
-    streams: &'a [Stream],
-}
-
-impl Parties<'_> {
-    /// Which frame of which stream this is.
-    fn identify(&self, from: SocketAddr, payload: &[u8], now_us: u32) -> Option<(u32, u32)> {
-        let n = self.by_port[usize::from(from.port())];
-        let carries = n
-            .and_then(|n| self.streams.get(n as usize))
-            .map(|s| s.carries);
-        let (Some(n), Some(Carries::Speech { offset })) = (n, carries) else {
-            return read_marks(payload);
-        };
-        let speech = speech::caller();
-        let place = speech.place_of(payload)?;
-        // The loop is longer than any delay, so it is the last time this place was played.
-        let now = now_us / TICK.as_micros() as u32;
-        let ago = (offset + now + speech.len() - place) % speech.len();
-        now.checked_sub(ago).map(|frame| (n, frame))
-    }
-}
-
-/// Octets that carry one bit each of stream and frame number, as the sign of a loud sample: that
-/// survives transcoding. The rest is one value that follows from both numbers.
-const MARKS: usize = 64;
-
-fn payload(stream: u32, frame: u32, law: Law) -> [u8; PAYLOAD] {
-    let marks = (u64::from(stream) << 32) | u64::from(frame);
-    let mut payload = [filler(stream, frame); PAYLOAD];
-    for (bit, octet) in payload[..MARKS].iter_mut().enumerate() {
-        *octet = loud(marks >> bit & 1 == 1, law);
-    }
-    payload
-}
-
-/// The loudest positive or negative octet.
-fn loud(positive: bool, law: Law) -> u8 {
-    let magnitude = match law {
-        Law::Mu => 0x00,
-        Law::A => 0x2A,
-    };
-    magnitude | (u8::from(positive) << 7)
-}
-
-/// Positive octets only, so that no value has a second zero.
-fn filler(stream: u32, frame: u32) -> u8 {
-    0x80 | (stream.wrapping_mul(31).wrapping_add(frame.wrapping_mul(7)) % 127) as u8
-}
-
-fn read_marks(payload: &[u8]) -> Option<(u32, u32)> {
-    let payload: &[u8; PAYLOAD] = payload.try_into().ok()?;
-    let marks = (0..MARKS).fold(0u64, |marks, bit| {
-        marks | (u64::from(payload[bit] >> 7) << bit)
-    });
-    Some(((marks >> 32) as u32, marks as u32))
-}
-
-/// What each octet becomes between two codecs, computed once.
-struct Through([[[u8; 256]; 2]; 2]);
-
-fn index(law: Law) -> usize {
-    match law {
-        Law::Mu => 0,
-        Law::A => 1,
-    }
-}
-
-impl Through {
-    fn new() -> Self {
-        let mut tables = [[[0; 256]; 2]; 2];
-        for from in [Law::Mu, Law::A] {
-            for to in [Law::Mu, Law::A] {
-                for octet in 0..=255u8 {
-                    let (mut pcm, mut back) = ([0; 1], [0; 1]);
-                    from.decode(&[octet], &mut pcm);
-                    to.encode(&pcm, &mut back);
-                    let becomes = if from == to { octet } else { back[0] };
-                    tables[index(from)][index(to)][usize::from(octet)] = becomes;
-                }
-            }
-        }
-        Self(tables)
-    }
-
-    /// Every octet is what the sent one becomes.
-    fn is_right(&self, payload: &[u8], n: u32, frame: u32, stream: &Stream) -> bool {
-        let table = &self.0[index(stream.sent_as)][index(stream.back_as)];
-        let filler = table[usize::from(filler(n, frame))];
-        let plus = table[usize::from(loud(true, stream.sent_as))];
-        let minus = table[usize::from(loud(false, stream.sent_as))];
-        payload[..MARKS]
-            .iter()
-            .all(|octet| *octet == plus || *octet == minus)
-            && payload[MARKS..].iter().all(|octet| *octet == filler)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn marks_survive_and_wrong_octets_are_seen() {
-        let through = Through::new();
-        let address = SocketAddrV4::new([127, 0, 0, 1].into(), 1);
-        for (sent_as, back_as) in [(Law::Mu, Law::Mu), (Law::Mu, Law::A), (Law::A, Law::Mu)] {
-            let stream = Stream {
-                to: address,
-                sent_as,
-                back_from: address,
-                back_as,
-                carries: Carries::Marks,
-            };
-            let sent = payload(4_321, 77, sent_as);
-            let mut back = sent;
-            if sent_as != back_as {
-                let mut pcm = [0; PAYLOAD];
-                sent_as.decode(&sent, &mut pcm);
-                back_as.encode(&pcm, &mut back);
-            }
-            assert_eq!(read_marks(&back), Some((4_321, 77)));
-            assert!(through.is_right(&back, 4_321, 77, &stream));
-            back[100] ^= 1;
-            assert!(!through.is_right(&back, 4_321, 77, &stream));
-        }
     }
 }

@@ -110,6 +110,9 @@ impl Line {
         ] {
             self = self.detail(format!("{prefix}{name}"), value);
         }
+        if run.is_limited_by_generator() {
+            self = self.detail(format!("{prefix}limited_by_generator"), 1.0);
+        }
         for (name, value) in &run.details {
             self = self.detail(format!("{prefix}{name}"), *value);
         }

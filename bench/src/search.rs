@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use switchhook_media::bench_io::pin_to_core;
-use switchhook_media::{Law, MediaConfig, MediaEngine, MediaLeg, RtpParams};
+use switchhook_media::srtp::{MasterKey, SrtpParams, Suite};
+use switchhook_media::{Codec, Law, MediaConfig, MediaEngine, MediaLeg, RtpParams};
 use switchhook_model::{CallId, LegId};
 
 use crate::echo::{self, Echo};
 use crate::generator::{self, Carries, Outcome, Sockets, Stream};
 use crate::machine::thread_time;
+use crate::speech;
 
 /// Share of frames that may be late, lost or wrong.
 pub const BAD_SHARE_MAX: f64 = 0.01;
@@ -153,7 +155,7 @@ impl Capacity {
     /// The number of calls that would bring the load to what is aimed at.
     fn promising(&self) -> usize {
         let load = self.outcome.load.max(self.outcome.generator_load).max(0.01);
-        ((self.calls as f64 * LOAD_AIM / load) as usize).clamp(100, 9_000)
+        ((self.calls as f64 * LOAD_AIM / load) as usize).clamp(20, 9_000)
     }
 }
 
@@ -210,10 +212,9 @@ impl Subject for PlainEcho {
                 let address = v4(*address)?;
                 Ok(Stream {
                     to: address,
-                    sent_as: Law::Mu,
                     back_from: address,
-                    back_as: Law::Mu,
-                    carries: Carries::Marks,
+                    carries: Carries::MARKS,
+                    keys: None,
                 })
             })
             .collect::<anyhow::Result<_>>()?;
@@ -223,19 +224,67 @@ impl Subject for PlainEcho {
 
 /// The gateway's media engine with one worker, every call two bridged legs.
 pub struct Bridges {
-    a: Law,
-    b: Law,
+    a: Codec,
+    b: Codec,
+    /// Both legs are SRTP.
+    is_protected: bool,
 }
 
 impl Bridges {
     pub const SAME_CODEC: Self = Self {
-        a: Law::Mu,
-        b: Law::Mu,
+        a: Codec::Pcmu,
+        b: Codec::Pcmu,
+        is_protected: false,
     };
     pub const TRANSCODED: Self = Self {
-        a: Law::Mu,
-        b: Law::A,
+        b: Codec::Pcma,
+        ..Self::SAME_CODEC
     };
+    pub const PROTECTED: Self = Self {
+        is_protected: true,
+        ..Self::SAME_CODEC
+    };
+    pub const OPUS: Self = Self {
+        b: Codec::Opus,
+        ..Self::SAME_CODEC
+    };
+
+    /// Marks survive G.711 only; what goes through Opus is speech.
+    fn carries(&self, sent_as: Codec, back_as: Codec, call: usize) -> Carries {
+        match (law(sent_as), law(back_as)) {
+            (Some(sent_as), Some(back_as)) => Carries::Marks { sent_as, back_as },
+            _ => Carries::Speech {
+                sent_as,
+                back_as,
+                offset: speech::spread(call),
+            },
+        }
+    }
+}
+
+fn law(codec: Codec) -> Option<Law> {
+    match codec {
+        Codec::Pcmu => Some(Law::Mu),
+        Codec::Pcma => Some(Law::A),
+        Codec::G722 | Codec::Opus => None,
+    }
+}
+
+/// Keys of a leg, seen from the gateway: each leg has its own, both ways.
+pub fn leg_keys(is_protected: bool) -> Option<SrtpParams> {
+    let key = || MasterKey::random(Suite::AesCm128HmacSha1Tag80);
+    is_protected.then(|| SrtpParams {
+        local: key(),
+        remote: key(),
+    })
+}
+
+/// Keys of the party that sends to one leg and hears another.
+pub fn party_keys(to: Option<SrtpParams>, back_from: Option<SrtpParams>) -> Option<SrtpParams> {
+    Some(SrtpParams {
+        local: to?.remote,
+        remote: back_from?.local,
+    })
 }
 
 /// Legs, and the engine that outlives them.
@@ -244,6 +293,11 @@ impl Running for (Vec<MediaLeg>, MediaEngine) {}
 impl Subject for Bridges {
     fn threads(&self) -> &'static [&'static str] {
         &["media-0"]
+    }
+
+    fn probe_calls(&self) -> usize {
+        // Coding costs several times what passing on does.
+        if self.b == Codec::Opus { 50 } else { 400 }
     }
 
     fn start(
@@ -264,29 +318,31 @@ impl Subject for Bridges {
         let mut streams = Vec::with_capacity(2 * calls);
         for call in 0..calls {
             let id = CallId::from_unique(&format!("bench{call}"));
-            let open = |n: u32, law: Law| -> anyhow::Result<MediaLeg> {
+            let open = |n: u32, codec, srtp| -> anyhow::Result<MediaLeg> {
                 let leg = engine.open_leg(LegId::derive(&id, n))?;
                 // The party of leg 2n sends and receives on the socket of stream 2n.
                 let party = sockets.address(2 * call + n as usize - 1)?;
-                leg.start(RtpParams::new(party, generator::codec(law)));
+                leg.start(RtpParams {
+                    srtp,
+                    ..RtpParams::new(party, codec)
+                });
                 Ok(leg)
             };
-            let (a, b) = (open(1, self.a)?, open(2, self.b)?);
+            let (keys_a, keys_b) = (leg_keys(self.is_protected), leg_keys(self.is_protected));
+            let (a, b) = (open(1, self.a, keys_a)?, open(2, self.b, keys_b)?);
             engine.bridge(&a, &b);
             let (addr_a, addr_b) = (v4(a.local_addr())?, v4(b.local_addr())?);
             streams.push(Stream {
                 to: addr_a,
-                sent_as: self.a,
                 back_from: addr_b,
-                back_as: self.b,
-                carries: Carries::Marks,
+                carries: self.carries(self.a, self.b, call),
+                keys: party_keys(keys_a, keys_b),
             });
             streams.push(Stream {
                 to: addr_b,
-                sent_as: self.b,
                 back_from: addr_a,
-                back_as: self.a,
-                carries: Carries::Marks,
+                carries: self.carries(self.b, self.a, call),
+                keys: party_keys(keys_b, keys_a),
             });
             legs.extend([a, b]);
         }

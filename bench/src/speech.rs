@@ -45,6 +45,12 @@ pub fn caller() -> &'static SpeechLoop {
     &CALLER
 }
 
+/// Where a call begins: spread over the loop, so that at any moment the same share of callers
+/// speaks.
+pub fn spread(call: usize) -> u32 {
+    (call as u32).wrapping_mul(617) % caller().len()
+}
+
 impl SpeechLoop {
     fn build() -> anyhow::Result<Self> {
         let mut noise = Noise(1);

@@ -1,6 +1,7 @@
 //! Calls with an instant assistant, and what voice detection costs.
 
 use anyhow::Context;
+use switchhook_media::Codec;
 use switchhook_media::bench_io::pin_to_core;
 
 use super::{Named, Setting, capacity};
@@ -12,63 +13,91 @@ const UNIT: &str = "concurrent calls with an assistant per core";
 
 pub(super) fn subjects(setting: &Setting) -> Vec<Named> {
     let effort = setting.effort.with_assistants();
-    let boxed = |name, subject| -> Named { (name, Box::new(subject), effort) };
-    vec![
-        boxed("assistant, no voice detection", plain()),
-        boxed("assistant, voice detection", with_voice_detection()),
-        boxed("assistant, voice detection, recorded", recorded(setting)),
-    ]
+    figures(setting)
+        .into_iter()
+        .map(|figure| -> Named { (figure.what, Box::new(figure.subject), effort) })
+        .collect()
 }
 
-fn plain() -> Assistants {
-    Assistants::default()
+/// A figure of this scenario.
+struct Figure {
+    name: &'static str,
+    what: &'static str,
+    subject: Assistants,
+    target: Option<f64>,
 }
 
-fn with_voice_detection() -> Assistants {
-    Assistants {
+fn figures(setting: &Setting) -> Vec<Figure> {
+    let plain = Assistants::PLAIN;
+    let listening = Assistants {
         voice_detection: true,
-        ..Assistants::default()
-    }
-}
-
-fn recorded(setting: &Setting) -> Assistants {
-    Assistants {
+        ..Assistants::PLAIN
+    };
+    let recorded = Assistants {
         record_into: Some(setting.data_dir.clone()),
-        ..with_voice_detection()
-    }
+        ..listening.clone()
+    };
+    let protected = Assistants {
+        is_protected: true,
+        ..recorded.clone()
+    };
+    let opus = Assistants {
+        codec: Codec::Opus,
+        ..listening.clone()
+    };
+    let figure = |name, what, subject, target| Figure {
+        name,
+        what,
+        subject,
+        target,
+    };
+    vec![
+        figure(
+            "assistant_calls_per_core",
+            "assistant, no voice detection",
+            plain,
+            None,
+        ),
+        figure(
+            "assistant_calls_vad_per_core",
+            "assistant, voice detection",
+            listening,
+            Some(600.0),
+        ),
+        figure(
+            "assistant_calls_vad_recorded_per_core",
+            "assistant, voice detection, recorded",
+            recorded,
+            None,
+        ),
+        figure(
+            "assistant_calls_vad_recorded_srtp_per_core",
+            "assistant, voice detection, recorded, SRTP",
+            protected,
+            Some(300.0),
+        ),
+        figure(
+            "assistant_calls_vad_opus_per_core",
+            "assistant, voice detection, Opus",
+            opus,
+            None,
+        ),
+    ]
 }
 
 pub(super) fn run(setting: &Setting, report: &mut Report) -> anyhow::Result<()> {
     let effort = setting.effort.with_assistants();
-    for (name, what, subject, target) in [
-        (
-            "assistant_calls_per_core",
-            "no voice detection",
-            plain(),
-            None,
-        ),
-        (
-            "assistant_calls_vad_per_core",
-            "voice detection",
-            with_voice_detection(),
-            Some(600.0),
-        ),
-        (
-            "assistant_calls_vad_recorded_per_core",
-            "voice detection, recorded",
-            recorded(setting),
-            Some(300.0),
-        ),
-    ] {
-        let found = capacity(setting, what, &subject, effort).context(what)?;
+    for figure in figures(setting) {
+        let what = figure.what;
+        let found = capacity(setting, what, &figure.subject, effort).context(what)?;
         let mut line = Line::new(found.calls as f64, UNIT)
             .run("", &found)
             .detail("speech_duty", speech::DUTY)
             .note(loads(&found));
-        if let Some(target) = target {
+        if let Some(target) = figure.target {
             line = line.target(Target::AtLeast(target));
         }
-        report.add(name, line);
+        report.add(figure.name, line);
     }
     voice_cost(setting, report)
 }

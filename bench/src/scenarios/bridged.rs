@@ -5,6 +5,7 @@ use anyhow::Context;
 use super::{Named, Setting, capacity};
 use crate::report::{Line, Report, Target, loads};
 use crate::search::{Bridges, Capacity, PlainEcho};
+use crate::speech;
 
 const UNIT: &str = "concurrent calls of two legs per core";
 
@@ -16,6 +17,16 @@ pub(super) fn subjects(setting: &Setting) -> Vec<Named> {
             "bridged and transcoded",
             Box::new(Bridges::TRANSCODED),
             setting.effort,
+        ),
+        (
+            "bridged, SRTP on both legs",
+            Box::new(Bridges::PROTECTED),
+            setting.effort,
+        ),
+        (
+            "bridged, PCMU and Opus",
+            Box::new(Bridges::OPUS),
+            setting.effort.with_assistants(),
         ),
     ]
 }
@@ -35,6 +46,22 @@ pub(super) fn run(setting: &Setting, report: &mut Report) -> anyhow::Result<()> 
     .less_is_better()
     .ceiling(us_per_packet(&echo));
     report.add("bridged_pcmu_packet_cost", cost);
+    let protected = capacity(setting, "SRTP on both legs", &Bridges::PROTECTED, effort)
+        .context("calls with SRTP")?;
+    report.add("bridged_srtp_calls_per_core", calls(&protected, &echo));
+    // Most of it is coding, so an echo is no ceiling of it.
+    let opus = capacity(
+        setting,
+        "PCMU and Opus",
+        &Bridges::OPUS,
+        effort.with_assistants(),
+    )
+    .context("calls between PCMU and Opus")?;
+    let line = Line::new(opus.calls as f64, UNIT)
+        .run("", &opus)
+        .detail("speech_duty", speech::DUTY)
+        .note(loads(&opus));
+    report.add("bridged_pcmu_opus_calls_per_core", line);
     if !setting.quick {
         let transcoded = capacity(setting, "transcoded", &Bridges::TRANSCODED, effort)
             .context("transcoded calls")?;

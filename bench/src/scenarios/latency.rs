@@ -42,7 +42,7 @@ pub(super) fn run(setting: &Setting, report: &mut Report) -> anyhow::Result<()> 
     let script = Script::new(cycles);
     let assistants = Assistants {
         voice_detection: true,
-        record_into: None,
+        ..Assistants::PLAIN
     };
     let sockets = Sockets::bind()?;
     pin_to_core(setting.cores.tested)?;

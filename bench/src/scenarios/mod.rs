@@ -1,6 +1,7 @@
 //! What is measured, in this order.
 
 mod assistant_calls;
+mod beside_rustpbx;
 mod bridged;
 mod latency;
 mod overload;
@@ -32,15 +33,15 @@ pub struct Scenario {
     pub run: fn(&Setting, &mut Report) -> anyhow::Result<()>,
 }
 
-const ALL: [Scenario; 6] = [
+const ALL: [Scenario; 7] = [
     Scenario {
         name: "bridged",
-        about: "bridged calls and plain UDP echo",
+        about: "bridged calls, also SRTP and Opus, and plain UDP echo",
         run: bridged::run,
     },
     Scenario {
         name: "assistants",
-        about: "calls with an assistant: plain, with voice detection, recorded",
+        about: "calls with an assistant: plain, voice detection, recorded, SRTP, Opus",
         run: assistant_calls::run,
     },
     Scenario {
@@ -62,6 +63,11 @@ const ALL: [Scenario; 6] = [
         name: "overload",
         about: "twice the admitted calls",
         run: overload::run,
+    },
+    Scenario {
+        name: "rustpbx",
+        about: "calls set up by SIP and bridged by rustpbx, and by the whole gateway",
+        run: beside_rustpbx::run,
     },
 ];
 

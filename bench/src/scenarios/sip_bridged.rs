@@ -1,4 +1,5 @@
-//! Calls bridged by whole products, set up by SIP: the gateway and Asterisk. Same generator, same
+//! Calls bridged by whole products, set up by SIP: the gateway and Asterisk (and rustpbx:
+//! [`super::beside_rustpbx`]). Same generator, same
 //! number of calls, one after the other on the same core.
 
 use std::ops::Range;
@@ -14,21 +15,20 @@ use crate::process::Program;
 use crate::report::{Line, Report, Target};
 use crate::say;
 use crate::ua::{Phones, Placed};
-use switchhook_media::Law;
 
 /// Calls at which both products are measured. Asterisk needs half a core for them.
 const CALLS: usize = 200;
 /// Before memory is read for the first time: they bring in code and make what all calls share.
 const FIRST_CALLS: usize = 20;
-const EXTENSION: &str = "2001";
-const PASSWORD: &str = "bench-2001";
+pub(super) const EXTENSION: &str = "2001";
+pub(super) const PASSWORD: &str = "bench-2001";
 
 /// The called phone, for the gateway's configuration.
 pub(super) const EXTENSION_CONFIG: &str =
     "[extensions.2001]\nname = \"Bench\"\npassword = \"bench-2001\"\n";
 
 /// What a product needed.
-struct Needs {
+pub(super) struct Needs {
     outcome: Outcome,
     /// Of all calls but the first ones.
     kib_per_call: f64,
@@ -36,12 +36,15 @@ struct Needs {
     kib_per_call_from_none: f64,
 }
 
+impl Needs {
+    /// Of a core, per call.
+    pub(super) fn share(&self) -> f64 {
+        self.outcome.load / CALLS as f64
+    }
+}
+
 pub(super) fn run(setting: &Setting, report: &mut Report) -> anyhow::Result<()> {
-    let ours = {
-        let gateway = Gateway::start(setting, "http://127.0.0.1:9", EXTENSION_CONFIG)?;
-        let mut phones = phones_of(&gateway)?;
-        measure(setting, &gateway.program, &mut phones).context("the gateway")?
-    };
+    let ours = gateway(setting)?;
     tell("the gateway", &ours);
     // Without a peer our figures stand alone.
     let peer = match peer(setting) {
@@ -55,31 +58,45 @@ pub(super) fn run(setting: &Setting, report: &mut Report) -> anyhow::Result<()> 
             None
         }
     };
-    let share = |needs: &Needs| needs.outcome.load / CALLS as f64;
-    let note = format!("extrapolated from {CALLS} calls, {}", loads(&ours));
-    let line = Line::new(1.0 / share(&ours), "concurrent calls of two legs per core")
-        .peer(peer.as_ref().map(|needs| 1.0 / share(needs)))
+    let peer = peer.as_ref();
+    let line = Line::new(1.0 / ours.share(), "concurrent calls of two legs per core")
+        .peer(peer.map(|needs| 1.0 / needs.share()))
         .target(Target::RatioAtLeast(4.0))
-        .note(note);
-    report.add("sip_bridged_calls_per_core", details(line, &ours, &peer));
-    let line = Line::new(share(&ours) * 100.0, "% of a core per bridged call")
-        .less_is_better()
-        .peer(peer.as_ref().map(|needs| share(needs) * 100.0));
-    report.add("sip_bridged_cpu_per_call", line);
-    let line = Line::new(ours.kib_per_call, "KiB of RAM per bridged call")
-        .less_is_better()
-        .peer(peer.as_ref().map(|needs| needs.kib_per_call))
-        .target(Target::AtMost(60.0));
-    report.add(
-        "sip_bridged_rss_per_call",
-        line.detail("calls", (CALLS - FIRST_CALLS) as f64)
-            .detail("kib_per_call_from_none", ours.kib_per_call_from_none)
-            .detail(
-                "peer_kib_per_call_from_none",
-                peer.as_ref().map_or(0.0, |p| p.kib_per_call_from_none),
-            ),
-    );
+        .note(note(&ours));
+    report.add("sip_bridged_calls_per_core", details(line, &ours, peer));
+    report.add("sip_bridged_cpu_per_call", cpu(&ours, peer));
+    let line = memory(&ours, peer).target(Target::AtMost(60.0));
+    report.add("sip_bridged_rss_per_call", line);
     Ok(())
+}
+
+pub(super) fn note(needs: &Needs) -> String {
+    format!("extrapolated from {CALLS} calls, {}", loads(needs))
+}
+
+pub(super) fn cpu(ours: &Needs, peer: Option<&Needs>) -> Line {
+    Line::new(ours.share() * 100.0, "% of a core per bridged call")
+        .less_is_better()
+        .peer(peer.map(|needs| needs.share() * 100.0))
+}
+
+pub(super) fn memory(ours: &Needs, peer: Option<&Needs>) -> Line {
+    Line::new(ours.kib_per_call, "KiB of RAM per bridged call")
+        .less_is_better()
+        .peer(peer.map(|needs| needs.kib_per_call))
+        .detail("calls", (CALLS - FIRST_CALLS) as f64)
+        .detail("kib_per_call_from_none", ours.kib_per_call_from_none)
+        .detail(
+            "peer_kib_per_call_from_none",
+            peer.map_or(0.0, |p| p.kib_per_call_from_none),
+        )
+}
+
+/// The gateway carrying the calls.
+pub(super) fn gateway(setting: &Setting) -> anyhow::Result<Needs> {
+    let gateway = Gateway::start(setting, "http://127.0.0.1:9", EXTENSION_CONFIG)?;
+    let mut phones = phones_of(&gateway)?;
+    measure(setting, &gateway.program, &mut phones).context("the gateway")
 }
 
 fn peer(setting: &Setting) -> anyhow::Result<Needs> {
@@ -94,7 +111,12 @@ pub(super) fn phones_of(gateway: &Gateway) -> anyhow::Result<Phones> {
     Ok(phones)
 }
 
-fn measure(setting: &Setting, program: &Program, phones: &mut Phones) -> anyhow::Result<Needs> {
+/// What a product needs for the calls; its phones know it already.
+pub(super) fn measure(
+    setting: &Setting,
+    program: &Program,
+    phones: &mut Phones,
+) -> anyhow::Result<Needs> {
     let sockets = Sockets::bind()?;
     let before = program.resident_kib()?;
     let mut streams = place_all(phones, &sockets, 0..FIRST_CALLS)?;
@@ -145,10 +167,9 @@ pub(super) fn place_all(
                 for (to, back_from) in [(caller, called), (called, caller)] {
                     streams.push(Stream {
                         to,
-                        sent_as: Law::Mu,
                         back_from,
-                        back_as: Law::Mu,
-                        carries: Carries::Marks,
+                        carries: Carries::MARKS,
+                        keys: None,
                     });
                 }
             }
@@ -158,8 +179,8 @@ pub(super) fn place_all(
     Ok(streams)
 }
 
-fn details(mut line: Line, ours: &Needs, peer: &Option<Needs>) -> Line {
-    let both = [("", Some(ours)), ("peer_", peer.as_ref())];
+pub(super) fn details(mut line: Line, ours: &Needs, peer: Option<&Needs>) -> Line {
+    let both = [("", Some(ours)), ("peer_", peer)];
     for (prefix, needs) in both {
         let Some(needs) = needs else { continue };
         for (name, value) in [
@@ -185,7 +206,7 @@ fn loads(needs: &Needs) -> String {
     )
 }
 
-fn tell(what: &str, needs: &Needs) {
+pub(super) fn tell(what: &str, needs: &Needs) {
     say(&format!(
         "  {what}: {CALLS} calls, {}, {:.0} KiB a call",
         loads(needs),

@@ -45,10 +45,12 @@ pub mod wav;
 pub mod wav_length;
 mod worker;
 
-/// The socket layer for measuring tools, so that they need no unsafe code of their own.
+/// The socket layer for measuring tools, so that they need no unsafe code of their own, and the
+/// far end of a protected leg.
 #[cfg(feature = "bench")]
 #[doc(hidden)]
 pub mod bench_io {
+    pub use crate::srtp::FarEnd;
     pub use crate::sys::{
         Datagram, RecvBatch, SendBatch, enable_arrival_times, pin_to_core, raise_file_limit,
         schedule_realtime,

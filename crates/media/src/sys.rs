@@ -222,12 +222,13 @@ impl<const N: usize> SendBatch<N> {
         self.filled == N
     }
 
-    /// Adds a datagram of `len` octets that `fill` writes.
+    /// Adds a datagram that `fill` writes; it returns the length.
     ///
     /// # Panics
-    /// If the batch is full or `len` exceeds [`DATAGRAM_MAX`].
-    pub fn push(&mut self, to: SocketAddrV4, len: usize, fill: impl FnOnce(&mut [u8])) {
-        fill(&mut self.data[self.filled][..len]);
+    /// If the batch is full or the length exceeds [`DATAGRAM_MAX`].
+    pub fn push(&mut self, to: SocketAddrV4, fill: impl FnOnce(&mut [u8]) -> usize) {
+        let len = fill(&mut self.data[self.filled]);
+        assert!(len <= DATAGRAM_MAX, "a datagram of {len} octets");
         self.lens[self.filled] = len;
         let address = &mut self.addresses[self.filled];
         address.sin_family = libc::AF_INET as libc::sa_family_t;

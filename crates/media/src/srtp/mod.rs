@@ -74,6 +74,43 @@ impl SrtpSession {
     }
 }
 
+/// A party that measuring tools play: its own protection, apart from any leg.
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub struct FarEnd(SrtpSession);
+
+#[cfg(feature = "bench")]
+impl std::fmt::Debug for FarEnd {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("FarEnd").finish_non_exhaustive()
+    }
+}
+
+#[cfg(feature = "bench")]
+impl FarEnd {
+    /// Octets that protection adds to a packet at most.
+    pub const OVERHEAD: usize = OVERHEAD_MAX;
+
+    /// `local` protects what the party sends.
+    pub fn new(params: &SrtpParams) -> Self {
+        Self(SrtpSession::new(params))
+    }
+
+    /// Protects the packet in the first `len` octets; returns its new length.
+    ///
+    /// # Panics
+    /// If the buffer has no room for [`Self::OVERHEAD`], or holds no RTP packet.
+    pub fn protect(&mut self, buffer: &mut [u8], len: usize) -> usize {
+        self.0.outbound.protect_rtp(buffer, len)
+    }
+
+    /// Authenticates and decrypts a packet in place; returns its length, nothing when it is not
+    /// authentic or was there before.
+    pub fn open(&mut self, packet: &mut [u8]) -> Option<usize> {
+        self.0.inbound.open_rtp(packet).ok()
+    }
+}
+
 /// Length of header, CSRCs and extension: what is not encrypted (RFC 3711 §3.1).
 fn clear_len(packet: &[u8]) -> Result<usize, SrtpError> {
     if packet.len() < HEADER_LEN || packet[0] >> 6 != 2 {
