@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::generator::{Carries, Sockets, Stream};
 use crate::search::{Running, Subject, leg_keys, party_keys, v4};
-use crate::speech;
+use crate::{lossy, speech};
 
 /// Name of the readers' thread, for measuring.
 const THREAD: &str = "bench-readers";
@@ -104,6 +104,9 @@ impl Assistants {
         core: usize,
         sockets: &Sockets,
     ) -> anyhow::Result<Calls> {
+        if self.codec == Codec::Opus {
+            lossy::prepare();
+        }
         let recordings = match &self.record_into {
             Some(directory) => {
                 std::fs::create_dir_all(directory)

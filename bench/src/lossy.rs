@@ -60,6 +60,15 @@ impl OpusCaller {
     }
 }
 
+/// Computes what all streams share. Takes seconds, so before calls run.
+pub fn prepare() {
+    for codec in [Codec::Opus, Codec::Pcmu] {
+        for other in [Codec::Opus, Codec::Pcmu] {
+            let _ = Path::between(codec, other);
+        }
+    }
+}
+
 /// What the loop sounds like to the hearer.
 struct Path(Vec<Shape>);
 

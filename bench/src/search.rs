@@ -13,7 +13,7 @@ use switchhook_model::{CallId, LegId};
 use crate::echo::{self, Echo};
 use crate::generator::{self, Carries, Outcome, Sockets, Stream};
 use crate::machine::thread_time;
-use crate::speech;
+use crate::{lossy, speech};
 
 /// Share of frames that may be late, lost or wrong.
 pub const BAD_SHARE_MAX: f64 = 0.01;
@@ -306,6 +306,9 @@ impl Subject for Bridges {
         core: usize,
         sockets: &Sockets,
     ) -> anyhow::Result<(Box<dyn Running>, Vec<Stream>)> {
+        if self.b == Codec::Opus {
+            lossy::prepare();
+        }
         let engine = MediaEngine::start(MediaConfig {
             workers: 1,
             pin_cores: Some(vec![core]),
