@@ -46,6 +46,7 @@ pub(crate) async fn run(
         let mut steps = Vec::new();
         let mut replies = Vec::new();
         let mut next = Some(first);
+        let mut has_yielded = false;
         while let Some(order) = next {
             match order {
                 Order::Commit { step, reply } => {
@@ -57,11 +58,16 @@ pub(crate) async fn run(
                     closing.push(reply);
                 }
             }
-            next = if steps.len() < BATCH_MAX {
-                orders.try_recv().ok()
-            } else {
-                None
-            };
+            if steps.len() >= BATCH_MAX {
+                break;
+            }
+            next = orders.try_recv().ok();
+            if next.is_none() && !has_yielded {
+                // Whoever can run now may bring a step; when nobody can, this comes back at once.
+                has_yielded = true;
+                tokio::task::yield_now().await;
+                next = orders.try_recv().ok();
+            }
         }
         commit(backend.as_ref(), steps, replies, &state).await;
     }
