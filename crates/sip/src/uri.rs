@@ -68,6 +68,10 @@ impl SipUri {
             None => (None, rest),
         };
         let rest = rest.split('?').next().unwrap_or("");
+        // A second '@' is read differently by everybody (RFC 3261 §25.1 has it escaped).
+        if rest.contains('@') {
+            return Err(AddressError::Host);
+        }
         let mut parts = rest.split(';');
         let (host, port) = parse_host_port(parts.next().unwrap_or(""))?;
         let params = parts.filter(|p| !p.is_empty()).map(split_param).collect();
@@ -488,6 +492,8 @@ mod tests {
             ("sip:a b@c", AddressError::BadCharacter),
             ("sip:a@b\r\nX:1", AddressError::BadCharacter),
             ("sip:a@b@c", AddressError::Host),
+            ("sip:a@b;x=@c", AddressError::Host),
+            ("sip::;@b;:@c;", AddressError::Host),
         ] {
             assert_eq!(SipUri::parse(text), Err(error), "{text:?}");
         }
