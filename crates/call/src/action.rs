@@ -412,6 +412,15 @@ pub enum CallEvent {
         /// Whether it is tried again.
         will_retry: bool,
     },
+    /// A notice that was accepted did not reach the staff after all.
+    NoticeUndelivered {
+        /// The notice.
+        message: MessageId,
+        /// What the carrier said.
+        error: String,
+        /// Whether another way is tried.
+        will_retry: bool,
+    },
     /// The call is over.
     CallEnded {
         /// How.

@@ -20,7 +20,7 @@ use switchhook_model::{
 
 use crate::action::{Action, ActionKind, CallEvent};
 use crate::event::{Event, SayId};
-use crate::leg::{Leg, LegState, Party};
+use crate::leg::{Leg, LegKind, LegState, Party};
 use crate::notice::Notice;
 use crate::outcome::{CallOutcome, OutcomeCode};
 use crate::policy::CallPolicy;
@@ -285,6 +285,13 @@ impl Call {
         }
     }
 
+    /// The same call over another channel than SIP.
+    #[must_use]
+    pub fn over(mut self, channel: Channel) -> Self {
+        self.channel = channel;
+        self
+    }
+
     /// Takes in one event and says what is to be done, in order.
     pub fn handle(&mut self, now: Timestamp, event: Event) -> Vec<Action> {
         self.last_at = self.last_at.max(now);
@@ -478,6 +485,11 @@ impl Call {
                 error,
                 will_retry,
             } => self.notice_refused(out, &message, error, will_retry),
+            Event::NoticeUndelivered {
+                message,
+                error,
+                will_retry,
+            } => self.notice_undelivered(out, &message, error, will_retry),
             Event::TimerFired(timer) => self.timer_fired(out, &timer),
             Event::OperatorHangup { by } => self.operator_hangup(out, &by),
             Event::OperatorTransfer {
@@ -515,6 +527,10 @@ impl Call {
         self.caller_leg()
             .map(|leg| leg.id.clone())
             .expect("a call that has begun has its caller's leg")
+    }
+
+    pub(crate) fn leg_kind(&self) -> LegKind {
+        self.channel.leg_kind()
     }
 
     pub(crate) fn notice_mut(&mut self, id: &MessageId) -> Option<&mut Notice> {

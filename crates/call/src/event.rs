@@ -269,6 +269,16 @@ pub enum Event {
         /// Whether it is tried again later.
         will_retry: bool,
     },
+    /// A notice that was accepted did not reach the staff after all: the carrier took the message and
+    /// could not deliver it.
+    NoticeUndelivered {
+        /// Which notice.
+        message: MessageId,
+        /// What the carrier said.
+        error: String,
+        /// Whether another way is tried.
+        will_retry: bool,
+    },
     /// A deadline of [`crate::Call::next_deadline`] passed.
     TimerFired(TimerId),
     /// An operator ends the call.

@@ -139,6 +139,12 @@ impl Leg {
         Self::new(id, party, Some(target), LegState::Dialing, now)
     }
 
+    /// The same leg, reached in this way.
+    pub(crate) fn by(mut self, kind: LegKind) -> Self {
+        self.kind = kind;
+        self
+    }
+
     fn new(
         id: LegId,
         party: Party,

@@ -91,4 +91,7 @@ pub(crate) struct Notice {
     pub text: String,
     pub duration_ms: u64,
     pub state: NoticeState,
+    /// The caller was told that it did not arrive after all.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub corrected: bool,
 }

@@ -48,6 +48,11 @@ pub struct CallPolicy {
     pub ring_timeout_s: u32,
     /// Other ring timeouts in seconds, for single targets.
     pub ring_timeouts_s: BTreeMap<Target, u32>,
+    /// Seconds a channel may need after a ring timeout to tell that it has passed: a carrier that
+    /// times the ringing itself reports it with the end of its dial. Until then the call waits.
+    /// Default 0: the call times the ringing.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub ring_report_s: u32,
     /// Seconds the party of an outbound call may ring. Default 45.
     pub outbound_ring_timeout_s: u32,
     /// Targets per department, in the order they are tried. Names are compared without case.
@@ -88,6 +93,11 @@ pub struct CallPolicy {
     pub transfer_method: TransferMethod,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(n: &u32) -> bool {
+    *n == 0
+}
+
 impl Default for CallPolicy {
     fn default() -> Self {
         let chain = vec![
@@ -98,6 +108,7 @@ impl Default for CallPolicy {
         Self {
             ring_timeout_s: 20,
             ring_timeouts_s: BTreeMap::new(),
+            ring_report_s: 0,
             outbound_ring_timeout_s: 45,
             targets: BTreeMap::new(),
             default_targets: Vec::new(),
@@ -166,6 +177,7 @@ impl CallPolicy {
                 1,
                 300,
             ),
+            ("ring_report_s", self.ring_report_s, 0, 60),
             ("max_attempts", self.max_attempts, 1, 50),
             ("max_transfers", self.max_transfers, 1, 100),
             ("max_call_s", self.max_call_s, 10, 86_400),

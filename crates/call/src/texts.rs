@@ -46,6 +46,10 @@ pub enum TextKey {
     Notifying,
     /// The staff's receiver did not accept the notice, and there is no message.
     NotNotified,
+    /// What the staff were sent did not reach them after all; another way is tried.
+    TryingAnotherWay,
+    /// What the staff were sent did not reach them after all.
+    NotInformedAfterAll,
     /// The longest allowed duration is reached.
     TimeLimit,
     /// The last words.
@@ -54,7 +58,7 @@ pub enum TextKey {
 
 impl TextKey {
     /// All keys, in the order a caller may hear them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::Hold,
         Self::HoldInstead,
         Self::NobodyAnswered,
@@ -73,6 +77,8 @@ impl TextKey {
         Self::SavedNotDelivered,
         Self::Notifying,
         Self::NotNotified,
+        Self::TryingAnotherWay,
+        Self::NotInformedAfterAll,
         Self::TimeLimit,
         Self::Goodbye,
     ];
@@ -98,6 +104,8 @@ impl TextKey {
             Self::SavedNotDelivered => "saved_not_delivered",
             Self::Notifying => "notifying",
             Self::NotNotified => "not_notified",
+            Self::TryingAnotherWay => "trying_another_way",
+            Self::NotInformedAfterAll => "not_informed_after_all",
             Self::TimeLimit => "time_limit",
             Self::Goodbye => "goodbye",
         }
@@ -136,6 +144,12 @@ impl TextKey {
             Self::SavedNotDelivered => "Your message is saved, but I could not reach the team yet.",
             Self::Notifying => "One moment please, I am letting the team know that you called.",
             Self::NotNotified => "I am sorry, I could not reach the team. Please call again later.",
+            Self::TryingAnotherWay => {
+                "I have just learned that what I sent to the team did not arrive. I am trying another way."
+            }
+            Self::NotInformedAfterAll => {
+                "I am sorry, I have just learned that what I sent to the team did not arrive. Please call again later."
+            }
             Self::TimeLimit => {
                 "I am sorry, this call has reached its time limit and has to end now."
             }
@@ -175,6 +189,12 @@ impl TextKey {
             Self::NotNotified => {
                 "Es tut mir leid, ich konnte das Team nicht erreichen. Bitte rufen Sie später noch einmal an."
             }
+            Self::TryingAnotherWay => {
+                "Ich erfahre gerade, dass meine Nachricht an das Team nicht angekommen ist. Ich versuche es auf einem anderen Weg."
+            }
+            Self::NotInformedAfterAll => {
+                "Es tut mir leid, ich erfahre gerade, dass meine Nachricht an das Team nicht angekommen ist. Bitte rufen Sie später noch einmal an."
+            }
             Self::TimeLimit => {
                 "Es tut mir leid, dieses Gespräch hat die längste erlaubte Dauer erreicht und endet jetzt."
             }
@@ -204,6 +224,10 @@ impl TextKey {
             Self::SavedNotDelivered => "رسالتك محفوظة، لكنني لم أتمكن من الوصول إلى الفريق بعد.",
             Self::Notifying => "لحظة من فضلك، أبلغ الفريق باتصالك.",
             Self::NotNotified => "عذراً، لم أتمكن من الوصول إلى الفريق. من فضلك اتصل لاحقاً.",
+            Self::TryingAnotherWay => "علمت للتو أن رسالتي إلى الفريق لم تصل. أحاول بطريقة أخرى.",
+            Self::NotInformedAfterAll => {
+                "عذراً، علمت للتو أن رسالتي إلى الفريق لم تصل. من فضلك اتصل لاحقاً."
+            }
             Self::TimeLimit => "عذراً، بلغت هذه المكالمة مدتها القصوى ويجب أن تنتهي الآن.",
             Self::Goodbye => "مع السلامة.",
         }

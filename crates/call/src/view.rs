@@ -93,6 +93,18 @@ pub enum Channel {
     LiveKit,
 }
 
+impl Channel {
+    /// How the legs of a call of this channel reach their parties.
+    pub(crate) fn leg_kind(self) -> LegKind {
+        match self {
+            Self::Sip => LegKind::Sip,
+            Self::Twilio => LegKind::Twilio,
+            Self::Browser => LegKind::WebRtc,
+            Self::LiveKit => LegKind::LiveKit,
+        }
+    }
+}
+
 /// A call as the API shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallView {

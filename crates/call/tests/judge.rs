@@ -394,6 +394,25 @@ fn told_informed_is_true() {
 }
 
 #[test]
+fn informed_arrives() {
+    let mut record = message_call();
+    let message = MessageId::derive(&record.view.id, 1);
+    let lost = CallEvent::NoticeUndelivered {
+        message: message.clone(),
+        error: "30005".to_owned(),
+        will_retry: true,
+    };
+    let end = record.facts.len();
+    insert(&mut record, end, ActionKind::Emit(lost));
+    breaks(&record, "informed_arrives");
+    // Another way reached the staff.
+    let end = record.facts.len();
+    let accepted = CallEvent::NoticeAccepted { message };
+    insert(&mut record, end, ActionKind::Emit(accepted));
+    assert_eq!(judge(&record), []);
+}
+
+#[test]
 fn told_saved_is_true() {
     let mut record = message_call();
     let prompt = position(&record, |kind| matches!(kind, ActionKind::TakeMessage));

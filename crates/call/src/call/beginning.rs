@@ -32,7 +32,8 @@ impl Call {
         }
         self.caller = caller;
         self.callee = callee;
-        self.legs.push(Leg::offered(leg.clone(), out.now));
+        let offered = Leg::offered(leg.clone(), out.now).by(self.leg_kind());
+        self.legs.push(offered);
         out.emit(CallEvent::CallStarted { leg: leg.clone() });
         match route {
             Route::Assistant { name } => {
@@ -48,7 +49,7 @@ impl Call {
                 let agent = self.dial(out, Party::Agent, target, ring_timeout_s, None);
                 self.phase = Phase::Direct {
                     agent,
-                    until: out.now + seconds(ring_timeout_s),
+                    until: out.now + seconds(ring_timeout_s + self.policy.ring_report_s),
                 };
             }
         }
@@ -82,7 +83,7 @@ impl Call {
         out.emit(CallEvent::CallStarted { leg: leg.clone() });
         self.phase = Phase::Calling {
             leg,
-            until: out.now + seconds(ring_timeout_s),
+            until: out.now + seconds(ring_timeout_s + self.policy.ring_report_s),
         };
     }
 

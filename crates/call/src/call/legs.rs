@@ -266,8 +266,8 @@ impl Call {
         attempt: Option<switchhook_model::AttemptId>,
     ) -> LegId {
         let leg = self.new_leg_id();
-        self.legs
-            .push(Leg::dialed(leg.clone(), party, target.clone(), out.now));
+        let dialed = Leg::dialed(leg.clone(), party, target.clone(), out.now).by(self.leg_kind());
+        self.legs.push(dialed);
         out.push(ActionKind::Dial {
             leg: leg.clone(),
             target,

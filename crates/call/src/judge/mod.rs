@@ -60,7 +60,7 @@ pub struct Violation {
 }
 
 /// Everything that must hold.
-pub const INVARIANTS: [Invariant; 21] = [
+pub const INVARIANTS: [Invariant; 22] = [
     Invariant {
         code: "one_end",
         holds: "An ended call has exactly one end, with one outcome and one time.",
@@ -165,6 +165,13 @@ pub const INVARIANTS: [Invariant; 21] = [
         cause: "The sentence did not wait for the delivery.",
         cure: "Check the notice's deliveries; never word this claim in another text.",
         check: truth::told_informed_is_true,
+    },
+    Invariant {
+        code: "informed_arrives",
+        holds: "A notice that was accepted reaches the staff, or another one does.",
+        cause: "The carrier took the message and could not deliver it: number, opt-out, WhatsApp window.",
+        cure: "Read the message's error; give the notice a second way; call the caller back.",
+        check: truth::informed_arrives,
     },
     Invariant {
         code: "told_saved_is_true",

@@ -4,7 +4,7 @@ use super::{CallFact, CallRecord, Finding};
 use crate::action::{ActionKind, CallEvent};
 use crate::event::Event;
 use crate::transfer::{AttemptResult, TransferMethod, TransferOutcome};
-use crate::view::AttemptView;
+use crate::view::{AttemptView, Channel};
 
 /// How late a timer may be, in milliseconds.
 const TIMER_SLACK_MS: u64 = 2000;
@@ -110,6 +110,8 @@ pub(super) fn ring_timeout_kept(record: &CallRecord) -> Vec<Finding> {
         .filter(|attempt| !restarted || attempt.result != Some(AttemptResult::Canceled))
         // What the caller's exchange lets ring is not ours to stop.
         .filter(|attempt| attempt.method == TransferMethod::Bridge)
+        // A carrier times the ringing itself, and rings some seconds longer than it is told.
+        .filter(|_| record.view.channel != Channel::Twilio)
         .filter_map(|attempt| {
             let decided_ms = attempt.ended_at?.millis_since(attempt.started_at);
             // The phone itself may ring on after the attempt is given up.

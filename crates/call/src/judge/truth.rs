@@ -73,6 +73,8 @@ fn states_result(key: TextKey) -> bool {
         | TextKey::SavedNotDelivered
         | TextKey::Notifying
         | TextKey::NotNotified
+        | TextKey::TryingAnotherWay
+        | TextKey::NotInformedAfterAll
         | TextKey::TimeLimit
         | TextKey::Goodbye => false,
     }
@@ -198,6 +200,8 @@ fn fits(record: &CallRecord, transfer: &TransferView, said: &Told) -> bool {
             | TextKey::SavedNotDelivered
             | TextKey::Notifying
             | TextKey::NotNotified
+            | TextKey::TryingAnotherWay
+            | TextKey::NotInformedAfterAll
             | TextKey::TimeLimit
             | TextKey::Goodbye => true,
         }
@@ -232,7 +236,8 @@ fn any_notice_accepted(record: &CallRecord, position: usize) -> bool {
             CallEvent::NoticeAccepted { message } => {
                 accepted.insert(message);
             }
-            CallEvent::NoticeRefused { message, .. } => {
+            CallEvent::NoticeRefused { message, .. }
+            | CallEvent::NoticeUndelivered { message, .. } => {
                 accepted.remove(message);
             }
             CallEvent::CallStarted { .. }
@@ -261,6 +266,25 @@ fn any_notice_accepted(record: &CallRecord, position: usize) -> bool {
         }
     }
     !accepted.is_empty()
+}
+
+/// What became of each notice in the end: the last that was said of it counts.
+pub(super) fn informed_arrives(record: &CallRecord) -> Vec<Finding> {
+    let mut lost: BTreeMap<&MessageId, Timestamp> = BTreeMap::new();
+    for (_, at, event) in record.events() {
+        match event {
+            CallEvent::NoticeUndelivered { message, .. } => {
+                lost.insert(message, at);
+            }
+            CallEvent::NoticeAccepted { message } => {
+                lost.remove(message);
+            }
+            _ => {}
+        }
+    }
+    lost.into_iter()
+        .map(|(message, at)| Finding::new(at, format!("{message} was accepted and did not arrive")))
+        .collect()
 }
 
 pub(super) fn told_saved_is_true(record: &CallRecord) -> Vec<Finding> {

@@ -45,7 +45,7 @@ impl Call {
         });
         self.phase = Phase::Transferring(Step::Ringing {
             leg,
-            until: started_at + seconds(ring_timeout_s),
+            until: started_at + seconds(ring_timeout_s + self.policy.ring_report_s),
             hold,
         });
     }

@@ -71,6 +71,7 @@ impl Call {
             text,
             duration_ms,
             state: NoticeState::Owed,
+            corrected: false,
         });
         if let Some(known) = self
             .transfers
@@ -127,6 +128,7 @@ impl Call {
             return;
         };
         let first = notice.state == NoticeState::Owed;
+        let was_corrected = std::mem::take(&mut notice.corrected);
         match notice.state {
             NoticeState::Accepted { .. } => return,
             NoticeState::Owed | NoticeState::Refused { .. } => {
@@ -138,6 +140,8 @@ impl Call {
         });
         if self.awaits(message) {
             self.staff_told(out);
+        } else if was_corrected {
+            self.say_in_passing(out, TextKey::TeamInformed);
         } else if first {
             self.tell_in_passing(out, message, TextKey::TeamInformed);
         }
@@ -149,21 +153,8 @@ impl Call {
         let of_the_assistant = self
             .notice_mut(message)
             .is_some_and(|notice| notice.transfer.is_none());
-        match self.phase {
-            Phase::Assistant if of_the_assistant => {
-                self.say(out, key);
-            }
-            Phase::Assistant
-            | Phase::Idle
-            | Phase::Answering { .. }
-            | Phase::Calling { .. }
-            | Phase::Direct { .. }
-            | Phase::Joining { .. }
-            | Phase::Transferring(_)
-            | Phase::WithAgent { .. }
-            | Phase::Farewell { .. }
-            | Phase::AwaitingMessage { .. }
-            | Phase::Ended => {}
+        if of_the_assistant {
+            self.say_in_passing(out, key);
         }
     }
 
@@ -200,6 +191,68 @@ impl Call {
             self.staff_not_told(out, message);
         } else if first {
             self.tell_in_passing(out, message, TextKey::SavedNotDelivered);
+        }
+    }
+
+    /// The receiver took it, and lost it. A caller who was told that the team knows learns that it
+    /// does not, if they are still with the assistant.
+    pub(crate) fn notice_undelivered(
+        &mut self,
+        out: &mut Out,
+        message: &MessageId,
+        error: String,
+        will_retry: bool,
+    ) {
+        let now = out.now;
+        let Some(notice) = self.notice_mut(message) else {
+            return;
+        };
+        let error = clip(error, MAX_NAME_CHARS);
+        match notice.state {
+            NoticeState::Accepted { .. } => {
+                notice.state = NoticeState::Refused {
+                    at: now,
+                    error: error.clone(),
+                    will_retry,
+                };
+            }
+            // Known, or never told to have arrived.
+            NoticeState::Owed | NoticeState::Refused { .. } => return,
+        }
+        out.emit(CallEvent::NoticeUndelivered {
+            message: message.clone(),
+            error,
+            will_retry,
+        });
+        let key = if will_retry {
+            TextKey::TryingAnotherWay
+        } else {
+            TextKey::NotInformedAfterAll
+        };
+        let is_told = self.say_in_passing(out, key);
+        if let Some(notice) = self.notice_mut(message) {
+            notice.corrected = is_told;
+        }
+    }
+
+    /// Says it to a caller who is with the assistant, where nothing else is being said; false if there
+    /// is none.
+    fn say_in_passing(&mut self, out: &mut Out, key: TextKey) -> bool {
+        match self.phase {
+            Phase::Assistant => {
+                self.say(out, key);
+                true
+            }
+            Phase::Idle
+            | Phase::Answering { .. }
+            | Phase::Calling { .. }
+            | Phase::Direct { .. }
+            | Phase::Joining { .. }
+            | Phase::Transferring(_)
+            | Phase::WithAgent { .. }
+            | Phase::Farewell { .. }
+            | Phase::AwaitingMessage { .. }
+            | Phase::Ended => false,
         }
     }
 

@@ -51,6 +51,9 @@ impl World {
             Event::NoticeRefused { error, .. } => {
                 inward("staff", &format!("notice refused: {error}"))
             }
+            Event::NoticeUndelivered { error, .. } => {
+                inward("staff", &format!("notice lost: {error}"))
+            }
             Event::TimerFired(timer) => {
                 let text = format!("{timer:?}");
                 Some((

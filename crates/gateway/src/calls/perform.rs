@@ -467,7 +467,8 @@ fn log(event: &CallEvent) {
         | CallEvent::MessageTaken { .. }
         | CallEvent::NoticeOwed { .. }
         | CallEvent::NoticeAccepted { .. }
-        | CallEvent::NoticeRefused { .. } => {
+        | CallEvent::NoticeRefused { .. }
+        | CallEvent::NoticeUndelivered { .. } => {
             tracing::debug!(event = ?std::mem::discriminant(event), "call event")
         }
     }
