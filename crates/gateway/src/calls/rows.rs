@@ -100,6 +100,9 @@ fn row(call: &Call, view: CallView, legs: &Legs, position: Position) -> CallRow 
         snapshot_version: SNAPSHOT_VERSION,
         snapshot: Json::of(call),
         view: self::view(call.headline(&view), view, |leg| legs.figures(leg)),
+        channel_state: None,
+        due_at: None,
+        node: None,
     }
 }
 

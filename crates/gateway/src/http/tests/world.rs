@@ -309,6 +309,9 @@ pub fn call(name: &str, second: i64) -> CallRow {
         snapshot_version: 1,
         snapshot: json!({"secret": "the machine"}).into(),
         view: view.into(),
+        channel_state: None,
+        due_at: None,
+        node: None,
     }
 }
 
