@@ -39,7 +39,7 @@ licences:
 	.tools/bin/cargo-deny check licenses bans sources
 
 unit:
-	@scripts/install.sh build
+	@scripts/install.sh build postgres
 	cargo test --workspace --exclude switchhook-e2e --locked
 
 build: web ## the release binary, console included

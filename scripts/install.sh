@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what a command needs and says what it does. Usage: scripts/install.sh GROUP...
-# Groups: run, build, node, peers, browser, test, cargo-deny, cargo-fuzz. Already installed parts are left alone.
+# Groups: run, build, postgres, node, peers, browser, test, cargo-deny, cargo-fuzz. Already installed parts are left alone.
 # Debian packages need root or sudo; cargo tools go to .tools/ in this checkout, never to your home.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -60,9 +60,10 @@ for group in "$@"; do
     run) need_rust; need_node; debian gcc g++ make cmake ca-certificates python3 python3-venv espeak-ng ;;
     node) need_node ;;
     build) debian gcc g++ make cmake ;;
-    peers) debian gcc g++ make cmake sip-tester baresip-core kamailio kamailio-websocket-modules kamailio-tls-modules espeak-ng python3 python3-venv iproute2 nftables ;;
+    postgres) debian postgresql ;;
+    peers) debian gcc g++ make cmake sip-tester baresip-core kamailio kamailio-websocket-modules kamailio-tls-modules espeak-ng python3 python3-venv iproute2 nftables postgresql ;;
     browser) need_node; debian gcc g++ make cmake chromium curl ;;
-    test) need_rust; need_node; debian gcc g++ make cmake ca-certificates python3 python3-venv espeak-ng sip-tester baresip-core kamailio kamailio-websocket-modules kamailio-tls-modules iproute2 nftables chromium curl ;;
+    test) need_rust; need_node; debian gcc g++ make cmake ca-certificates python3 python3-venv espeak-ng sip-tester baresip-core kamailio kamailio-websocket-modules kamailio-tls-modules iproute2 nftables postgresql chromium curl ;;
     cargo-deny) cargo_tool cargo-deny "$CARGO_DENY_VERSION" ;;
     cargo-fuzz) debian gcc g++ make cmake; cargo_tool cargo-fuzz "$CARGO_FUZZ_VERSION" ;;
     *) say "unknown group '$group'"; exit 2 ;;

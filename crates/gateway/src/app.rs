@@ -161,19 +161,13 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
 
 /// Opens the database named by the configuration.
 pub async fn open_store(config: &Config, access: Access) -> anyhow::Result<Store> {
-    if let Some(dir) = config.data.database.parent() {
-        std::fs::create_dir_all(dir)
-            .map_err(|error| anyhow::anyhow!("cannot create {}: {error}", dir.display()))?;
-    }
-    let url = format!("sqlite://{}", config.data.database.display());
-    Ok(Store::open(
-        &url,
-        &StoreOptions {
-            access,
-            ..StoreOptions::default()
-        },
-    )
-    .await?)
+    let data = &config.data;
+    let options = StoreOptions {
+        access,
+        node: data.node.clone(),
+        ..StoreOptions::default()
+    };
+    Ok(Store::open(&data.database.url(), &options).await?)
 }
 
 /// Sends every signalling event where it belongs. Never waits for a call.

@@ -319,7 +319,7 @@ impl Operator for Switchboard {
         if let Some(trouble) = self.shared.store.health().await.trouble {
             database.state = IntegrationState::Degraded;
             database.cause = Some(trouble.to_string());
-            database.cure = Some("free disk space or repair the file, see the log".to_owned());
+            database.cure = Some("the cause names it; see also the log".to_owned());
         }
         let mut notices = integration("notices", IntegrationState::Ok);
         if config.notice.webhook.is_none() {

@@ -2,16 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::Value;
 use switchhook_model::{CallId, MessageId, Timestamp};
+use tokio::sync::watch;
 
 use crate::error::{CommitError, StoreError, UserError};
 use crate::query::{CallFilter, MessageFilter, Page};
 use crate::rows::{
-    AttemptRow, BindingRow, CallHead, CallRow, EventRow, LegRow, MessageRow, RecordingRow,
-    TransferRow, TurnRow, UserRow, ViolationRow, WireRow,
+    AnswerRow, AttemptRow, BindingRow, CallHead, CallRow, EventRow, LegRow, MessageRow,
+    RecordingRow, TransferRow, TurnRow, UserRow, VendorIdRow, ViolationRow, WireRow,
 };
 use crate::stats::Stats;
 use crate::step::{Committed, Step};
@@ -32,8 +34,12 @@ pub trait Calls {
     async fn calls(&self, filter: &CallFilter) -> Result<Page<CallHead>, StoreError>;
     /// [`CallRow::view`] of these calls, by id; unknown ones are left out.
     async fn views(&self, calls: &[CallId]) -> Result<BTreeMap<CallId, Value>, StoreError>;
-    /// Calls without an end, oldest first: what a restart has to look after.
+    /// Calls without an end, oldest first: what a restart has to look after. Of a database that is
+    /// shared, those of every node: see [`CallRow::node`].
     async fn open_calls(&self) -> Result<Vec<CallRow>, StoreError>;
+    /// Calls without an end whose [`CallRow::due_at`] is `now` or before, earliest first, at most
+    /// `limit`. Nothing is claimed: of several that look after one call, the revision lets one win.
+    async fn due_calls(&self, now: Timestamp, limit: u32) -> Result<Vec<CallId>, StoreError>;
     /// Counts over calls started in `from..to`.
     async fn stats(&self, from: Timestamp, to: Timestamp) -> Result<Stats, StoreError>;
 }
@@ -77,6 +83,12 @@ pub trait Messages {
     /// Newest first.
     async fn messages(&self, filter: &MessageFilter) -> Result<Page<MessageRow>, StoreError>;
     async fn message(&self, id: &MessageId) -> Result<Option<MessageRow>, StoreError>;
+    /// By the vendor's id, for its delivery reports; of several, the newest.
+    async fn message_of_vendor(
+        &self,
+        channel: &str,
+        vendor_id: &str,
+    ) -> Result<Option<MessageRow>, StoreError>;
 }
 
 #[async_trait]
@@ -94,6 +106,53 @@ pub trait Violations {
     /// Of these calls, those with findings, and how many.
     async fn violation_counts(&self, calls: &[CallId])
     -> Result<BTreeMap<CallId, u64>, StoreError>;
+}
+
+/// What vendors call our calls. Written by a [`Step`].
+#[async_trait]
+pub trait VendorIds {
+    async fn vendor_id(
+        &self,
+        vendor: &str,
+        vendor_id: &str,
+    ) -> Result<Option<VendorIdRow>, StoreError>;
+    /// Of one call, by vendor and id.
+    async fn vendor_ids(&self, call: &CallId) -> Result<Vec<VendorIdRow>, StoreError>;
+}
+
+/// What webhooks were answered. Written by a [`Step`].
+#[async_trait]
+pub trait Answers {
+    async fn answer(&self, key: &str) -> Result<Option<AnswerRow>, StoreError>;
+    /// Deletes those given before `before`; returns how many.
+    async fn forget_answers(&self, before: Timestamp) -> Result<u64, StoreError>;
+}
+
+/// Counts for limits, each by its subject (`pin:+12025550100`), exact across processes.
+///
+/// A count begins with the first that is added and is over when its window is: `began + window` is
+/// the first moment that belongs to the next one. Everybody gives the same window for one subject.
+#[async_trait]
+pub trait Tallies {
+    /// Adds and returns the count with it. Adding 0 begins nothing.
+    async fn tally(
+        &self,
+        subject: &str,
+        add: u64,
+        now: Timestamp,
+        window: Duration,
+    ) -> Result<u64, StoreError>;
+    /// The count; 0 where there is none.
+    async fn tallied(
+        &self,
+        subject: &str,
+        now: Timestamp,
+        window: Duration,
+    ) -> Result<u64, StoreError>;
+    /// Back to 0.
+    async fn clear_tally(&self, subject: &str) -> Result<(), StoreError>;
+    /// Deletes those that began before `before`; returns how many. Give the longest window in use.
+    async fn forget_tallies(&self, before: Timestamp) -> Result<u64, StoreError>;
 }
 
 /// Outbox and jobs. Work is queued by a [`Step`] and may be settled by one.
@@ -147,6 +206,9 @@ pub trait Backend:
     + Messages
     + Events
     + Violations
+    + VendorIds
+    + Answers
+    + Tallies
     + Work
     + Users
     + Bindings
@@ -156,6 +218,10 @@ pub trait Backend:
 {
     /// What to call this database in messages: a path, never a password.
     fn name(&self) -> &str;
+    /// Whether other gateways may serve the same database: then what is stored may be theirs.
+    fn is_shared(&self) -> bool;
+    /// Changes whenever another process queued work; `None` where there is no other to hear.
+    fn work_elsewhere(&self) -> Option<watch::Receiver<u64>>;
     /// One small read, to know that the database answers.
     async fn ping(&self) -> Result<(), StoreError>;
     /// Flushes and lets go of the files.

@@ -32,6 +32,32 @@ pub enum StoreError {
         row: String,
         found: String,
     },
+    #[error(
+        "database {database}: no server answers ({detail}); start PostgreSQL, check host and port in DATABASE_URL and what is between"
+    )]
+    Unreachable { database: String, detail: String },
+    #[error(
+        "database {database}: the server refuses us ({detail}); check user and password in DATABASE_URL and pg_hba.conf, and let that user own the database (ALTER DATABASE … OWNER TO …)"
+    )]
+    Denied { database: String, detail: String },
+    #[error(
+        "database {database}: the server has no such database ({detail}); create it (createdb -O USER -E UTF8 NAME) or correct DATABASE_URL"
+    )]
+    NoDatabase { database: String, detail: String },
+    #[error(
+        "database {database}: no TLS with the server ({detail}); check sslmode, sslrootcert and the host name in DATABASE_URL against the server's certificate"
+    )]
+    Tls { database: String, detail: String },
+    #[error(
+        "database {database}: the server has no connection left ({detail}); raise its max_connections (a gateway takes up to ten) or end other programs"
+    )]
+    Crowded { database: String, detail: String },
+    #[error(
+        "database {database}: the server does not take changes ({detail}); it is a standby or set to read only, name the primary in DATABASE_URL"
+    )]
+    Standby { database: String, detail: String },
+    #[error("database {database}: cannot store what was given ({detail}); report it")]
+    Refused { database: String, detail: String },
     #[error("database {database}: {detail}")]
     Unavailable { database: String, detail: String },
     #[error("the store is closed")]
@@ -42,10 +68,19 @@ impl StoreError {
     /// Whether the same request may succeed later without anybody changing the data.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Full { .. } | Self::Locked { .. } | Self::Unavailable { .. } => true,
+            Self::Full { .. }
+            | Self::Locked { .. }
+            | Self::Unreachable { .. }
+            | Self::Tls { .. }
+            | Self::Crowded { .. }
+            | Self::Standby { .. }
+            | Self::Unavailable { .. } => true,
             Self::Corrupt { .. }
             | Self::ReadOnly { .. }
             | Self::Inconsistent { .. }
+            | Self::Denied { .. }
+            | Self::NoDatabase { .. }
+            | Self::Refused { .. }
             | Self::Closed => false,
         }
     }
@@ -58,6 +93,13 @@ impl StoreError {
             Self::Corrupt { .. } => "store.corrupt",
             Self::ReadOnly { .. } => "store.read_only",
             Self::Inconsistent { .. } => "store.inconsistent",
+            Self::Unreachable { .. } => "store.unreachable",
+            Self::Denied { .. } => "store.denied",
+            Self::NoDatabase { .. } => "store.no_database",
+            Self::Tls { .. } => "store.tls",
+            Self::Crowded { .. } => "store.crowded",
+            Self::Standby { .. } => "store.standby",
+            Self::Refused { .. } => "store.refused",
             Self::Unavailable { .. } => "store.unavailable",
             Self::Closed => "store.closed",
         }
@@ -76,8 +118,8 @@ fn shown(found: &str) -> String {
     }
 }
 
-/// Why a step was not committed. Other steps of the same transaction are not affected by the first
-/// three.
+/// Why a step was not committed. Other steps of the same transaction are not affected by any but the
+/// last.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommitError {
     #[error(
@@ -98,6 +140,8 @@ pub enum CommitError {
         key: String,
         attempt: u32,
     },
+    #[error("{key} was answered before; send what is stored and do nothing again")]
+    Answered { key: String },
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -105,7 +149,9 @@ pub enum CommitError {
 /// Why the store could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    #[error("DATABASE_URL {url:?}: {problem}; expected sqlite://PATH or memory:")]
+    #[error(
+        "DATABASE_URL {url:?}: {problem}; expected sqlite://PATH, postgres://USER:PASSWORD@HOST/DATABASE or memory:"
+    )]
     BadUrl { url: String, problem: &'static str },
     #[error(
         "database {database}: schema {found} is newer than {known}, the newest this version of switchhook knows; run the newer version, or restore the backup made before its upgrade"
@@ -116,7 +162,7 @@ pub enum OpenError {
         known: i64,
     },
     #[error(
-        "database {database}: migration {version} differs from the one this version ships; the file was migrated by a modified build"
+        "database {database}: migration {version} differs from the one this version ships; it was migrated by a modified build"
     )]
     AlteredMigration { database: String, version: i64 },
     #[error("database {database}: migration {version} failed: {source}")]
@@ -129,6 +175,12 @@ pub enum OpenError {
         "database {database} is in use by another running switchhook (lock file {lock_file}); stop it, or set DATABASE_URL to another file"
     )]
     InUse { database: String, lock_file: String },
+    #[error(
+        "database {database}: another running switchhook serves as node {node:?}; stop it, or give this one a name of its own (SWITCHHOOK_NODE)"
+    )]
+    NodeInUse { database: String, node: String },
+    #[error("database {database} {problem}")]
+    UnfitServer { database: String, problem: String },
     #[error("cannot create {path}: {source}; check the owner and mode of its directory")]
     Directory {
         path: String,

@@ -9,6 +9,9 @@
 //! transaction; each caller waits for the commit of its own. Effects that leave the process are
 //! released after that.
 //!
+//! Several gateways may share a PostgreSQL database: a step wins by its call's revision, work is claimed
+//! by one, and whoever waits for work hears of that of others.
+//!
 //! # Adding a back end
 //! Implement the traits of [`backend`], map the database's errors to [`StoreError`], add one line to
 //! `contract/mod.rs` so that the same suite runs over it. `docs/adr/0002-query-layer.md` says why
@@ -18,8 +21,10 @@ pub mod backend;
 mod error;
 mod json;
 pub mod memory;
+pub mod postgres;
 mod query;
 mod rows;
+mod sql;
 pub mod sqlite;
 mod stats;
 mod step;
@@ -35,9 +40,9 @@ pub use error::{CommitError, OpenError, StoreError, UserError};
 pub use json::Json;
 pub use query::{BadCursor, CallCursor, CallFilter, MessageFilter, PAGE_MAX, Page};
 pub use rows::{
-    AttemptRow, BindingRow, CallHead, CallRow, EventRow, LegRow, MessageRow, NewEvent, NewWire,
-    RecordingRow, RecordingState, TransferRow, TurnRow, UserRow, ViolationRow, WireDirection,
-    WireRow,
+    AnswerRow, AttemptRow, BindingRow, CallHead, CallRow, EventRow, LegRow, MessageRow, NewEvent,
+    NewWire, RecordingRow, RecordingState, TransferRow, TurnRow, UserRow, VendorIdRow,
+    ViolationRow, WireDirection, WireRow,
 };
 pub use stats::{Count, Stats};
 pub use step::{Committed, Step};

@@ -1,6 +1,8 @@
 //! The rows as the outside sees them. Words such as a call's status or an attempt's result are the
 //! caller's: the store keeps the text.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use switchhook_model::{
@@ -45,6 +47,13 @@ pub struct CallRow {
     pub snapshot: Json,
     /// What the API shows, for readers that do not know the machine's format.
     pub view: Json,
+    /// State of the channel the call came by, for one that keeps none in a process. Opaque here.
+    pub channel_state: Option<Json>,
+    /// When somebody has to look at the call again, whatever happens until then; see
+    /// [`crate::backend::Calls::due_calls`].
+    pub due_at: Option<Timestamp>,
+    /// The process that looks after the call, by the name it serves under; `None`: any may.
+    pub node: Option<String>,
 }
 
 /// One leg. `dialog` is the SIP dialog record that ends an orphan after a restart.
@@ -165,6 +174,38 @@ pub struct MessageRow {
     pub updated_at: Timestamp,
 }
 
+/// A vendor's name for a call or one of its legs (a Twilio CallSid): what a webhook finds its call by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VendorIdRow {
+    /// `twilio`: ids of two vendors may be alike.
+    pub vendor: String,
+    pub vendor_id: String,
+    pub call: CallId,
+    pub leg: Option<LegId>,
+}
+
+/// What a webhook was answered. Who delivers it again gets the same, and nothing happens twice.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AnswerRow {
+    /// The delivery's idempotency key.
+    pub key: String,
+    pub call: Option<CallId>,
+    pub at: Timestamp,
+    /// As it was sent.
+    pub body: String,
+}
+
+impl fmt::Debug for AnswerRow {
+    /// Without the body: it holds what is said to the caller, and numbers.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AnswerRow")
+            .field("key", &self.key)
+            .field("call", &self.call)
+            .field("at", &self.at)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A fact to be stored with its call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewEvent {
@@ -261,9 +302,9 @@ pub struct UserRow {
     pub created_at: Timestamp,
 }
 
-impl std::fmt::Debug for UserRow {
+impl fmt::Debug for UserRow {
     /// Without the hash.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("UserRow")
             .field("name", &self.name)
             .field("role", &self.role)

@@ -1,17 +1,19 @@
 //! One step of a call.
 
+use switchhook_model::CallId;
+
 use crate::rows::{
-    AttemptRow, CallRow, LegRow, MessageRow, NewEvent, NewWire, RecordingRow, TransferRow, TurnRow,
-    ViolationRow,
+    AnswerRow, AttemptRow, CallRow, LegRow, MessageRow, NewEvent, NewWire, RecordingRow,
+    TransferRow, TurnRow, VendorIdRow, ViolationRow,
 };
 use crate::work::{NewWork, Settle};
 
 /// Everything one event changes. All of it is committed, or nothing.
 ///
 /// Rows with an id replace the row with that id; events and wire messages are appended; work is
-/// queued once per key. Legs, transfers, attempts, turns, recordings, events and violations need
-/// their call, in this step or stored before. A step without a call row adds to a call without
-/// touching its revision (turns, wire messages, a recording that became ready).
+/// queued once per key. Legs, transfers, attempts, turns, recordings, events, violations and vendor
+/// ids need their call, in this step or stored before. A step without a call row adds to a call
+/// without touching its revision (turns, wire messages, a recording that became ready).
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Step {
     pub call: Option<CallRow>,
@@ -24,6 +26,12 @@ pub struct Step {
     pub events: Vec<NewEvent>,
     pub wire: Vec<NewWire>,
     pub violations: Vec<ViolationRow>,
+    /// The first call that owns an id keeps it: a row for another one changes nothing. A row for the
+    /// same call may add the leg.
+    pub vendor_ids: Vec<VendorIdRow>,
+    /// Keys that must be new: a step with one that is stored already is refused as a whole, before
+    /// its revision is looked at.
+    pub answers: Vec<AnswerRow>,
     /// Outbox rows and jobs to queue.
     pub work: Vec<NewWork>,
     /// Attempts that ended with this event.
@@ -41,6 +49,23 @@ impl Step {
 
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// Every call that this step's rows belong to, and what such a row is called.
+    pub(crate) fn references(&self) -> impl Iterator<Item = (&CallId, &'static str)> {
+        macro_rules! of {
+            ($rows:ident, $what:literal) => {
+                self.$rows.iter().map(|row| (&row.call, $what))
+            };
+        }
+        of!(legs, "a leg")
+            .chain(of!(transfers, "a transfer"))
+            .chain(of!(attempts, "a dial attempt"))
+            .chain(of!(turns, "a turn"))
+            .chain(of!(recordings, "a recording"))
+            .chain(of!(events, "an event"))
+            .chain(of!(violations, "a violation"))
+            .chain(of!(vendor_ids, "a vendor's id"))
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::backend::Backend;
 use crate::error::{CommitError, OpenError, StoreError};
 use crate::memory::MemoryBackend;
+use crate::postgres::PostgresBackend;
 use crate::sqlite::SqliteBackend;
 use crate::step::{Committed, Step};
 use crate::writer::{self, Order, WriterState};
@@ -18,7 +19,8 @@ use crate::writer::{self, Order, WriterState};
 /// Who opens a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Access {
-    /// The gateway: the only one that may look after open calls, so a second one is refused.
+    /// A gateway. Of a file it is the only one that may look after open calls, so a second one is
+    /// refused; of a server it is one of several nodes, see [`StoreOptions::node`].
     Serve,
     /// A command (`user add`, `doctor`, `migrate`) beside a running gateway.
     #[default]
@@ -29,7 +31,11 @@ pub enum Access {
 #[derive(Debug, Clone)]
 pub struct StoreOptions {
     pub access: Access,
-    /// How long a statement waits for another program's lock before it fails.
+    /// Of a gateway at a database that is shared: the name it serves under, the same after each
+    /// restart. A second one of that name is refused; each looks after its own calls
+    /// ([`crate::CallRow::node`]).
+    pub node: Option<String>,
+    /// How long a statement waits for another program's lock, or for a connection, before it fails.
     pub busy_timeout: Duration,
     /// Most steps waiting for their commit. When it is reached, [`Store::commit`] waits for room:
     /// a step is never dropped.
@@ -40,6 +46,7 @@ impl Default for StoreOptions {
     fn default() -> Self {
         Self {
             access: Access::Tool,
+            node: None,
             busy_timeout: Duration::from_secs(5),
             queue_max: 1024,
         }
@@ -80,7 +87,8 @@ impl Deref for Store {
 }
 
 impl Store {
-    /// Opens `sqlite://PATH` (created and migrated if need be) or `memory:`. Must run within tokio.
+    /// Opens `sqlite://PATH` (created if need be), `postgres://USER:PASSWORD@HOST/DATABASE` or
+    /// `memory:`, and brings the schema up to date. Must run within tokio.
     ///
     /// # Errors
     /// With cause and cure: see [`OpenError`].
@@ -91,8 +99,19 @@ impl Store {
                 options.queue_max,
             ));
         }
-        let backend = SqliteBackend::open(url, options).await?;
-        Ok(Self::over(Arc::new(backend), options.queue_max))
+        let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
+        let backend: Arc<dyn Backend> = match scheme {
+            "sqlite" => Arc::new(SqliteBackend::open(url, options).await?),
+            "postgres" | "postgresql" => Arc::new(PostgresBackend::open(url, options).await?),
+            // It may hold a password.
+            _ => {
+                return Err(OpenError::BadUrl {
+                    url: format!("{scheme}:…"),
+                    problem: "unknown kind of database",
+                });
+            }
+        };
+        Ok(Self::over(backend, options.queue_max))
     }
 
     /// A store that forgets everything with the process.
@@ -112,6 +131,15 @@ impl Store {
             work_ready: watch::Sender::new(0),
         });
         tokio::spawn(writer::run(backend.clone(), queue, state.clone()));
+        if let Some(mut elsewhere) = backend.work_elsewhere() {
+            // Ends with the back end, which holds the other side.
+            let state = state.clone();
+            tokio::spawn(async move {
+                while elsewhere.changed().await.is_ok() {
+                    state.work_ready.send_modify(|n| *n = n.wrapping_add(1));
+                }
+            });
+        }
         Self {
             backend,
             orders,
@@ -139,7 +167,8 @@ impl Store {
         answer.await.unwrap_or(Err(StoreError::Closed.into()))
     }
 
-    /// Changes whenever a commit queued work: wait on it instead of polling.
+    /// Changes whenever a commit queued work, of this process or another one at the same database:
+    /// wait on it instead of polling.
     pub fn work_ready(&self) -> watch::Receiver<u64> {
         self.state.work_ready.subscribe()
     }

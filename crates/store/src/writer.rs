@@ -32,7 +32,7 @@ pub(crate) struct WriterState {
     pub waiting: AtomicUsize,
     /// Why the last transaction failed; `None` after one that succeeded.
     pub trouble: watch::Sender<Option<StoreError>>,
-    /// Counts commits that queued work, so that whoever carries it out need not poll.
+    /// Counts commits that queued work, here or elsewhere, so that whoever carries it out need not poll.
     pub work_ready: watch::Sender<u64>,
 }
 

@@ -18,9 +18,11 @@ use crate::bus::{Bus, LiveEvent};
 use crate::clock;
 use crate::notices::Destination;
 
-/// Closes what the last process left open. Returns how many calls that were.
+/// Closes what the last process left open. Returns how many calls that were. At a database that
+/// other nodes share, their calls are left alone, and so are those that belong to no node.
 pub async fn recover(shared: &Arc<Shared>) -> Result<usize, StoreError> {
-    let open = shared.store.open_calls().await?;
+    let mut open = shared.store.open_calls().await?;
+    open.retain(|row| is_ours(shared, row));
     let count = open.len();
     for row in open {
         let id = row.head.id.clone();
@@ -36,6 +38,11 @@ pub async fn recover(shared: &Arc<Shared>) -> Result<usize, StoreError> {
     }
     close_recordings(shared).await?;
     Ok(count)
+}
+
+fn is_ours(shared: &Shared, row: &CallRow) -> bool {
+    let own = shared.config.data.node.as_deref();
+    !shared.store.is_shared() || (own.is_some() && row.node.as_deref() == own)
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +89,7 @@ async fn close(shared: &Arc<Shared>, row: CallRow) -> Result<usize, CloseError> 
         let position = rows::Position {
             revision,
             is_settled: call.is_settled(),
+            node: row.node.as_deref(),
         };
         rows::fill(
             &mut step,
@@ -188,6 +196,7 @@ async fn take_late(
     let position = rows::Position {
         revision: row.revision + 1,
         is_settled: true,
+        node: row.node.as_deref(),
     };
     rows::fill(
         &mut step,
@@ -237,6 +246,11 @@ async fn stored_legs(store: &Store, call: &Call) -> Result<Legs, StoreError> {
 /// Recordings whose writer died: the file is valid up to its last second.
 async fn close_recordings(shared: &Shared) -> Result<(), StoreError> {
     for mut row in shared.store.unfinished_recordings().await? {
+        // Other nodes' files are with them.
+        let call = shared.store.call(&row.call).await?;
+        if !call.is_none_or(|call| is_ours(shared, &call)) {
+            continue;
+        }
         let path = shared.config.data.recordings.join(&row.file);
         let measured = tokio::task::spawn_blocking(move || wav_length::duration_ms(&path)).await;
         match measured {

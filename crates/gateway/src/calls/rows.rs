@@ -46,11 +46,13 @@ pub(super) fn head(view: &CallView, settled: bool) -> CallHead {
 
 /// Where a call's stored state stands.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Position {
+pub(super) struct Position<'a> {
     /// Counts the steps.
     pub revision: u64,
     /// Nothing is left to recover.
     pub is_settled: bool,
+    /// Who looks after the call, where gateways share a database.
+    pub node: Option<&'a str>,
 }
 
 /// Adds the machine's state and everything its actions owe to a step, the facts apart.
@@ -58,7 +60,7 @@ pub(super) fn fill(
     step: &mut Step,
     call: &Call,
     legs: &Legs,
-    position: Position,
+    position: Position<'_>,
     actions: &[Action],
     destination: &Destination,
     now: Timestamp,
@@ -93,13 +95,16 @@ pub(super) fn fill(
 }
 
 /// The call's row with its machine.
-fn row(call: &Call, view: CallView, legs: &Legs, position: Position) -> CallRow {
+fn row(call: &Call, view: CallView, legs: &Legs, position: Position<'_>) -> CallRow {
     CallRow {
         head: head(&view, position.is_settled),
         revision: position.revision,
         snapshot_version: SNAPSHOT_VERSION,
         snapshot: Json::of(call),
         view: self::view(call.headline(&view), view, |leg| legs.figures(leg)),
+        channel_state: None,
+        due_at: None,
+        node: position.node.map(str::to_owned),
     }
 }
 

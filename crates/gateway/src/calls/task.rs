@@ -416,6 +416,7 @@ impl CallTask {
             rows::Position {
                 revision: self.revision,
                 is_settled,
+                node: self.shared.config.data.node.as_deref(),
             },
             actions,
             &self.shared.notices,

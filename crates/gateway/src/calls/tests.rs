@@ -1,6 +1,7 @@
 //! After a crash, against real sockets: what the rows say is ended, closed and told.
 
 mod moved;
+mod nodes;
 
 use std::fs::File;
 use std::net::SocketAddr;
@@ -115,6 +116,7 @@ fn ringing(config: &Config, id: &CallId, record: Option<&DialogRecord>) -> Step 
     let position = rows::Position {
         revision: 1,
         is_settled: false,
+        node: None,
     };
     step.events.extend(facts::actions(&actions, call.id(), now));
     rows::fill(
@@ -305,6 +307,7 @@ async fn a_message_that_was_being_made_out_is_not_lost_and_alarms_nobody() {
             let position = rows::Position {
                 revision: n as u64 + 1,
                 is_settled: false,
+                node: None,
             };
             let to = &Destination::Inbox;
             rows::fill(

@@ -29,7 +29,7 @@ pub(super) fn migrate(source: SourceArgs) -> Result<(), Failure> {
         store.close().await;
         show(format!(
             "{} has this version's schema",
-            config.data.database.display()
+            config.data.database
         ));
         Ok(())
     })

@@ -103,6 +103,7 @@ pub(super) const TABLE: &[Variable] = &[
     key("DATABASE_URL", "data.database_url", Kind::Secret),
     key("DB_URI", "data.database_url", Kind::Secret),
     key("DB_URL", "data.database_url", Kind::Secret),
+    key("SWITCHHOOK_NODE", "data.node", Kind::Text),
     key("SWITCHHOOK_SIP_BIND", "sip.bind", Kind::Text),
     key("SWITCHHOOK_CODECS", "sip.codecs", Kind::List),
     key("SWITCHHOOK_HOLD_MUSIC", "media.hold_music", Kind::Text),

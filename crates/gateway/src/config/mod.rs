@@ -7,6 +7,7 @@
 
 mod addresses;
 mod check;
+mod database;
 mod env;
 mod headers;
 mod networks;
@@ -26,6 +27,7 @@ use figment::providers::{Format, Toml};
 
 pub use addresses::connection_address;
 pub use check::{CheckReport, CheckRow, RowState};
+pub use database::Database;
 pub use env::Environment;
 pub use secret::Secret;
 pub use sip_network::SipNetwork;

@@ -80,8 +80,12 @@ pub struct RawHttp {
 pub struct RawData {
     /// Database, recordings and keys; default `var`.
     pub dir: Option<PathBuf>,
-    /// `sqlite://path` (default: `switchhook.db` in `dir`).
+    /// `sqlite://PATH` (default: `switchhook.db` in `dir`) or
+    /// `postgres://USER:PASSWORD@HOST/DATABASE`.
     pub database_url: Option<Secret>,
+    /// Of gateways that share a PostgreSQL database, the name of this one, the same after each
+    /// restart; default: the host's name.
+    pub node: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

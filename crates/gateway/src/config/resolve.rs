@@ -2,7 +2,7 @@
 //! problem before it gives up.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use switchhook_call::hours::RawOpenHours;
@@ -12,12 +12,12 @@ use switchhook_media::srtp::sdes::SrtpPolicy;
 use switchhook_model::{Extension, Language};
 
 use super::ConfigError;
+use super::database;
 use super::env::Environment;
 use super::headers;
 use super::networks::Networks;
 use super::problems::Problems;
 use super::raw::{RawConfig, RawHours};
-use super::secret::Secret;
 use super::signalling;
 use super::sip_network;
 use super::trunks;
@@ -95,7 +95,8 @@ pub(super) fn resolve(
     }
 
     let dir = raw.data.dir.unwrap_or_else(|| PathBuf::from("var"));
-    let database = database_path(raw.data.database_url.as_ref(), &dir, &mut problems);
+    let database = database::database(raw.data.database_url.as_ref(), &dir, &mut problems);
+    let node = database::node(raw.data.node, &database, &mut problems);
 
     let sip_bind: SocketAddr = raw
         .sip
@@ -377,6 +378,7 @@ pub(super) fn resolve(
         },
         data: DataConfig {
             database,
+            node,
             recordings: dir.join("recordings"),
             dir: dir.clone(),
         },
@@ -483,21 +485,6 @@ fn seconds(n: u32) -> Duration {
 
 fn minutes(n: u32) -> Duration {
     Duration::from_secs(u64::from(n) * 60)
-}
-
-fn database_path(url: Option<&Secret>, dir: &Path, problems: &mut Problems) -> PathBuf {
-    let Some(url) = url else {
-        return dir.join("switchhook.db");
-    };
-    if let Some(path) = url.expose().strip_prefix("sqlite://") {
-        return PathBuf::from(path);
-    }
-    // The text may hold a password: only the scheme is shown.
-    let scheme = url.expose().split("://").next().unwrap_or_default();
-    problems.add(format!(
-        "data.database_url (DATABASE_URL): {scheme}:// is not supported yet, use sqlite://PATH"
-    ));
-    dir.join("switchhook.db")
 }
 
 fn port_range(text: &str, problems: &mut Problems) -> (u16, u16) {

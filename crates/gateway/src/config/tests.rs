@@ -83,7 +83,7 @@ fn bad_values_name_their_variable_or_file() {
     assert!(found[0].contains("not valid TOML"), "{found:?}");
     let found = problems(
         "mode = \"demo\"",
-        &[("DATABASE_URL", "postgres://u:geheim@h/db")],
+        &[("DATABASE_URL", "mysql://u:geheim@h/db")],
     );
     assert!(
         found[0].contains("DATABASE_URL") && !found[0].contains("geheim"),
@@ -91,6 +91,64 @@ fn bad_values_name_their_variable_or_file() {
     );
     let found = problems("mode = \"demo\"", &[("SWITCHHOOK_RTP_PORTS", "20000-10")]);
     assert!(found[0].contains("SWITCHHOOK_RTP_PORTS"), "{found:?}");
+}
+
+fn with_database(url: &str, node: Option<&str>) -> Result<Config, ConfigError> {
+    let node = node.map(|node| ("SWITCHHOOK_NODE", node));
+    let environment = Environment::from_pairs([("DATABASE_URL", url)].into_iter().chain(node));
+    load(&Source::Profile("demo".into()), &environment)
+}
+
+#[test]
+fn a_database_is_a_file_or_a_server() {
+    let config = with_database("sqlite:///var/lib/x.db", Some("ignored")).unwrap();
+    assert_eq!(config.data.database, Database::File("/var/lib/x.db".into()));
+    assert_eq!(config.data.database.url(), "sqlite:///var/lib/x.db");
+    // Nobody shares a file.
+    assert_eq!(config.data.node, None);
+
+    for url in [
+        "postgres://anna:ge%40heim@db.example.com:5433/calls?sslmode=verify-full&password=geheim",
+        "postgresql+asyncpg://anna:ge%40heim@db.example.com:5433/calls?password=geheim",
+    ] {
+        let config = with_database(url, Some("node-1.example")).unwrap();
+        let database = &config.data.database;
+        let rest = url.split_once("://").unwrap().1;
+        assert_eq!(database.url(), format!("postgres://{rest}"));
+        assert_eq!(config.data.node.as_deref(), Some("node-1.example"));
+        assert_eq!(
+            database.to_string(),
+            "postgres://anna:***@db.example.com:5433/calls"
+        );
+        // As `config show` prints it.
+        let shown = format!("{config:#?}");
+        assert!(shown.contains("anna:***@"), "{shown}");
+        assert!(!shown.contains("heim"), "{shown}");
+    }
+    let by_socket = "postgres://%2Frun%2Fpostgresql/calls";
+    let config = with_database(by_socket, None).unwrap();
+    assert_eq!(config.data.database.to_string(), by_socket);
+    // Without a name, the host's.
+    assert!(config.data.node.is_some_and(|node| !node.is_empty()));
+}
+
+#[test]
+fn a_database_that_cannot_be_is_named_without_its_password() {
+    for (url, expected) in [
+        ("mysql://u:geheim@h/db", "not mysql://"),
+        ("geheim", "sqlite://PATH"),
+        ("postgres://u:geheim@h", "names no database"),
+        ("postgres://u:geheim@h:port/db", "is not a URL"),
+    ] {
+        let found = with_database(url, Some("a")).unwrap_err().to_string();
+        assert!(found.contains("DATABASE_URL"), "{found}");
+        assert!(found.contains(expected), "{url}: {found}");
+        assert!(!found.contains("geheim"), "{found}");
+    }
+    for node in ["a b", &"x".repeat(65), "a'--"] {
+        let found = with_database("postgres://h/db", Some(node)).unwrap_err();
+        assert!(found.to_string().contains("SWITCHHOOK_NODE"), "{found}");
+    }
 }
 
 #[test]

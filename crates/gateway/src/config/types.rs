@@ -13,6 +13,7 @@ use switchhook_sip::digest::DigestHash;
 use switchhook_sip::{CallLimits, SessionTimerConfig, TrunkRegistration};
 use switchhook_sip::{SipTransport, TrunkAddress};
 
+use super::database::Database;
 use super::secret::Secret;
 use super::sip_network::SipNetwork;
 use crate::network::Network;
@@ -62,7 +63,9 @@ pub struct HttpConfig {
 #[derive(Debug, Clone)]
 pub struct DataConfig {
     pub dir: PathBuf,
-    pub database: PathBuf,
+    pub database: Database,
+    /// The name we serve under, set where others may share the database.
+    pub node: Option<String>,
     pub recordings: PathBuf,
 }
 

@@ -2,12 +2,15 @@
 //! makes a test of each for one back end.
 
 mod calls;
+mod channel;
 mod people;
 mod rows;
 mod steps;
 mod work;
 
 use std::future::Future;
+
+use switchhook_lab::postgres::Cluster;
 
 use crate::store::{Store, StoreOptions};
 
@@ -33,6 +36,14 @@ pub(crate) async fn sqlite() -> Fresh {
     }
 }
 
+pub(crate) async fn postgres() -> Fresh {
+    let url = Cluster::shared().database();
+    Fresh {
+        store: Store::open(&url, &StoreOptions::default()).await.unwrap(),
+        _directory: None,
+    }
+}
+
 macro_rules! contract {
     ($backend:ident: $($module:ident { $($case:ident)* })*) => {
         mod $backend {
@@ -52,6 +63,7 @@ macro_rules! over_every_backend {
     ($($cases:tt)*) => {
         contract!(memory: $($cases)*);
         contract!(sqlite: $($cases)*);
+        contract!(postgres: $($cases)*);
     };
 }
 
@@ -102,6 +114,19 @@ over_every_backend! {
         done_work_is_forgotten_in_time
         several_keys_are_read_at_once
     }
+    channel {
+        state_and_owner_of_a_call_are_kept
+        calls_are_due_until_they_end_or_are_put_off
+        a_vendor_id_belongs_to_the_first_call_that_had_it
+        a_vendor_id_of_an_unknown_call_is_refused
+        a_webhook_is_answered_once
+        an_answer_given_is_told_before_a_stale_revision
+        of_a_batch_the_first_answer_counts
+        answers_are_forgotten_in_time
+        a_message_is_found_by_its_vendors_id
+        a_tally_begins_anew_when_its_window_is_over
+        tallies_added_at_once_are_all_counted
+    }
     people {
         users_are_unique_by_name
         bindings_are_replaced_per_extension_and_expire
@@ -145,6 +170,9 @@ pub(crate) mod make {
             snapshot_version: 3,
             snapshot: json!({"state": "ringing", "n": 1}).into(),
             view: json!({"id": name}).into(),
+            channel_state: None,
+            due_at: None,
+            node: None,
         }
     }
 

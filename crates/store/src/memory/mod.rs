@@ -1,5 +1,6 @@
 //! Everything in memory: for tests, and as the plainest statement of what a back end must do.
 
+mod channel;
 mod reads;
 mod state;
 mod work;
@@ -7,6 +8,7 @@ mod work;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 
 use crate::backend::{Backend, Steps};
 use crate::error::{CommitError, StoreError};
@@ -48,6 +50,14 @@ impl Steps for MemoryBackend {
 impl Backend for MemoryBackend {
     fn name(&self) -> &str {
         "memory"
+    }
+
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    fn work_elsewhere(&self) -> Option<watch::Receiver<u64>> {
+        None
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -65,6 +65,19 @@ impl Calls for MemoryBackend {
         Ok(rows)
     }
 
+    async fn due_calls(&self, now: Timestamp, limit: u32) -> Result<Vec<CallId>, StoreError> {
+        let state = self.lock();
+        let mut due: Vec<(Timestamp, &CallId)> = state
+            .calls
+            .values()
+            .filter(|row| row.head.ended_at.is_none())
+            .filter_map(|row| Some((row.due_at.filter(|at| *at <= now)?, &row.head.id)))
+            .collect();
+        due.sort();
+        due.truncate(limit as usize);
+        Ok(due.into_iter().map(|(_, id)| id.clone()).collect())
+    }
+
     async fn stats(&self, from: Timestamp, to: Timestamp) -> Result<Stats, StoreError> {
         let state = self.lock();
         let span = from..to;
@@ -268,6 +281,20 @@ impl Messages for MemoryBackend {
             .messages
             .iter()
             .find(|row| row.id == *id)
+            .cloned())
+    }
+
+    async fn message_of_vendor(
+        &self,
+        channel: &str,
+        vendor_id: &str,
+    ) -> Result<Option<MessageRow>, StoreError> {
+        Ok(self
+            .lock()
+            .messages
+            .iter()
+            .filter(|row| row.channel == channel && row.vendor_id.as_deref() == Some(vendor_id))
+            .max_by_key(|row| (row.created_at, &row.id))
             .cloned())
     }
 }

@@ -1,13 +1,13 @@
 //! The tables, and how a step changes them: first every condition, then every change.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use switchhook_model::CallId;
+use switchhook_model::{CallId, Timestamp};
 
 use crate::error::CommitError;
 use crate::rows::{
-    AttemptRow, BindingRow, CallRow, EventRow, LegRow, MessageRow, RecordingRow, TransferRow,
-    TurnRow, UserRow, ViolationRow, WireRow,
+    AnswerRow, AttemptRow, BindingRow, CallRow, EventRow, LegRow, MessageRow, RecordingRow,
+    TransferRow, TurnRow, UserRow, VendorIdRow, ViolationRow, WireRow,
 };
 use crate::step::{Committed, Step};
 use crate::work::{NewWork, Queue, Settle, Settlement, WorkRow, WorkState};
@@ -24,6 +24,11 @@ pub(super) struct State {
     pub events: Vec<EventRow>,
     pub wire: Vec<WireRow>,
     pub violations: Vec<ViolationRow>,
+    /// By vendor and its id.
+    pub vendor_ids: BTreeMap<(String, String), VendorIdRow>,
+    pub answers: BTreeMap<String, AnswerRow>,
+    /// When each began, and its count.
+    pub tallies: BTreeMap<String, (Timestamp, u64)>,
     pub work: BTreeMap<(Queue, String), WorkRow>,
     pub users: BTreeMap<String, UserRow>,
     pub bindings: BTreeMap<(String, String), BindingRow>,
@@ -32,6 +37,14 @@ pub(super) struct State {
 
 impl State {
     pub fn check(&self, step: &Step) -> Result<(), CommitError> {
+        let mut keys = BTreeSet::new();
+        for answer in &step.answers {
+            if self.answers.contains_key(&answer.key) || !keys.insert(&answer.key) {
+                return Err(CommitError::Answered {
+                    key: answer.key.clone(),
+                });
+            }
+        }
         if let Some(call) = &step.call
             && let Some(stored) = self.calls.get(&call.head.id)
             && call.revision <= stored.revision
@@ -42,7 +55,7 @@ impl State {
                 given: call.revision,
             });
         }
-        for (call, what) in references(step) {
+        for (call, what) in step.references() {
             let in_step = step.call.as_ref().is_some_and(|row| row.head.id == *call);
             if !in_step && !self.calls.contains_key(call) {
                 return Err(CommitError::UnknownCall {
@@ -118,6 +131,12 @@ impl State {
                 self.violations.push(violation);
             }
         }
+        for row in step.vendor_ids {
+            self.own_vendor_id(row);
+        }
+        for row in step.answers {
+            self.answers.insert(row.key.clone(), row);
+        }
         for settle in step.settle {
             self.settle(settle);
         }
@@ -147,6 +166,14 @@ impl State {
                 row.state = WorkState::Failed;
                 row.last_error = Some(error);
             }
+        }
+    }
+
+    fn own_vendor_id(&mut self, row: VendorIdRow) {
+        let key = (row.vendor.clone(), row.vendor_id.clone());
+        let stored = self.vendor_ids.entry(key).or_insert_with(|| row.clone());
+        if stored.call == row.call && row.leg.is_some() {
+            stored.leg = row.leg;
         }
     }
 
@@ -186,26 +213,6 @@ impl State {
         self.last_id += 1;
         self.last_id
     }
-}
-
-/// Every call a step's rows belong to.
-fn references(step: &Step) -> impl Iterator<Item = (&CallId, &'static str)> {
-    let legs = step.legs.iter().map(|row| (&row.call, "a leg"));
-    let transfers = step.transfers.iter().map(|row| (&row.call, "a transfer"));
-    let attempts = step
-        .attempts
-        .iter()
-        .map(|row| (&row.call, "a dial attempt"));
-    let turns = step.turns.iter().map(|row| (&row.call, "a turn"));
-    let recordings = step.recordings.iter().map(|row| (&row.call, "a recording"));
-    let events = step.events.iter().map(|row| (&row.call, "an event"));
-    let violations = step.violations.iter().map(|row| (&row.call, "a violation"));
-    legs.chain(transfers)
-        .chain(attempts)
-        .chain(turns)
-        .chain(recordings)
-        .chain(events)
-        .chain(violations)
 }
 
 /// Rows with a known id take the place of the old one, so that the order of arrival stays.

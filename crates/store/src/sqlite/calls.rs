@@ -9,40 +9,24 @@ use sqlx::{QueryBuilder, Sqlite};
 use switchhook_model::{CallId, Timestamp};
 
 use super::SqliteBackend;
-use super::row::{Columns, direction_from, direction_text};
 use crate::backend::Calls;
 use crate::error::StoreError;
 use crate::query::{CallCursor, CallFilter, Page};
 use crate::rows::{CallHead, CallRow};
+use crate::sql::columns::Columns;
+use crate::sql::lists;
 use crate::stats::Stats;
 
 #[async_trait]
 impl Calls for SqliteBackend {
     async fn call(&self, id: &CallId) -> Result<Option<CallRow>, StoreError> {
-        sqlx::query("SELECT * FROM calls WHERE id = $1")
-            .bind(id.as_str())
-            .fetch_optional(&self.read)
-            .await
-            .map_err(|error| self.error(error))?
-            .map(|row| self.call_row(&row))
-            .transpose()
+        let query = sqlx::query("SELECT * FROM calls WHERE id = $1").bind(id.as_str());
+        self.fetch_optional(query).await
     }
 
     async fn calls(&self, filter: &CallFilter) -> Result<Page<CallHead>, StoreError> {
-        let limit = filter.page_size();
-        let mut query = list_query(filter);
-        query.push(" ORDER BY started_at DESC, id DESC LIMIT ");
-        // One more than asked for tells whether there is a next page.
-        query.push_bind(i64::from(limit) + 1);
-        let heads = query
-            .build()
-            .fetch_all(&self.read)
-            .await
-            .map_err(|error| self.error(error))?
-            .iter()
-            .map(|row| self.call_head(row))
-            .collect::<Result<_, _>>()?;
-        Ok(Page::cut(heads, limit, |head: &CallHead| {
+        let heads = self.fetch(lists::calls(filter).build()).await?;
+        Ok(Page::cut(heads, filter.page_size(), |head: &CallHead| {
             CallCursor {
                 started_at: head.started_at,
                 id: head.id.clone(),
@@ -56,113 +40,35 @@ impl Calls for SqliteBackend {
             .await?
             .iter()
             .map(|row| {
-                let row = Columns::new(row, &self.name, "calls", "id");
+                let row = Columns::new(row, self.origin(), "calls", "id");
                 Ok((row.parsed("id")?, row.value("view")?))
             })
             .collect()
     }
 
     async fn open_calls(&self) -> Result<Vec<CallRow>, StoreError> {
-        sqlx::query("SELECT * FROM calls WHERE ended_at IS NULL ORDER BY started_at, id")
-            .fetch_all(&self.read)
-            .await
-            .map_err(|error| self.error(error))?
-            .iter()
-            .map(|row| self.call_row(row))
+        let sql = "SELECT * FROM calls WHERE ended_at IS NULL ORDER BY started_at, id";
+        self.fetch(sqlx::query(sql)).await
+    }
+
+    async fn due_calls(&self, now: Timestamp, limit: u32) -> Result<Vec<CallId>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT id FROM calls WHERE ended_at IS NULL AND due_at IS NOT NULL AND due_at <= $1
+             ORDER BY due_at, id LIMIT $2",
+        )
+        .bind(now.as_millis())
+        .bind(i64::from(limit))
+        .fetch_all(&self.read)
+        .await
+        .map_err(|error| self.error(error))?;
+        rows.iter()
+            .map(|row| Columns::new(row, self.origin(), "calls", "id").parsed("id"))
             .collect()
     }
 
     async fn stats(&self, from: Timestamp, to: Timestamp) -> Result<Stats, StoreError> {
         self.read_stats(from, to).await
     }
-}
-
-fn list_query(filter: &CallFilter) -> QueryBuilder<Sqlite> {
-    let CallFilter {
-        statuses,
-        direction,
-        from,
-        to,
-        q,
-        limit: _,
-        cursor,
-    } = filter;
-    let mut query = QueryBuilder::new(
-        "SELECT id, status, direction, channel, profile, assistant, caller, caller_name, callee,
-            started_at, answered_at, ended_at, outcome
-         FROM calls WHERE 1 = 1",
-    );
-    if !statuses.is_empty() {
-        query.push(" AND status IN (");
-        let mut list = query.separated(", ");
-        for status in statuses {
-            list.push_bind(status.clone());
-        }
-        query.push(")");
-    }
-    if let Some(direction) = direction {
-        query
-            .push(" AND direction = ")
-            .push_bind(direction_text(*direction));
-    }
-    if let Some(from) = from {
-        query
-            .push(" AND started_at >= ")
-            .push_bind(from.as_millis());
-    }
-    if let Some(to) = to {
-        query.push(" AND started_at < ").push_bind(to.as_millis());
-    }
-    if q.as_ref().is_some_and(|q| q.contains('\0')) {
-        query.push(" AND 1 = 0");
-    } else if let Some(q) = q {
-        let pattern = like_pattern(q);
-        query.push(" AND (");
-        for (i, column) in [
-            "id",
-            "caller",
-            "caller_name",
-            "callee",
-            "assistant",
-            "outcome",
-        ]
-        .into_iter()
-        .enumerate()
-        {
-            if i > 0 {
-                query.push(" OR ");
-            }
-            query
-                .push(column)
-                .push(" LIKE ")
-                .push_bind(pattern.clone())
-                .push(" ESCAPE '\\'");
-        }
-        query.push(")");
-    }
-    if let Some(cursor) = cursor {
-        query
-            .push(" AND (started_at, id) < (")
-            .push_bind(cursor.started_at.as_millis())
-            .push(", ")
-            .push_bind(cursor.id.as_str().to_owned())
-            .push(")");
-    }
-    query
-}
-
-/// Finds `text` anywhere; no character of it is special.
-fn like_pattern(text: &str) -> String {
-    let mut pattern = String::with_capacity(text.len() + 2);
-    pattern.push('%');
-    for c in text.chars() {
-        if matches!(c, '%' | '_' | '\\') {
-            pattern.push('\\');
-        }
-        pattern.push(c);
-    }
-    pattern.push('%');
-    pattern
 }
 
 impl SqliteBackend {
@@ -187,36 +93,5 @@ impl SqliteBackend {
             .fetch_all(&self.read)
             .await
             .map_err(|error| self.error(error))
-    }
-
-    fn call_head(&self, row: &SqliteRow) -> Result<CallHead, StoreError> {
-        let row = Columns::new(row, &self.name, "calls", "id");
-        Ok(CallHead {
-            id: row.parsed("id")?,
-            status: row.text("status")?,
-            direction: row.word("direction", direction_from)?,
-            channel: row.text("channel")?,
-            profile: row.text("profile")?,
-            assistant: row.opt_text("assistant")?,
-            caller: row.text("caller")?,
-            caller_name: row.opt_text("caller_name")?,
-            callee: row.text("callee")?,
-            started_at: row.time("started_at")?,
-            answered_at: row.opt_time("answered_at")?,
-            ended_at: row.opt_time("ended_at")?,
-            outcome: row.opt_text("outcome")?,
-        })
-    }
-
-    fn call_row(&self, row: &SqliteRow) -> Result<CallRow, StoreError> {
-        let head = self.call_head(row)?;
-        let row = Columns::new(row, &self.name, "calls", "id");
-        Ok(CallRow {
-            head,
-            revision: row.number("revision")?,
-            snapshot_version: row.number("snapshot_version")?,
-            snapshot: row.json("snapshot")?,
-            view: row.json("view")?,
-        })
     }
 }

@@ -1,12 +1,10 @@
 //! Users of the API, and where extensions are registered.
 
 use async_trait::async_trait;
-use sqlx::sqlite::SqliteRow;
 use switchhook_model::Timestamp;
 
 use super::SqliteBackend;
 use super::error::is_unique;
-use super::row::Columns;
 use crate::backend::{Bindings, Users};
 use crate::error::{StoreError, UserError};
 use crate::rows::{BindingRow, UserRow};
@@ -58,37 +56,13 @@ impl Users for SqliteBackend {
     }
 
     async fn user(&self, name: &str) -> Result<Option<UserRow>, StoreError> {
-        sqlx::query("SELECT * FROM users WHERE name = $1")
-            .bind(name)
-            .fetch_optional(&self.read)
-            .await
-            .map_err(|error| self.error(error))?
-            .map(|row| self.user_row(&row))
-            .transpose()
+        let query = sqlx::query("SELECT * FROM users WHERE name = $1").bind(name);
+        self.fetch_optional(query).await
     }
 
     async fn users(&self) -> Result<Vec<UserRow>, StoreError> {
-        sqlx::query("SELECT * FROM users ORDER BY name")
-            .fetch_all(&self.read)
+        self.fetch(sqlx::query("SELECT * FROM users ORDER BY name"))
             .await
-            .map_err(|error| self.error(error))?
-            .iter()
-            .map(|row| self.user_row(row))
-            .collect()
-    }
-}
-
-impl SqliteBackend {
-    fn user_row(&self, row: &SqliteRow) -> Result<UserRow, StoreError> {
-        let row = Columns::new(row, &self.name, "users", "name");
-        Ok(UserRow {
-            name: row.text("name")?,
-            password_hash: row.text("password_hash")?,
-            role: row.text("role")?,
-            credential_version: row.number("credential_version")?,
-            disabled: row.flag("disabled")?,
-            created_at: row.time("created_at")?,
-        })
     }
 }
 
@@ -126,22 +100,9 @@ impl Bindings for SqliteBackend {
     }
 
     async fn bindings(&self, now: Timestamp) -> Result<Vec<BindingRow>, StoreError> {
-        sqlx::query("SELECT * FROM bindings WHERE expires_at > $1 ORDER BY extension, contact")
-            .bind(now.as_millis())
-            .fetch_all(&self.read)
-            .await
-            .map_err(|error| self.error(error))?
-            .iter()
-            .map(|row| {
-                let row = Columns::new(row, &self.name, "bindings", "contact");
-                Ok(BindingRow {
-                    extension: row.text("extension")?,
-                    contact: row.text("contact")?,
-                    data: row.value("data")?,
-                    expires_at: row.time("expires_at")?,
-                    updated_at: row.time("updated_at")?,
-                })
-            })
-            .collect()
+        let query =
+            sqlx::query("SELECT * FROM bindings WHERE expires_at > $1 ORDER BY extension, contact")
+                .bind(now.as_millis());
+        self.fetch(query).await
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Every statement is an errand to SQLite's own thread and back, which costs more than the statement.
 //! So the rows of all steps go table by table, many to a statement. If a step is refused (its call
-//! is unknown, its revision old, its claim lost), everything is undone and each step is written
+//! is unknown, its revision old, its claim lost, its webhook answered), everything is undone and each step is written
 //! alone behind a savepoint, so that only that one fails.
 
 use std::sync::Arc;
@@ -114,7 +114,8 @@ impl Writing<'_> {
             .map_err(|error| translate(self.database, error))
     }
 
-    /// Calls first: the rest refers to them.
+    /// Answers first: a step that was answered before is told so, however old its revision is. Then
+    /// calls: the rest refers to them.
     async fn rows(&mut self, steps: &[Arc<Step>]) -> Result<(), CommitError> {
         let (connection, database) = (&mut *self.connection, self.database);
         macro_rules! table {
@@ -123,6 +124,8 @@ impl Writing<'_> {
                 statements::write(connection, database, rows).await?;
             };
         }
+        let answers = steps.iter().flat_map(|step| &step.answers);
+        statements::write_answers(connection, database, answers).await?;
         let calls = steps.iter().filter_map(|step| step.call.as_ref());
         statements::write_calls(connection, database, calls).await?;
         table!(legs);
@@ -134,6 +137,7 @@ impl Writing<'_> {
         table!(events);
         table!(wire);
         table!(violations);
+        table!(vendor_ids);
         Ok(())
     }
 

@@ -1,13 +1,11 @@
 //! Outbox and jobs.
 
 use async_trait::async_trait;
-use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 use switchhook_model::Timestamp;
 
 use super::SqliteBackend;
 use super::error::translate;
-use super::row::Columns;
 use crate::backend::Work;
 use crate::error::{CommitError, StoreError};
 use crate::work::{Claim, NewWork, Queue, Settle, Settlement, WorkRow, WorkState};
@@ -106,7 +104,7 @@ impl Work for SqliteBackend {
             .map_err(failed)?;
         let mut claimed = Vec::with_capacity(rows.len());
         for row in &rows {
-            let mut row = self.work_row(row)?;
+            let mut row: WorkRow = self.origin().read(row)?;
             row.state = WorkState::InFlight;
             row.attempts += 1;
             row.next_at = claim.until;
@@ -140,14 +138,10 @@ impl Work for SqliteBackend {
     }
 
     async fn work(&self, queue: Queue, key: &str) -> Result<Option<WorkRow>, StoreError> {
-        sqlx::query("SELECT * FROM work WHERE queue = $1 AND key = $2")
+        let query = sqlx::query("SELECT * FROM work WHERE queue = $1 AND key = $2")
             .bind(queue.as_str())
-            .bind(key)
-            .fetch_optional(&self.read)
-            .await
-            .map_err(|error| self.error(error))?
-            .map(|row| self.work_row(&row))
-            .transpose()
+            .bind(key);
+        self.fetch_optional(query).await
     }
 
     async fn works(&self, queue: Queue, keys: &[String]) -> Result<Vec<WorkRow>, StoreError> {
@@ -161,14 +155,7 @@ impl Work for SqliteBackend {
             list.push_bind(key.clone());
         }
         query.push(")");
-        query
-            .build()
-            .fetch_all(&self.read)
-            .await
-            .map_err(|error| self.error(error))?
-            .iter()
-            .map(|row| self.work_row(row))
-            .collect()
+        self.fetch(query.build()).await
     }
 
     async fn next_due(&self, queue: Queue) -> Result<Option<Timestamp>, StoreError> {
@@ -184,33 +171,8 @@ impl Work for SqliteBackend {
     }
 
     async fn forget_done(&self, before: Timestamp) -> Result<u64, StoreError> {
-        let mut transaction = self.begin().await?;
-        let done = sqlx::query("DELETE FROM work WHERE state = 'done' AND updated_at < $1")
-            .bind(before.as_millis())
-            .execute(transaction.connection())
+        let sql = "DELETE FROM work WHERE state = 'done' AND updated_at < $1";
+        self.execute(sqlx::query(sql).bind(before.as_millis()))
             .await
-            .map_err(|error| self.error(error))?;
-        transaction.commit().await?;
-        Ok(done.rows_affected())
-    }
-}
-
-impl SqliteBackend {
-    fn work_row(&self, row: &SqliteRow) -> Result<WorkRow, StoreError> {
-        let row = Columns::new(row, &self.name, "work", "key");
-        Ok(WorkRow {
-            id: row.int("id")?,
-            queue: row.word("queue", Queue::from_text)?,
-            key: row.text("key")?,
-            kind: row.text("kind")?,
-            call: row.opt_parsed("call_id")?,
-            payload: row.value("payload")?,
-            state: row.word("state", WorkState::from_text)?,
-            attempts: row.number("attempts")?,
-            next_at: row.time("next_at")?,
-            last_error: row.opt_text("last_error")?,
-            created_at: row.time("created_at")?,
-            updated_at: row.time("updated_at")?,
-        })
     }
 }

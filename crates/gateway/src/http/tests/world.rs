@@ -12,6 +12,7 @@ use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, Request, StatusCode, header};
 use metrics_exporter_prometheus::PrometheusRecorder;
 use serde_json::{Value, json};
+use switchhook_lab::postgres::Cluster;
 use switchhook_model::{CallId, Direction, LegId, RecordingId, Timestamp, TurnId};
 use switchhook_store::{
     CallHead, CallRow, Json, RecordingRow, RecordingState, Step, Store, StoreOptions, TurnRow,
@@ -89,9 +90,13 @@ impl Answer {
 }
 
 impl World {
-    /// Over memory and over SQLite.
-    pub async fn each() -> [Self; 2] {
-        [Self::memory().await, Self::sqlite().await]
+    /// Over memory, SQLite and PostgreSQL.
+    pub async fn each() -> [Self; 3] {
+        [
+            Self::memory().await,
+            Self::sqlite().await,
+            Self::postgres().await,
+        ]
     }
 
     pub async fn memory() -> Self {
@@ -107,6 +112,12 @@ impl World {
         let url = format!("sqlite://{}", directory.path().join("t.db").display());
         let store = Store::open(&url, &StoreOptions::default()).await.unwrap();
         Self::over(store, directory, |_| {})
+    }
+
+    async fn postgres() -> Self {
+        let url = Cluster::shared().database();
+        let store = Store::open(&url, &StoreOptions::default()).await.unwrap();
+        Self::over(store, tempfile::tempdir().unwrap(), |_| {})
     }
 
     pub fn over(
@@ -309,6 +320,9 @@ pub fn call(name: &str, second: i64) -> CallRow {
         snapshot_version: 1,
         snapshot: json!({"secret": "the machine"}).into(),
         view: view.into(),
+        channel_state: None,
+        due_at: None,
+        node: None,
     }
 }
 

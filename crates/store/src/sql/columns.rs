@@ -4,18 +4,40 @@
 use std::str::FromStr;
 
 use serde_json::Value;
+use sqlx::Row;
+use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, Sqlite};
 use switchhook_model::{Direction, Timestamp};
 
-use super::error::translate;
+use super::Origin;
 use crate::error::StoreError;
 use crate::json::Json;
 
+/// A row of either database. Texts and 64-bit numbers are all that our columns hold.
+pub(crate) trait Source: Send + Sync {
+    fn text(&self, column: &str) -> Result<Option<&str>, sqlx::Error>;
+    fn int(&self, column: &str) -> Result<Option<i64>, sqlx::Error>;
+}
+
+macro_rules! source {
+    ($($row:ty)*) => {$(
+        impl Source for $row {
+            fn text(&self, column: &str) -> Result<Option<&str>, sqlx::Error> {
+                self.try_get(column)
+            }
+
+            fn int(&self, column: &str) -> Result<Option<i64>, sqlx::Error> {
+                self.try_get(column)
+            }
+        }
+    )*};
+}
+source!(SqliteRow PgRow);
+
 /// A row and where it came from.
-pub(super) struct Columns<'a> {
-    row: &'a SqliteRow,
-    database: &'a str,
+pub(crate) struct Columns<'a> {
+    row: &'a dyn Source,
+    origin: Origin<'a>,
     table: &'static str,
     /// The column that names the row in messages.
     key: &'static str,
@@ -23,38 +45,47 @@ pub(super) struct Columns<'a> {
 
 impl<'a> Columns<'a> {
     pub fn new(
-        row: &'a SqliteRow,
-        database: &'a str,
+        row: &'a dyn Source,
+        origin: Origin<'a>,
         table: &'static str,
         key: &'static str,
     ) -> Self {
         Self {
             row,
-            database,
+            origin,
             table,
             key,
         }
     }
 
-    fn get<T>(&self, column: &'static str) -> Result<T, StoreError>
-    where
-        T: sqlx::Decode<'a, Sqlite> + sqlx::Type<Sqlite>,
-    {
+    fn opt_str(&self, column: &'static str) -> Result<Option<&'a str>, StoreError> {
         self.row
-            .try_get(column)
-            .map_err(|error| translate(self.database, error))
+            .text(column)
+            .map_err(|error| self.origin.error(error))
+    }
+
+    pub fn opt_int(&self, column: &'static str) -> Result<Option<i64>, StoreError> {
+        self.row
+            .int(column)
+            .map_err(|error| self.origin.error(error))
+    }
+
+    fn str(&self, column: &'static str) -> Result<&'a str, StoreError> {
+        self.opt_str(column)?
+            .ok_or_else(|| self.inconsistent(column, "null"))
     }
 
     pub fn text(&self, column: &'static str) -> Result<String, StoreError> {
-        self.get(column)
+        self.str(column).map(str::to_owned)
     }
 
     pub fn opt_text(&self, column: &'static str) -> Result<Option<String>, StoreError> {
-        self.get(column)
+        Ok(self.opt_str(column)?.map(str::to_owned))
     }
 
     pub fn int(&self, column: &'static str) -> Result<i64, StoreError> {
-        self.get(column)
+        self.opt_int(column)?
+            .ok_or_else(|| self.inconsistent(column, "null"))
     }
 
     /// An unsigned number of any width.
@@ -67,7 +98,7 @@ impl<'a> Columns<'a> {
         &self,
         column: &'static str,
     ) -> Result<Option<T>, StoreError> {
-        match self.get::<Option<i64>>(column)? {
+        match self.opt_int(column)? {
             None => Ok(None),
             Some(found) => T::try_from(found)
                 .map(Some)
@@ -84,21 +115,21 @@ impl<'a> Columns<'a> {
     }
 
     pub fn opt_time(&self, column: &'static str) -> Result<Option<Timestamp>, StoreError> {
-        Ok(self.get::<Option<i64>>(column)?.map(Timestamp::from_millis))
+        Ok(self.opt_int(column)?.map(Timestamp::from_millis))
     }
 
     pub fn parsed<T: FromStr>(&self, column: &'static str) -> Result<T, StoreError> {
-        let text = self.text(column)?;
-        text.parse().map_err(|_| self.inconsistent(column, &text))
+        let text = self.str(column)?;
+        text.parse().map_err(|_| self.inconsistent(column, text))
     }
 
     pub fn opt_parsed<T: FromStr>(&self, column: &'static str) -> Result<Option<T>, StoreError> {
-        match self.opt_text(column)? {
+        match self.opt_str(column)? {
             None => Ok(None),
             Some(text) => text
                 .parse()
                 .map(Some)
-                .map_err(|_| self.inconsistent(column, &text)),
+                .map_err(|_| self.inconsistent(column, text)),
         }
     }
 
@@ -108,17 +139,17 @@ impl<'a> Columns<'a> {
         column: &'static str,
         from_text: impl Fn(&str) -> Option<T>,
     ) -> Result<T, StoreError> {
-        let text = self.text(column)?;
-        from_text(&text).ok_or_else(|| self.inconsistent(column, &text))
+        let text = self.str(column)?;
+        from_text(text).ok_or_else(|| self.inconsistent(column, text))
     }
 
     /// Checked to be JSON.
     pub fn json(&self, column: &'static str) -> Result<Json, StoreError> {
-        self.checked_json(column, self.get(column)?)
+        self.checked_json(column, self.str(column)?)
     }
 
     pub fn opt_json(&self, column: &'static str) -> Result<Option<Json>, StoreError> {
-        self.get::<Option<&str>>(column)?
+        self.opt_str(column)?
             .map(|text| self.checked_json(column, text))
             .transpose()
     }
@@ -129,42 +160,45 @@ impl<'a> Columns<'a> {
 
     /// Taken apart.
     pub fn value(&self, column: &'static str) -> Result<Value, StoreError> {
-        let text = self.text(column)?;
-        serde_json::from_str(&text).map_err(|_| self.inconsistent(column, &text))
+        let text = self.str(column)?;
+        serde_json::from_str(text).map_err(|_| self.inconsistent(column, text))
     }
 
     pub fn opt_value(&self, column: &'static str) -> Result<Option<Value>, StoreError> {
-        match self.opt_text(column)? {
+        match self.opt_str(column)? {
             None => Ok(None),
-            Some(text) => serde_json::from_str(&text)
+            Some(text) => serde_json::from_str(text)
                 .map(Some)
-                .map_err(|_| self.inconsistent(column, &text)),
+                .map_err(|_| self.inconsistent(column, text)),
         }
     }
 
     fn inconsistent(&self, column: &'static str, found: &str) -> StoreError {
         StoreError::Inconsistent {
-            database: self.database.to_owned(),
+            database: self.origin.database.to_owned(),
             table: self.table,
             column,
             row: self
                 .row
-                .try_get::<String, _>(self.key)
-                .unwrap_or_else(|_| "?".to_owned()),
+                .text(self.key)
+                .ok()
+                .flatten()
+                .unwrap_or("?")
+                .to_owned(),
             // Enough to recognise it; the column may hold what a caller said.
             found: found.chars().take(24).collect(),
         }
     }
 }
 
-pub(super) fn direction_text(direction: Direction) -> &'static str {
+pub(crate) fn direction_text(direction: Direction) -> &'static str {
     match direction {
         Direction::Inbound => "inbound",
         Direction::Outbound => "outbound",
     }
 }
 
-pub(super) fn direction_from(text: &str) -> Option<Direction> {
+pub(crate) fn direction_from(text: &str) -> Option<Direction> {
     match text {
         "inbound" => Some(Direction::Inbound),
         "outbound" => Some(Direction::Outbound),
@@ -173,6 +207,6 @@ pub(super) fn direction_from(text: &str) -> Option<Direction> {
 }
 
 /// For a signed 64-bit column. Our counters do not reach the end of it.
-pub(super) fn signed(n: u64) -> i64 {
+pub(crate) fn signed(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
