@@ -21,12 +21,14 @@ macro_rules! hide {
 
 pub mod catalogue;
 pub mod form;
+pub mod rest;
 pub mod signature;
 pub mod stream;
 pub mod twiml;
 pub mod webhook;
 
 pub use form::{FormError, Params};
+pub use rest::{Carrier, Credentials, ErrorKind, TwilioError, TwilioRest};
 pub use signature::{Matched, Signed, Unsigned, Verifier};
 pub use twiml::{Document, TwimlError};
 pub use webhook::{CallSid, Webhook};
