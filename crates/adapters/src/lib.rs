@@ -5,7 +5,8 @@
 //! does not: what to say, when to say it, and what a call is for. One vendor's folder never uses
 //! another's.
 //!
-//! Start reading at [`listen`], [`think`], [`speak`] and [`notice`], then at [`openai`].
+//! Start reading at [`listen`], [`think`], [`speak`] and [`notice`], then at [`openai`]; of the
+//! telephone carrier at [`twilio`].
 //!
 //! Everything is cancelled by dropping: a dropped future or stream closes its connection or ends
 //! its child process.
@@ -22,6 +23,7 @@ pub mod realtime;
 mod secret;
 pub mod speak;
 pub mod think;
+pub mod twilio;
 pub mod webhook;
 
 pub use http::{ProviderConfigError, Refusal};

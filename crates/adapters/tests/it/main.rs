@@ -1,10 +1,12 @@
-//! The providers against the lab's servers, over real HTTP, and against the real espeak-ng.
+//! The providers against the lab's servers, over real HTTP, and against the real espeak-ng; Twilio's
+//! REST against a server of its own here.
 
 mod chat;
 mod espeak;
 mod failover;
 mod speech;
 mod transcription;
+mod twilio;
 mod webhook;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
