@@ -1,9 +1,10 @@
 //! The talk between a caller and the assistant, as machines without I/O.
 //!
 //! What belongs here: turns, endpointing, barge-in and what was really heard, tool policy, message
-//! taking, the phrases that mean "a human, please" and "goodbye", and the scripted brain. What does
-//! not: calls and transfers (the `call` crate), providers (`adapters`), how audio travels (`media`).
-//! Nothing here reads a clock, waits, or starts anything: time comes in with each input.
+//! taking, the phrases that mean "a human, please" and "goodbye", and the
+//! scripted brain. What does not: calls and transfers (the `call` crate), providers (`adapters`), how
+//! audio travels (`media`). Nothing here reads a clock, waits, or starts anything: time comes in with
+//! each input.
 //!
 //! Start reading at [`Conversation`], then [`io`] for what goes in and comes out.
 
@@ -25,7 +26,9 @@ pub use clock::{LocalZone, UnknownZone};
 pub use config::{
     Bounds, ConversationConfig, Department, MessageLimits, OnErrors, Timing, ToolPolicy,
 };
-pub use conversation::{Conversation, TurnState};
+pub use conversation::{
+    Conversation, ConversationSnapshot, SNAPSHOT_VERSION, SnapshotError, TurnState,
+};
 pub use endpointing::{EndpointEvent, Endpointing, EndpointingConfig};
 pub use io::{EndReason, Heard, Input, Output, SayId, Speaker, Turn, TurnLatency};
 pub use texts::ConversationTexts;
