@@ -6,11 +6,13 @@
 //! audio travels (`media`). Nothing here reads a clock, waits, or starts anything: time comes in with
 //! each input.
 //!
-//! Start reading at [`Conversation`], then [`io`] for what goes in and comes out.
+//! Start reading at [`Conversation`], then [`io`] for what goes in and comes out. A channel without
+//! audio of its own goes through [`documents`].
 
 pub mod clock;
 pub mod config;
 mod conversation;
+pub mod documents;
 pub mod endpointing;
 mod heard;
 mod history;
@@ -29,6 +31,7 @@ pub use config::{
 pub use conversation::{
     Conversation, ConversationSnapshot, SNAPSHOT_VERSION, SnapshotError, TurnState,
 };
+pub use documents::{Documents, Returned, Spoken, Then};
 pub use endpointing::{EndpointEvent, Endpointing, EndpointingConfig};
 pub use io::{EndReason, Heard, Input, Output, SayId, Speaker, Turn, TurnLatency};
 pub use texts::ConversationTexts;
