@@ -1,7 +1,7 @@
 //! The talk between a caller and the assistant, as machines without I/O.
 //!
 //! What belongs here: turns, endpointing, barge-in and what was really heard, tool policy, message
-//! taking, the phrases that mean "a human, please" and "goodbye", and the
+//! taking, the phrases that mean "a human, please" and "goodbye", the question for a PIN, and the
 //! scripted brain. What does not: calls and transfers (the `call` crate), providers (`adapters`), how
 //! audio travels (`media`). Nothing here reads a clock, waits, or starts anything: time comes in with
 //! each input.
@@ -19,6 +19,7 @@ mod history;
 pub mod intent;
 pub mod io;
 mod io_debug;
+pub mod pin;
 pub mod scripted;
 mod sentences;
 pub mod texts;
@@ -34,4 +35,5 @@ pub use conversation::{
 pub use documents::{Documents, Returned, Spoken, Then};
 pub use endpointing::{EndpointEvent, Endpointing, EndpointingConfig};
 pub use io::{EndReason, Heard, Input, Output, SayId, Speaker, Turn, TurnLatency};
+pub use pin::{Pin, PinCheck, PinConfig, PinTexts, Verdict, spoken_digits};
 pub use texts::ConversationTexts;
