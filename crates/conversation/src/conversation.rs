@@ -11,14 +11,20 @@ mod ear;
 mod listening;
 mod message;
 mod mouth;
+mod observing;
+mod reconsider;
 mod settling;
+mod snapshot;
 mod speaking;
 
+use serde::{Deserialize, Serialize};
 use switchhook_model::Timestamp;
 
 use crate::config::{ConversationConfig, OnErrors};
 use crate::history::History;
 use crate::io::{EndReason, Heard, Input, Output};
+
+pub use snapshot::{ConversationSnapshot, SNAPSHOT_VERSION, SnapshotError};
 
 use answering::Answer;
 use ear::Ear;
@@ -38,7 +44,8 @@ pub enum TurnState {
 }
 
 /// Who may act.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 enum Mode {
     /// Before the start: only verbatim texts and messages.
     New,
@@ -63,7 +70,7 @@ enum Mode {
 }
 
 /// One conversation; see the module.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Conversation {
     config: ConversationConfig,
     phrases: crate::intent::Matcher,
@@ -153,44 +160,15 @@ impl Conversation {
             Input::PlayoutFinished { item } => self.playout_finished(item),
             Input::SynthesisFailed { item, error: _ } => self.synthesis_failed(item),
             Input::Digit(digit) => self.digit(digit.as_char()),
+            Input::MessageRecorded {
+                text,
+                duration_ms,
+                recorded,
+            } => self.message_recorded(&text, duration_ms, recorded),
             Input::Timeout => self.fire_due(),
         }
         self.settle();
         std::mem::take(&mut self.out)
-    }
-
-    /// Whether anything is queued for or in playout: the barge-in threshold depends on it.
-    pub fn is_speaking(&self) -> bool {
-        !self.mouth.queue.is_empty()
-    }
-
-    /// Whether the conversation is stopped and owes nothing any more.
-    pub fn is_finished(&self) -> bool {
-        matches!(self.mode, Mode::Stopped { message: None })
-    }
-
-    /// Whether the model, of its own accord, is taking a message, also after the caller has gone.
-    pub fn takes_own_message(&self) -> bool {
-        self.message().is_some_and(MessageTaking::origin_is_tool)
-    }
-
-    /// What an observer sees.
-    pub fn turn_state(&self) -> TurnState {
-        match &self.mode {
-            Mode::TakingMessage(_) => TurnState::TakingMessage,
-            Mode::New | Mode::Paused | Mode::Ended | Mode::Stopped { .. } => TurnState::Inactive,
-            Mode::Conversing | Mode::Handover { .. } | Mode::Ending { .. } => {
-                if self.is_speaking() {
-                    TurnState::Speaking
-                } else if self.ear.waits_for_transcript() {
-                    TurnState::Transcribing
-                } else if self.answer.is_some() {
-                    TurnState::Thinking
-                } else {
-                    TurnState::Listening
-                }
-            }
-        }
     }
 
     fn start(&mut self, opening: Option<String>, note: Option<String>) {

@@ -48,6 +48,12 @@ pub(crate) fn resume_start(text: &str, heard_end: usize) -> usize {
     words.get(from).map_or(text.len(), |w| w.start)
 }
 
+/// How long a text takes to be spoken at so many ms for each letter.
+pub(crate) fn speaking_ms(text: &str, ms_per_letter: u64) -> u64 {
+    let letters: u64 = words(text).iter().map(|w| w.weight).sum();
+    letters.saturating_mul(ms_per_letter)
+}
+
 struct Word {
     start: usize,
     end: usize,

@@ -4,13 +4,15 @@
 //! shrink to what was heard before it was cut. A tool call that never got its answer is answered
 //! here when the history is rendered: one broken turn must not poison all that follow.
 
+use serde::{Deserialize, Serialize};
 use switchhook_model::{ChatMessage, ToolCall};
 
 /// Names one spoken item for as long as the conversation lives.
 pub(crate) type SegmentId = usize;
 
 /// What is known of a segment's playout.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Hearing {
     /// Queued or playing: taken as heard until it is cut.
     Pending,
@@ -20,7 +22,7 @@ pub(crate) enum Hearing {
     Nothing,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Segment {
     pub(crate) text: String,
     pub(crate) hearing: Hearing,
@@ -37,7 +39,8 @@ impl Segment {
     }
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 enum Entry {
     Caller(String),
     Assistant {
@@ -53,7 +56,7 @@ enum Entry {
 /// Stands in for a result that never came.
 const NO_RESULT: &str = r#"{"status":"no result yet"}"#;
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct History {
     entries: Vec<Entry>,
     segments: Vec<Segment>,
@@ -87,6 +90,18 @@ impl History {
             }
         }
         id
+    }
+
+    pub(crate) fn holds(&self, id: SegmentId) -> bool {
+        id < self.segments.len()
+    }
+
+    /// Whether every entry names words that are there, after reading from a store.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.entries.iter().all(|entry| match entry {
+            Entry::Assistant { segments, .. } => segments.iter().all(|id| self.holds(*id)),
+            Entry::Caller(_) | Entry::ToolResult { .. } => true,
+        })
     }
 
     pub(crate) fn segment(&self, id: SegmentId) -> &Segment {

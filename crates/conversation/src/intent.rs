@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 pub use lexicon::{Lexicon, PhrasesError};
 pub use normalise::normalise;
-pub(crate) use numbers::number_spans;
+pub(crate) use numbers::{is_number_joint, is_number_word, may_be_digit, number_spans};
 pub(crate) use pattern::{Pattern, Words};
 
 use switchhook_model::{Extension, Language};
@@ -209,6 +209,9 @@ pub fn fuzz_intent(data: &[u8]) {
         }
         matcher.is_exit(&text);
         number_spans(&normalise(&text, language), language, true);
+        if let Some(digits) = crate::pin::spoken_digits(&text, language) {
+            assert!(digits.bytes().all(|b| b.is_ascii_digit()), "{digits:?}");
+        }
     }
     // The same bytes as lists: errors, never a panic.
     if let Ok(lexicon) = Lexicon::parse(&text) {

@@ -80,6 +80,14 @@ pub enum Input {
     SynthesisFailed { item: u32, error: String },
     /// A key of the caller's keypad.
     Digit(Digit),
+    /// The whole message, from a channel that records it by itself after [`Output::Beep`]. `text`
+    /// is empty where it was not recognised; `recorded` says that there is audio of it. Without
+    /// both the caller left none.
+    MessageRecorded {
+        text: String,
+        duration_ms: u64,
+        recorded: bool,
+    },
     /// [`crate::Conversation::next_deadline`] has come.
     Timeout,
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::io::{Input, Output, Turn};
 
 /// Shows only how long a text is.
-struct Chars<'a>(&'a str);
+pub(crate) struct Chars<'a>(pub(crate) &'a str);
 
 impl fmt::Debug for Chars<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -94,6 +94,16 @@ impl fmt::Debug for Input {
                 .field("error", error)
                 .finish(),
             Self::Digit(digit) => f.debug_tuple("Digit").field(digit).finish(),
+            Self::MessageRecorded {
+                text,
+                duration_ms,
+                recorded,
+            } => f
+                .debug_struct("MessageRecorded")
+                .field("text", &Chars(text))
+                .field("duration_ms", duration_ms)
+                .field("recorded", recorded)
+                .finish(),
             Self::Timeout => f.write_str("Timeout"),
         }
     }

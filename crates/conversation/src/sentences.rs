@@ -1,5 +1,6 @@
 //! Cuts streamed text into sentences, so that the first is synthesised while the rest is written.
 
+use serde::{Deserialize, Serialize};
 use switchhook_model::Language;
 
 /// A sentence that goes on beyond this is cut at a comma or a space.
@@ -17,7 +18,7 @@ const ABBREVIATIONS: &[&str] = &[
 ];
 
 /// Collects deltas, gives whole sentences.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct SentenceCutter {
     buffer: String,
     language: Language,

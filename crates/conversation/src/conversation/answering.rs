@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use switchhook_model::{ChatMessage, ModelDelta, Timestamp, ToolCall};
 
 use super::mouth::{Kind, ReplyClock};
@@ -15,7 +16,7 @@ use crate::tools;
 const MAX_TOOL_CALLS: usize = 16;
 
 /// One reply to the caller, over all its rounds of tools.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Answer {
     /// The request whose deltas count.
     pub(super) request: u32,
@@ -25,12 +26,13 @@ pub(super) struct Answer {
     pub(super) stage: Stage,
     rounds: u32,
     /// Something of it was given to the mouth.
-    spoken: bool,
-    chars: usize,
+    pub(super) spoken: bool,
+    pub(super) chars: usize,
     pub(super) filler_at: Option<Timestamp>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Stage {
     Streaming {
         asked_at: Timestamp,
@@ -69,10 +71,15 @@ impl Conversation {
     }
 
     /// One round: the whole history goes out, deltas come back.
-    fn ask_model(&mut self, request: u32) {
-        self.finish_dropped_cut();
+    pub(super) fn ask_model(&mut self, request: u32) {
+        self.finish_cut_if_dropped();
         let mut messages = vec![ChatMessage::system(self.instructions())];
         messages.extend(self.history.render());
+        self.ask_model_with(request, messages);
+    }
+
+    /// `messages` go out as they are.
+    pub(super) fn ask_model_with(&mut self, request: u32, messages: Vec<ChatMessage>) {
         let tools = tools::offered(&self.config);
         let entry = self.history.open_assistant();
         if let Some(answer) = &mut self.answer {
@@ -91,19 +98,8 @@ impl Conversation {
         });
     }
 
-    fn finish_dropped_cut(&mut self) {
-        if self
-            .mouth
-            .cut
-            .as_ref()
-            .is_some_and(|cut| cut.dropped_until.is_some())
-        {
-            self.finish_cut();
-        }
-    }
-
     /// What the model reads first: who it is, what time it is, what happened besides the talk.
-    fn instructions(&self) -> String {
+    pub(super) fn instructions(&self) -> String {
         let mut text = self.config.system_prompt.trim().to_owned();
         if !text.is_empty() {
             text.push_str("\n\n");
@@ -185,7 +181,7 @@ impl Conversation {
     }
 
     /// Adds the running round's time to the clock, as long as nothing was spoken before it.
-    fn count_round_time(&mut self) {
+    pub(super) fn count_round_time(&mut self) {
         let Some(answer) = &self.answer else {
             return;
         };
@@ -357,13 +353,17 @@ impl Conversation {
 
     /// A tool took too long: the model is told so and goes on.
     pub(super) fn tools_timed_out(&mut self) {
+        self.tools_given_up(r#"{"error":"the tool did not answer in time"}"#);
+    }
+
+    /// Nobody waits for the running tools any more: `content` stands in for each result.
+    pub(super) fn tools_given_up(&mut self, content: &str) {
         let Some(answer) = &mut self.answer else {
             return;
         };
         if let Stage::Tools { waiting, .. } = &mut answer.stage {
             for id in std::mem::take(waiting) {
-                self.history
-                    .add_tool_result(&id, r#"{"error":"the tool did not answer in time"}"#);
+                self.history.add_tool_result(&id, content);
             }
         }
         self.continue_after_tools();

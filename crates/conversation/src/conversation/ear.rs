@@ -1,19 +1,21 @@
 //! The ear's data: the caller's utterances since the last answer, and what counts as noise.
 
+use serde::{Deserialize, Serialize};
 use switchhook_model::{Language, Timestamp};
 
 /// More utterances than this without a transcript: the oldest is given up.
 pub(super) const MAX_WAITING: usize = 32;
 
 /// Speech that runs now.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(super) struct Run {
     pub(super) since: Timestamp,
     /// It began while nobody listened.
     pub(super) ignored: bool,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Recognition {
     Waiting,
     Words(String),
@@ -21,7 +23,7 @@ pub(super) enum Recognition {
     Failed,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Utterance {
     pub(super) id: u32,
     pub(super) voice_began_at: Timestamp,
@@ -37,7 +39,7 @@ impl Utterance {
     }
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Ear {
     pub(super) run: Option<Run>,
     pub(super) utterances: Vec<Utterance>,

@@ -250,7 +250,7 @@ impl Conversation {
         }
     }
 
-    fn finish_cut_if_dropped(&mut self) {
+    pub(super) fn finish_cut_if_dropped(&mut self) {
         if self
             .mouth
             .cut
@@ -284,7 +284,7 @@ impl Conversation {
 }
 
 /// A transcript on one line, without control characters.
-fn tidy(text: &str) -> String {
+pub(super) fn tidy(text: &str) -> String {
     text.split(|c: char| c.is_whitespace() || c.is_control())
         .filter(|word| !word.is_empty())
         .collect::<Vec<_>>()

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use switchhook_model::Timestamp;
 
 use super::ear::{Recognition, Run};
+use super::listening::tidy;
 use super::{Conversation, Mode};
 use crate::io::{Output, Speaker, Turn};
 
@@ -14,7 +16,8 @@ const END_GRACE: Duration = Duration::from_millis(1_000);
 const MIN_WORDLESS_MS: u64 = 1_000;
 
 /// Who wants the message.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Origin {
     CallControl,
     /// The model, with this tool call.
@@ -23,13 +26,14 @@ pub(super) enum Origin {
     },
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct MessageTaking {
     origin: Origin,
     stage: Stage,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 enum Stage {
     /// The prompt and the beep are being heard.
     Beeping { item: u32 },
@@ -46,7 +50,7 @@ enum Stage {
 }
 
 /// From the first to the last voice heard.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Voice {
     began_at: Timestamp,
     ended_at: Timestamp,
@@ -255,24 +259,29 @@ impl Conversation {
         }
     }
 
+    /// The channel recorded the message by itself.
+    pub(super) fn message_recorded(&mut self, text: &str, duration_ms: u64, recorded: bool) {
+        let Some(message) = self.message().cloned() else {
+            return;
+        };
+        for utterance in std::mem::take(&mut self.ear.utterances) {
+            self.out.push(Output::DropUtterance {
+                utterance: utterance.id,
+            });
+        }
+        let text = tidy(text);
+        let voice = (recorded || !text.is_empty()).then(|| Voice {
+            began_at: self.now - Duration::from_millis(duration_ms),
+            ended_at: self.now,
+            ms: duration_ms,
+        });
+        self.message_complete(message, voice, text, recorded);
+    }
+
     /// Reports the message with what is known of it, and goes on.
     fn deliver_message(&mut self) {
-        let stopped = matches!(self.mode, Mode::Stopped { .. });
-        let message = match std::mem::replace(&mut self.mode, Mode::Paused) {
-            Mode::TakingMessage(message)
-            | Mode::Stopped {
-                message: Some(message),
-            } => message,
-            other @ (Mode::New
-            | Mode::Conversing
-            | Mode::Handover { .. }
-            | Mode::Paused
-            | Mode::Ending { .. }
-            | Mode::Ended
-            | Mode::Stopped { message: None }) => {
-                self.mode = other;
-                return;
-            }
+        let Some(message) = self.message().cloned() else {
+            return;
         };
         let (mut voice, since) = match message.stage {
             Stage::Beeping { .. } => (None, self.now),
@@ -316,6 +325,18 @@ impl Conversation {
         let voice = voice.filter(|v| {
             !text.is_empty() || unsure || utterances.is_empty() || v.ms >= MIN_WORDLESS_MS
         });
+        self.message_complete(message, voice, text, true);
+    }
+
+    /// The message is what it is: tells whoever wanted it. Without a `voice` there is none.
+    fn message_complete(
+        &mut self,
+        message: MessageTaking,
+        voice: Option<Voice>,
+        text: String,
+        recorded: bool,
+    ) {
+        let stopped = matches!(self.mode, Mode::Stopped { .. });
         self.mode = match (&message.origin, stopped) {
             (_, true) => Mode::Stopped { message: None },
             (Origin::CallControl, false) => Mode::Paused,
@@ -338,7 +359,7 @@ impl Conversation {
                 self.out.push(Output::MessageTaken {
                     text: text.clone(),
                     duration_ms: voice.ended_at.millis_since(voice.began_at),
-                    recorded: true,
+                    recorded,
                 });
                 serde_json::json!({ "status": "recorded", "text": text })
             }

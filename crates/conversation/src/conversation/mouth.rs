@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use serde::{Deserialize, Serialize};
 use switchhook_model::Timestamp;
 
 use crate::history::SegmentId;
 use crate::io::{SayId, Speaker, TurnLatency};
 
 /// How an item behaves when the caller speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Kind {
     /// The assistant's words: dropped by a barge-in.
     Ordered,
@@ -40,7 +42,7 @@ impl Kind {
 }
 
 /// Something to be heard.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Item {
     pub(super) id: u32,
     pub(super) kind: Kind,
@@ -57,7 +59,7 @@ pub(super) struct Item {
     pub(super) sign_at: Timestamp,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Words {
     pub(super) text: String,
     pub(super) segment: SegmentId,
@@ -65,14 +67,14 @@ pub(super) struct Words {
 }
 
 /// A sentence that waits until it is known whether the caller really spoke.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Held {
     pub(super) kind: Kind,
     pub(super) words: Words,
 }
 
 /// Items that were stopped.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Cut {
     pub(super) items: Vec<Item>,
     /// Set when they will not be taken up again: how long to wait for the exact position.
@@ -82,7 +84,7 @@ pub(super) struct Cut {
 }
 
 /// Items that make one turn.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Group {
     pub(super) speaker: Speaker,
     pub(super) say: Option<SayId>,
@@ -98,7 +100,7 @@ pub(super) struct Group {
     pub(super) clock: Option<ReplyClock>,
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Mouth {
     /// Handed to the gateway and not over yet.
     pub(super) queue: VecDeque<Item>,
@@ -114,6 +116,21 @@ pub(super) struct Mouth {
 impl Mouth {
     pub(super) fn is_empty(&self) -> bool {
         self.queue.is_empty() && self.held.is_empty() && self.cut.is_none()
+    }
+
+    /// The words of everything that is or was to be heard.
+    pub(super) fn segments(&self) -> impl Iterator<Item = SegmentId> {
+        self.queue
+            .iter()
+            .chain(self.cut.iter().flat_map(|cut| cut.items.iter()))
+            .filter_map(|item| item.words.as_ref())
+            .chain(self.held.iter().map(|held| &held.words))
+            .map(|words| words.segment)
+            .chain(
+                self.groups
+                    .values()
+                    .flat_map(|group| group.segments.iter().copied()),
+            )
     }
 
     pub(super) fn take_item(&mut self) -> u32 {
@@ -180,7 +197,7 @@ impl Mouth {
 }
 
 /// Stops the time of one answer, from the end of the caller's voice to its first audio.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct ReplyClock {
     /// None where nobody spoke before (the opening).
     pub(super) voice_ended_at: Option<Timestamp>,

@@ -213,7 +213,7 @@ impl Conversation {
     }
 
     /// Records what was heard of an item that left the queue.
-    fn item_over(&mut self, item: &Item) {
+    pub(super) fn item_over(&mut self, item: &Item) {
         let now = self.now;
         self.mouth.free_at = Some(now);
         let Some(words) = &item.words else {
@@ -339,7 +339,7 @@ impl Conversation {
         }
     }
 
-    fn take_up(&mut self, item: Item) {
+    pub(super) fn take_up(&mut self, item: Item) {
         let Some(words) = item.words.clone() else {
             self.say_again(item);
             return;

@@ -71,6 +71,7 @@ fn fold(c: char, out: &mut String) {
             'ى' => out.push('ي'),
             // Arabic-Indic digits are digits.
             '٠'..='٩' => out.extend(char::from_digit(u32::from(lower) - 0x0660, 10)),
+            '۰'..='۹' => out.extend(char::from_digit(u32::from(lower) - 0x06F0, 10)),
             // A combining mark left over by lower-casing.
             '\u{0300}'..='\u{036F}' => {}
             other => out.push(other),

@@ -1,6 +1,10 @@
 //! Numbers as callers say them: "two zero zero one", "twenty oh one", "zweitausendeins".
 
+mod words;
+
 use switchhook_model::Language;
+
+use words::{Part, parts, sounds_like};
 
 /// A run of number words and the digits they make.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -9,20 +13,6 @@ pub(crate) struct NumberSpan {
     /// Behind the last word.
     pub(crate) end: usize,
     pub(crate) digits: String,
-}
-
-/// What one word means within a number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
-    /// 0 to 19.
-    Value(u32),
-    /// 20, 30 … 90.
-    Tens(u32),
-    Hundred,
-    Thousand,
-    /// The next digit twice or three times.
-    Repeat(usize),
-    And,
 }
 
 /// All numbers in the words. With `mishearings`, words that only sound like digits count as well
@@ -57,7 +47,12 @@ pub(crate) fn is_number_word(word: &str, language: Language) -> bool {
     }
     match parts(word, language) {
         Some(parts) => parts.iter().any(|part| match part {
-            Part::Value(_) | Part::Tens(_) | Part::Hundred | Part::Thousand => true,
+            Part::Value(_)
+            | Part::Tens(_)
+            | Part::Round(_)
+            | Part::Teen
+            | Part::Hundred
+            | Part::Thousand => true,
             Part::Repeat(_) | Part::And => false,
         }),
         None => false,
@@ -67,6 +62,11 @@ pub(crate) fn is_number_word(word: &str, language: Language) -> bool {
 /// Whether a word is a number or may be one misheard.
 pub(crate) fn may_be_digit(word: &str, language: Language) -> bool {
     is_number_word(word, language) || sounds_like(word, language).is_some()
+}
+
+/// Whether a word is no number by itself, but stands within one: "double", "and".
+pub(crate) fn is_number_joint(word: &str, language: Language) -> bool {
+    parts(word, language).is_some() && !is_number_word(word, language)
 }
 
 /// The longest number at the beginning of the words: how many words, and its digits.
@@ -161,7 +161,12 @@ fn spell(parts: &[Part], digits: &mut String) {
                 at += 2;
             }
             Part::And => at += 1,
-            Part::Value(_) | Part::Tens(_) | Part::Hundred | Part::Thousand => {
+            Part::Value(_)
+            | Part::Tens(_)
+            | Part::Round(_)
+            | Part::Teen
+            | Part::Hundred
+            | Part::Thousand => {
                 let (used, number) = read_number(&parts[at..]);
                 digits.push_str(&number.to_string());
                 at += used.max(1);
@@ -196,7 +201,15 @@ fn read_number(parts: &[Part]) -> (usize, u32) {
                 (used, hundreds)
             }
         }
-        Some(Part::Value(_) | Part::Tens(_) | Part::Repeat(_) | Part::And) | None => (used, number),
+        Some(
+            Part::Value(_)
+            | Part::Tens(_)
+            | Part::Round(_)
+            | Part::Teen
+            | Part::Repeat(_)
+            | Part::And,
+        )
+        | None => (used, number),
     }
 }
 
@@ -214,172 +227,28 @@ fn read_rest(parts: &[Part], hundreds_allowed: bool) -> (usize, u32) {
     (and + used, number)
 }
 
-/// 0 to 99: "twenty", "twenty one", German "ein und zwanzig".
+/// 0 to 99: "twenty", "twenty one", German "ein und zwanzig", Arabic "three ten".
 fn read_below_hundred(parts: &[Part]) -> (usize, u32) {
     match parts {
         [Part::Tens(tens), Part::Value(ones @ 1..=9), ..] => (2, tens + ones),
-        [Part::Value(ones @ 1..=9), Part::And, Part::Tens(tens), ..] => (3, tens + ones),
-        [Part::Tens(value), ..] | [Part::Value(value), ..] => (1, *value),
+        [
+            Part::Value(ones @ 1..=9),
+            Part::And,
+            Part::Tens(tens) | Part::Round(tens),
+            ..,
+        ] => (3, tens + ones),
+        [Part::Value(ones @ 1..=9), Part::Teen, ..] => (2, 10 + ones),
+        [Part::Teen, ..] => (1, 10),
+        [
+            Part::Tens(value) | Part::Round(value) | Part::Value(value),
+            ..,
+        ] => (1, *value),
         [
             Part::Hundred | Part::Thousand | Part::Repeat(_) | Part::And,
             ..,
         ]
         | [] => (0, 0),
     }
-}
-
-fn parts(word: &str, language: Language) -> Option<Vec<Part>> {
-    match language {
-        Language::En => english(word).map(|part| vec![part]),
-        Language::De => german(word),
-        Language::Ar => arabic(word).map(|part| vec![part]),
-    }
-}
-
-fn english(word: &str) -> Option<Part> {
-    Some(match word {
-        "zero" | "oh" | "o" | "nought" | "naught" | "null" => Part::Value(0),
-        "one" => Part::Value(1),
-        "two" => Part::Value(2),
-        "three" => Part::Value(3),
-        "four" => Part::Value(4),
-        "five" => Part::Value(5),
-        "six" => Part::Value(6),
-        "seven" => Part::Value(7),
-        "eight" => Part::Value(8),
-        "nine" | "niner" => Part::Value(9),
-        "ten" => Part::Value(10),
-        "eleven" => Part::Value(11),
-        "twelve" => Part::Value(12),
-        "thirteen" => Part::Value(13),
-        "fourteen" => Part::Value(14),
-        "fifteen" => Part::Value(15),
-        "sixteen" => Part::Value(16),
-        "seventeen" => Part::Value(17),
-        "eighteen" => Part::Value(18),
-        "nineteen" => Part::Value(19),
-        "twenty" => Part::Tens(20),
-        "thirty" => Part::Tens(30),
-        "forty" | "fourty" => Part::Tens(40),
-        "fifty" => Part::Tens(50),
-        "sixty" => Part::Tens(60),
-        "seventy" => Part::Tens(70),
-        "eighty" => Part::Tens(80),
-        "ninety" => Part::Tens(90),
-        "hundred" => Part::Hundred,
-        "thousand" => Part::Thousand,
-        "double" => Part::Repeat(2),
-        "triple" => Part::Repeat(3),
-        "and" => Part::And,
-        _ => return None,
-    })
-}
-
-/// German writes numbers as one word, and recognisers glue digits together: the word is cut into
-/// its pieces, the longest first.
-fn german(word: &str) -> Option<Vec<Part>> {
-    const PIECES: &[(&str, Part)] = &[
-        ("null", Part::Value(0)),
-        ("eins", Part::Value(1)),
-        ("einen", Part::Value(1)),
-        ("zwei", Part::Value(2)),
-        ("zwo", Part::Value(2)),
-        ("dreizehn", Part::Value(13)),
-        ("dreissig", Part::Tens(30)),
-        ("drei", Part::Value(3)),
-        ("vierzehn", Part::Value(14)),
-        ("vierzig", Part::Tens(40)),
-        ("vier", Part::Value(4)),
-        ("fuenfzehn", Part::Value(15)),
-        ("fuenfzig", Part::Tens(50)),
-        ("fuenf", Part::Value(5)),
-        ("sechzehn", Part::Value(16)),
-        ("sechzig", Part::Tens(60)),
-        ("sechs", Part::Value(6)),
-        ("siebzehn", Part::Value(17)),
-        ("siebzig", Part::Tens(70)),
-        ("sieben", Part::Value(7)),
-        ("achtzehn", Part::Value(18)),
-        ("achtzig", Part::Tens(80)),
-        ("acht", Part::Value(8)),
-        ("neunzehn", Part::Value(19)),
-        ("neunzig", Part::Tens(90)),
-        ("neun", Part::Value(9)),
-        ("zehn", Part::Value(10)),
-        ("elf", Part::Value(11)),
-        ("zwoelf", Part::Value(12)),
-        ("zwanzig", Part::Tens(20)),
-        ("hundert", Part::Hundred),
-        ("tausend", Part::Thousand),
-        ("doppel", Part::Repeat(2)),
-        ("doppelt", Part::Repeat(2)),
-        ("zweimal", Part::Repeat(2)),
-        ("dreimal", Part::Repeat(3)),
-        ("und", Part::And),
-        ("ein", Part::Value(1)),
-    ];
-    // "Ein" alone is an article.
-    if matches!(word, "ein" | "einen") || word.len() > 64 {
-        return None;
-    }
-    let mut parts = Vec::new();
-    let mut rest = word;
-    while !rest.is_empty() {
-        let (piece, part) = PIECES
-            .iter()
-            .filter(|(piece, _)| rest.starts_with(piece))
-            .max_by_key(|(piece, _)| piece.len())?;
-        parts.push(*part);
-        rest = &rest[piece.len()..];
-    }
-    (!parts.is_empty()).then_some(parts)
-}
-
-fn arabic(word: &str) -> Option<Part> {
-    let word = word
-        .strip_prefix('و')
-        .filter(|w| w.chars().count() > 2)
-        .unwrap_or(word);
-    Some(match word {
-        "صفر" => Part::Value(0),
-        "واحد" | "احد" => Part::Value(1),
-        "اثنين" | "اثنان" | "اتنين" => Part::Value(2),
-        "ثلاثه" | "تلاته" => Part::Value(3),
-        "اربعه" => Part::Value(4),
-        "خمسه" => Part::Value(5),
-        "سته" => Part::Value(6),
-        "سبعه" => Part::Value(7),
-        "ثمانيه" | "تمانيه" => Part::Value(8),
-        "تسعه" => Part::Value(9),
-        "عشره" => Part::Value(10),
-        "عشرين" | "عشرون" => Part::Tens(20),
-        _ => return None,
-    })
-}
-
-/// Words a recogniser writes for digits.
-fn sounds_like(word: &str, language: Language) -> Option<u32> {
-    let value = match (language, word) {
-        (Language::En, "owe" | "ho" | "row" | "nero" | "near" | "nearer" | "mirror" | "xero") => 0,
-        (Language::En, "won" | "wun") => 1,
-        (Language::En, "to" | "too" | "tu") => 2,
-        (Language::En, "tree" | "free") => 3,
-        (Language::En, "for" | "fore" | "foe") => 4,
-        (Language::En, "fife" | "hive" | "time" | "times") => 5,
-        (Language::En, "sex" | "sics") => 6,
-        (Language::En, "ate" | "hate") => 8,
-        (Language::En, "nein" | "mine") => 9,
-        (Language::De, "nul" | "nulle") => 0,
-        (Language::De, "ein" | "eines") => 1,
-        (Language::De, "zwai" | "so" | "two") => 2,
-        (Language::De, "frei") => 3,
-        (Language::De, "fuer" | "wir") => 4,
-        (Language::De, "fuenft") => 5,
-        (Language::De, "lieben") => 7,
-        (Language::De, "nein" | "neu") => 9,
-        (Language::En | Language::De | Language::Ar, _) => return None,
-    };
-    Some(value)
 }
 
 #[cfg(test)]
@@ -435,8 +304,28 @@ mod tests {
             assert_eq!(digits(text, Language::De), ["2001"], "{text}");
         }
         assert_eq!(digits("einundzwanzig", Language::De), ["21"]);
+        assert_eq!(digits("zwanzig einundzwanzig", Language::De), ["2021"]);
         assert_eq!(digits("hundertfünf", Language::De), ["105"]);
         assert_eq!(digits("ein Tisch", Language::De), Vec::<String>::new());
+    }
+
+    #[test]
+    fn arabic_numbers() {
+        for text in [
+            "٢٠٠١",
+            "۲۰۰۱",
+            "اثنين صفر صفر واحد",
+            "اتنين صفرين واحد",
+            "ألفين وواحد",
+            "عشرين صفر واحد",
+        ] {
+            assert_eq!(digits(text, Language::Ar), ["2001"], "{text}");
+        }
+        assert_eq!(digits("خمسة وعشرون", Language::Ar), ["25"]);
+        assert_eq!(digits("تسعين خمسة وأربعين", Language::Ar), ["9045"]);
+        assert_eq!(digits("ثلاثة عشر", Language::Ar), ["13"]);
+        assert_eq!(digits("حداشر", Language::Ar), ["11"]);
+        assert_eq!(digits("ثلاثمئة وخمسة", Language::Ar), ["305"]);
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! A gateway, a caller and providers on virtual time, around one conversation.
 #![allow(dead_code)]
 
+pub mod ops;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
 
@@ -49,6 +51,7 @@ struct Playing {
 }
 
 pub struct World {
+    pub config: ConversationConfig,
     pub conversation: Conversation,
     pub now_ms: u64,
     log: String,
@@ -77,7 +80,8 @@ impl World {
         config.texts.greeting = Some("Hello, how can I help you?".into());
         change(&mut config);
         Self {
-            conversation: Conversation::new(config, at(0)),
+            conversation: Conversation::new(config.clone(), at(0)),
+            config,
             now_ms: 0,
             log: String::new(),
             events: BTreeMap::new(),
@@ -169,6 +173,28 @@ impl World {
         self.events.clear();
     }
 
+    /// The process dies, with everything that was under way, and another one goes on `after_ms`
+    /// later from what was stored.
+    pub fn crash(&mut self, after_ms: u64) {
+        let stored = serde_json::to_string(&self.conversation.snapshot()).expect("serialises");
+        self.forget_events();
+        self.player.clear();
+        self.now_ms += after_ms;
+        self.free_at = self.now_ms;
+        writeln!(
+            self.log,
+            "{:>8.3}  → (another process)",
+            self.now_ms as f64 / 1000.0
+        )
+        .expect("writes");
+        let snapshot = serde_json::from_str(&stored).expect("reads");
+        self.conversation = Conversation::restore(self.config.clone(), snapshot).expect("is sound");
+        let outputs = self.conversation.audio_lost(at(self.now_ms));
+        self.take(outputs);
+        let outputs = self.conversation.reconsider(at(self.now_ms));
+        self.take(outputs);
+    }
+
     /// Feeds an input now.
     pub fn input(&mut self, input: Input) {
         let shown = describe_input(&input);
@@ -176,6 +202,10 @@ impl World {
             writeln!(self.log, "{:>8.3}  → {shown}", self.now_ms as f64 / 1000.0).expect("writes");
         }
         let outputs = self.conversation.handle(at(self.now_ms), input);
+        self.take(outputs);
+    }
+
+    fn take(&mut self, outputs: Vec<Output>) {
         for output in outputs {
             writeln!(
                 self.log,
@@ -391,26 +421,31 @@ pub fn at(ms: u64) -> Timestamp {
     Timestamp::from_millis(START_MS + i64::try_from(ms).expect("small"))
 }
 
-fn is_progress(input: &Input) -> bool {
+pub fn is_progress(input: &Input) -> bool {
     matches!(
         input,
         Input::PlayoutProgress { .. } | Input::Timeout | Input::Delta { .. }
     )
 }
 
-fn describe_input(input: &Input) -> Option<String> {
+pub fn describe_input(input: &Input) -> Option<String> {
     Some(match input {
         Input::Digit(d) => format!("Digit {}", d.as_char()),
         Input::Say { id, text, .. } => format!("Say {} {text:?}", id.0),
         Input::Transcript { utterance, text } => format!("Transcript {utterance} {text:?}"),
         Input::Start { opening, note } => format!("Start {opening:?} {note:?}"),
         Input::Resume { note } => format!("Resume {note:?}"),
+        Input::MessageRecorded {
+            text,
+            duration_ms,
+            recorded,
+        } => format!("MessageRecorded {text:?} {duration_ms} ms, recorded {recorded}"),
         Input::ToolResult { id, content, .. } => format!("ToolResult {id} {content}"),
         other => format!("{other:?}"),
     })
 }
 
-fn describe_output(output: &Output) -> String {
+pub fn describe_output(output: &Output) -> String {
     match output {
         Output::Think {
             request,
