@@ -2,7 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
+
+use futures::future::BoxFuture;
+
+use crate::audio::Audio;
 
 /// How fast the carrier's clock runs.
 ///
@@ -112,6 +117,24 @@ impl Number {
     }
 }
 
+/// What is to be spoken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Words {
+    /// The text.
+    pub text: String,
+    /// `voice` of the Say.
+    pub voice: Option<String>,
+    /// `language` of the Say.
+    pub language: Option<String>,
+}
+
+/// Speaks: audio of 8 kHz, or nothing if it cannot.
+pub type Voice = Arc<dyn Fn(Words) -> BoxFuture<'static, Option<Audio>> + Send + Sync>;
+
+/// Understands: the words of some audio of 8 kHz in a language (`de-DE`), or nothing.
+pub type Recogniser =
+    Arc<dyn Fn(Audio, Option<String>) -> BoxFuture<'static, Option<String>> + Send + Sync>;
+
 /// The account and its surroundings.
 #[derive(Clone)]
 pub struct CarrierConfig {
@@ -133,8 +156,15 @@ pub struct CarrierConfig {
     pub pace: Pace,
     /// Origins that are reached elsewhere: `https://gw.example.com` → 127.0.0.1:8080. What is sent
     /// there is signed for the public URL and goes unencrypted, with `X-Forwarded-*`, as behind a
-    /// proxy that takes TLS off. Websockets are looked up under the same `https://` origin.
-    pub offload: BTreeMap<String, SocketAddr>,
+    /// proxy that takes TLS off. Websockets are looked up under the same `https://` origin. With
+    /// several addresses requests go to them in turn, as to the nodes of a cluster.
+    pub offload: BTreeMap<String, Vec<SocketAddr>>,
+    /// Makes what `Say` says heard as audio, at the real pace, for people who listen with their
+    /// ears. Without one it is heard as words only.
+    pub voice: Option<Voice>,
+    /// Turns what a person says aloud into a Gather into words. Without one only words are
+    /// understood ([`super::Party::says`]).
+    pub recogniser: Option<Recogniser>,
     /// Streams may go to `ws://` (the carrier itself wants `wss://`).
     pub allow_plain_streams: bool,
     /// Hosts of `<Sip>` targets that are really dialled, and where they listen. Other SIP targets
@@ -166,6 +196,8 @@ impl Default for CarrierConfig {
             whatsapp_sandbox: Some("+14155238886".to_owned()),
             pace: Pace::default(),
             offload: BTreeMap::new(),
+            voice: None,
+            recogniser: None,
             allow_plain_streams: true,
             sip: BTreeMap::new(),
             calls_per_second: None,
@@ -202,8 +234,12 @@ pub struct Faults {
     /// Every webhook comes twice, with the same idempotency token, the second when the first was
     /// answered; the first answer counts.
     pub duplicates: bool,
+    /// The second comes together with the first instead.
+    pub at_once: bool,
     /// Every webhook is sent so much later (wall time).
     pub delay: Duration,
+    /// Call status callbacks are sent so much later still (wall time): also after the call.
+    pub delay_status: Duration,
     /// Call status callbacks come in reverse order, when the call is over.
     pub reverse_status: bool,
     /// Call status callbacks of these events (`initiated`, `ringing`, …) never come.

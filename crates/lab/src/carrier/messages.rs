@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::Shared;
 use super::log::WebhookKind;
-use super::people::phone::is_e164;
+use super::people::target::is_e164;
 use super::sign::{Params, all, first, pair};
 use super::webhooks::Ask;
 

@@ -53,7 +53,9 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 pub use amd::Nature;
-pub use config::{CarrierConfig, Faults, Forgery, Number, Pace, RestFault};
+pub use config::{
+    CarrierConfig, Faults, Forgery, Number, Pace, Recogniser, RestFault, Voice, Words,
+};
 pub use inbound::CallIn;
 pub use log::{Answer, CarrierError, CarrierLog, Problem, RestRequest, Verb, Webhook, WebhookKind};
 pub use messages::{Fate, Message, MessageFate};
@@ -177,6 +179,15 @@ impl Carrier {
     /// Changes what goes wrong with webhooks.
     pub fn faults(&self, change: impl FnOnce(&mut Faults)) -> &Self {
         change(&mut lock(&self.shared.faults));
+        self
+    }
+
+    /// Webhooks beyond the `nth` of this carrier, counted from 1 in the order in which they begin,
+    /// are held back until more are allowed; `None` allows all. So an application can be stopped
+    /// exactly between two of them, and started again. Forged and duplicate copies, and further
+    /// tries of the same webhook, are not counted. The clock does not stop meanwhile.
+    pub fn hold_after(&self, nth: Option<usize>) -> &Self {
+        self.shared.allow(nth);
         self
     }
 

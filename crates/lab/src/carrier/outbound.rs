@@ -13,7 +13,7 @@ use super::conferences::{Conference, Joining};
 use super::executor::{Source, hung_up, run_to_end};
 use super::leg::{Control, Leg, Status};
 use super::people::Heard;
-use super::people::phone::{Rung, Target};
+use super::people::{phone::Rung, target::Target};
 
 /// What happens when somebody answers.
 pub(super) enum Purpose {

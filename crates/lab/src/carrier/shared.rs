@@ -44,6 +44,10 @@ pub(super) struct Shared {
     pub pulse: Arc<Pulse>,
     pub faults: Mutex<Faults>,
     pub rest_faults: Mutex<VecDeque<RestFault>>,
+    /// Whose turn it is behind a public origin.
+    pub turn: AtomicUsize,
+    /// How many webhooks have begun, and how many may.
+    allowance: Mutex<(usize, Option<usize>)>,
     /// How much is under way that is not a call.
     busy: AtomicUsize,
     address: OnceLock<SocketAddr>,
@@ -69,6 +73,22 @@ impl Shared {
 
     pub(super) fn is_busy(&self) -> bool {
         self.busy.load(Ordering::SeqCst) > 0
+    }
+
+    /// No more webhooks begin than this.
+    pub(super) fn allow(&self, webhooks: Option<usize>) {
+        lock(&self.allowance).1 = webhooks;
+        self.pulse.beat();
+    }
+
+    /// Waits until a webhook may begin.
+    pub(super) async fn may_ask(&self) {
+        let may = || {
+            let mut allowance = lock(&self.allowance);
+            let may = allowance.1.is_none_or(|most| allowance.0 < most);
+            may.then(|| allowance.0 += 1)
+        };
+        self.pulse.when(may).await;
     }
 
     /// A task beside the calls, which nobody's hang-up ends: a request that was begun is finished.
@@ -109,6 +129,8 @@ impl Shared {
             pulse: Arc::new(Pulse::new()),
             faults: Mutex::default(),
             rest_faults: Mutex::default(),
+            turn: AtomicUsize::new(0),
+            allowance: Mutex::default(),
             busy: AtomicUsize::new(0),
             address: OnceLock::new(),
             log: Mutex::default(),
@@ -200,6 +222,8 @@ pub(super) fn client(connect: Duration) -> reqwest::Client {
         let _ = rustls::crypto::ring::default_provider().install_default();
         reqwest::Client::builder()
             .no_proxy()
+            // A connection kept open would hide that the application was restarted.
+            .pool_max_idle_per_host(0)
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(connect)
             .build()

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use super::log::lock;
-use super::people::phone::is_e164;
+use super::people::target::is_e164;
 use super::shared::sid;
 use crate::phone::digest::{Challenge, split_fields};
 use crate::phone::message::{SipMessage, StartLine};

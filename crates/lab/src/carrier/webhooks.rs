@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -129,9 +130,14 @@ impl Shared {
 
     /// Makes a request, with the copies the faults ask for.
     pub(super) async fn ask(self: &Arc<Self>, ask: Ask) -> Result<Got, Failed> {
+        self.may_ask().await;
         let faults: Faults = lock(&self.faults).clone();
-        if !faults.delay.is_zero() {
-            tokio::time::sleep(faults.delay).await;
+        let late = match ask.kind {
+            WebhookKind::CallStatus => faults.delay + faults.delay_status,
+            _ => faults.delay,
+        };
+        if !late.is_zero() {
+            tokio::time::sleep(late).await;
         }
         let token = super::sid("");
         if let Some(forgery) = faults.forge {
@@ -139,10 +145,17 @@ impl Shared {
                 .attempts(&ask, &super::sid(""), Some(forgery), false)
                 .await;
         }
-        let answer = self.attempts(&ask, &token, None, false).await;
-        if faults.duplicates {
-            let _ = self.attempts(&ask, &token, None, true).await;
+        let first = self.attempts(&ask, &token, None, false);
+        if !faults.duplicates {
+            return first.await;
         }
+        let second = self.attempts(&ask, &token, None, true);
+        if faults.at_once {
+            return tokio::join!(first, second).0;
+        }
+        let answer = first.await;
+        // Its answer has no effect.
+        let _ = second.await;
         answer
     }
 
@@ -378,7 +391,9 @@ impl Shared {
         let host = url.host_str()?;
         let port = url.port().map(|p| format!(":{p}")).unwrap_or_default();
         let origin = format!("{scheme}://{host}{port}");
-        self.config.offload.get(&origin).copied()
+        let addresses = self.config.offload.get(&origin)?;
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        addresses.get(turn % addresses.len().max(1)).copied()
     }
 }
 

@@ -11,6 +11,9 @@ use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use switchhook_lab::carrier::{Carrier, CarrierConfig, Number, Params, sign};
 
+use tokio::sync::Barrier;
+use tokio_util::sync::CancellationToken;
+
 use crate::OUR_NUMBER;
 
 /// One request.
@@ -55,19 +58,54 @@ pub struct App {
     pub address: SocketAddr,
     hits: Arc<Mutex<Vec<Hit>>>,
     answers: Answers,
+    barrier: Arc<Mutex<Option<Arc<Barrier>>>>,
+    stop: CancellationToken,
 }
 
 impl App {
     pub async fn start(answers: impl Fn(&Hit) -> Reply + Send + Sync + 'static) -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_at(SocketAddr::from(([127, 0, 0, 1], 0)), answers).await
+    }
+
+    /// At a given address, for an application that comes back.
+    pub async fn start_at(
+        address: SocketAddr,
+        answers: impl Fn(&Hit) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        let listener = tokio::net::TcpListener::bind(address).await.unwrap();
         let app = Self {
             address: listener.local_addr().unwrap(),
             hits: Arc::default(),
             answers: Arc::new(answers),
+            barrier: Arc::default(),
+            stop: CancellationToken::new(),
         };
         let router = Router::new().fallback(handle).with_state(app.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await });
+        let stop = app.stop.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = axum::serve(listener, router) => {}
+                () = stop.cancelled() => {}
+            }
+            stop.cancel();
+        });
         app
+    }
+
+    /// Stops listening.
+    pub async fn stop(&self) {
+        self.stop.cancel();
+        // The port is free when nobody takes a connection any more.
+        let until = tokio::time::Instant::now() + crate::SOON;
+        while tokio::net::TcpStream::connect(self.address).await.is_ok() {
+            assert!(tokio::time::Instant::now() < until, "still listening");
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Calls are announced only when as many requests are there as the barrier wants.
+    pub fn wait_for_all(&self, barrier: &Arc<Barrier>) {
+        *self.barrier.lock().unwrap() = Some(Arc::clone(barrier));
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -134,6 +172,10 @@ async fn handle(
     app.hits.lock().unwrap().push(hit.clone());
     if !hit.signed {
         return StatusCode::FORBIDDEN.into_response();
+    }
+    let barrier = app.barrier.lock().unwrap().clone();
+    if let Some(barrier) = barrier.filter(|_| hit.path == "/voice") {
+        barrier.wait().await;
     }
     let document = |verbs: &str| {
         let text =

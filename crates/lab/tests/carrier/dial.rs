@@ -387,14 +387,7 @@ async fn a_machine_is_told_from_a_person_in_the_background() {
     ))
     .await;
     let carrier = app.carrier().await;
-    carrier.phone(
-        AGENT,
-        Behaviour::Machine {
-            after: Duration::from_secs(2),
-            greeting: Duration::from_secs(8),
-            beep: true,
-        },
-    );
+    carrier.phone(AGENT, Behaviour::machine(Duration::from_secs(8)));
     carrier.call_in(CALLER, OUR_NUMBER).await.unwrap();
     let amd = carrier
         .until_webhook("the detection", SOON, |w| w.kind == WebhookKind::Amd)

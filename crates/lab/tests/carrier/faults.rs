@@ -132,7 +132,7 @@ async fn a_public_url_is_reached_behind_its_proxy_and_signed_as_public() {
     config.numbers[0].voice_url = "https://gw.example.com/voice?tenant=a%20b".into();
     config
         .offload
-        .insert("https://gw.example.com".into(), app.address);
+        .insert("https://gw.example.com".into(), vec![app.address]);
     let carrier = Carrier::start(config).await.unwrap();
     let caller = carrier.call_in(CALLER, OUR_NUMBER).await.unwrap();
     caller.until_hears("hello", SOON).await.unwrap();
@@ -150,4 +150,101 @@ async fn a_get_is_signed_over_its_query() {
     let hit = &app.hits("/voice")[0];
     assert_eq!((hit.method.as_str(), hit.signed), ("GET", true));
     assert_eq!(hit.param("To"), Some(OUR_NUMBER));
+}
+
+#[tokio::test]
+async fn both_copies_come_together_when_asked_for() {
+    let inside = std::sync::Arc::new(tokio::sync::Barrier::new(2));
+    let app = hello().await;
+    let carrier = app.carrier().await;
+    carrier.faults(|f| {
+        f.duplicates = true;
+        f.at_once = true;
+    });
+    // Neither is answered before both are there.
+    app.wait_for_all(&inside);
+    let caller = carrier.call_in(CALLER, OUR_NUMBER).await.unwrap();
+    caller.until_hears("hello", SOON).await.unwrap();
+    let hits = app.hits("/voice");
+    assert_eq!((hits.len(), &hits[0].token), (2, &hits[1].token));
+}
+
+#[tokio::test]
+async fn a_slow_answer_is_tried_again_only_where_the_override_says_so() {
+    for (fragment, attempts) in [("#rt=150", 1), ("#rt=150&rp=rt&rc=2", 3)] {
+        let app = hello().await;
+        app.wait_for_all(&std::sync::Arc::new(tokio::sync::Barrier::new(99)));
+        let mut config = app.config();
+        config.numbers[0].voice_url = app.url(&format!("/voice{fragment}"));
+        let carrier = Carrier::start(config).await.unwrap();
+        let caller = carrier.call_in(CALLER, OUR_NUMBER).await.unwrap();
+        caller.until_hears("application error", SOON).await.unwrap();
+        let log = carrier.log();
+        assert_eq!(log.webhooks[0].attempts, attempts, "{fragment}");
+        assert_eq!(log.problems[0].code, 11200);
+    }
+}
+
+#[tokio::test]
+async fn an_application_is_stopped_between_two_webhooks_and_the_call_goes_on() {
+    let answers = |hit: &crate::app::Hit| match hit.path.as_str() {
+        "/voice" => xml("<Say>one</Say><Redirect>/second</Redirect>"),
+        "/second" => xml("<Say>two</Say>"),
+        _ => Reply::Status(204),
+    };
+    let first = App::start(answers).await;
+    let carrier = first.carrier().await;
+    carrier.hold_after(Some(1));
+    let caller = carrier.call_in(CALLER, OUR_NUMBER).await.unwrap();
+    caller.until_hears("one", SOON).await.unwrap();
+    let address = first.address;
+    first.stop().await;
+    let second = App::start_at(address, answers).await;
+    carrier.hold_after(None);
+    caller.until_hears("two", SOON).await.unwrap();
+    carrier.until_quiet(SOON).await.unwrap();
+    assert_eq!(
+        (first.hits("/second").len(), second.hits("/second").len()),
+        (0, 1)
+    );
+    assert!(second.hits("/voice").is_empty());
+    assert!(carrier.log().problems.is_empty());
+}
+
+#[tokio::test]
+async fn the_nodes_behind_a_public_origin_take_turns() {
+    let answers = |hit: &crate::app::Hit| match hit.path.as_str() {
+        "/voice" => xml("<Say>one</Say><Redirect>/second</Redirect>"),
+        "/second" => xml("<Say>two</Say>"),
+        _ => Reply::Status(204),
+    };
+    let (first, second) = (App::start(answers).await, App::start(answers).await);
+    let mut config = first.config();
+    config.numbers[0].voice_url = "https://gw.example.com/voice".into();
+    config.numbers[0].status_callback = String::new();
+    config.offload.insert(
+        "https://gw.example.com".into(),
+        vec![first.address, second.address],
+    );
+    let carrier = Carrier::start(config).await.unwrap();
+    let caller = carrier.call_in(CALLER, OUR_NUMBER).await.unwrap();
+    caller.until_hears("two", SOON).await.unwrap();
+    assert_eq!(
+        (first.hits("/voice").len(), second.hits("/second").len()),
+        (1, 1)
+    );
+}
+
+#[tokio::test]
+async fn status_callbacks_come_after_the_call() {
+    let app = hello().await;
+    let carrier = app.carrier().await;
+    let late = std::time::Duration::from_millis(300);
+    carrier.faults(|f| f.delay_status = late);
+    let began = std::time::Instant::now();
+    let caller = carrier.call_in(CALLER, OUR_NUMBER).await.unwrap();
+    caller.ended(SOON).await.unwrap();
+    carrier.until_quiet(SOON).await.unwrap();
+    assert_eq!(app.hits("/number-status").len(), 1);
+    assert!(began.elapsed() >= late);
 }

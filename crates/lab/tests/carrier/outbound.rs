@@ -122,11 +122,7 @@ async fn whoever_does_not_answer_gets_no_document() {
 
 #[tokio::test]
 async fn machines_are_found_before_the_document_or_beside_it() {
-    let machine = Behaviour::Machine {
-        after: Duration::from_secs(3),
-        greeting: Duration::from_secs(6),
-        beep: true,
-    };
+    let machine = Behaviour::machine(Duration::from_secs(6));
     let app = app().await;
     let carrier = app.carrier().await;
     let phone = carrier.phone(AGENT, machine);
@@ -205,4 +201,27 @@ async fn calls_above_the_rate_wait_in_order() {
         .await;
     let queued: u64 = shown.body["queue_time"].as_str().unwrap().parse().unwrap();
     assert!(queued > 0, "{queued}");
+}
+
+#[tokio::test]
+async fn a_message_is_left_after_the_beep_and_a_greeting_is_heard_as_speech() {
+    let app = App::start(|hit| match (hit.path.as_str(), hit.param("AnsweredBy")) {
+        ("/outbound", Some("machine_end_beep")) => xml("<Say>Please call us back.</Say>"),
+        ("/outbound", None) => xml("<Gather input=\"speech\" action=\"/heard\"/>"),
+        _ => xml("<Hangup/>"),
+    })
+    .await;
+    let carrier = app.carrier().await;
+    let phone = carrier.phone(AGENT, Behaviour::machine(Duration::from_secs(6)));
+    call(&app, &carrier, &[("MachineDetection", "DetectMessageEnd")]).await;
+    let machine = phone.until_answered(0, SOON).await.unwrap();
+    machine.ended(SOON).await.unwrap();
+    assert_eq!(machine.after_beep(), ["Please call us back."]);
+
+    call(&app, &carrier, &[]).await;
+    let machine = phone.until_answered(1, SOON).await.unwrap();
+    machine.ended(SOON).await.unwrap();
+    let heard = app.hits("/heard");
+    assert!(heard[0].param("SpeechResult").unwrap().contains("mailbox"));
+    assert!(machine.after_beep().is_empty());
 }

@@ -1,11 +1,11 @@
 //! A SIP target that is really dialled: the lab's phone as a PBX.
 
 use switchhook_lab::audio::{Audio, tone};
-use switchhook_lab::carrier::Carrier;
+use switchhook_lab::carrier::{Carrier, Trunk, TrunkConfig};
 use switchhook_lab::phone::{OnCall, Phone, PhoneConfig};
 
 use crate::app::{App, Reply, xml};
-use crate::{CALLER, OUR_NUMBER, SOON};
+use crate::{AGENT, CALLER, OUR_NUMBER, SOON};
 
 async fn app() -> App {
     App::start(|hit| match hit.path.as_str() {
@@ -89,4 +89,45 @@ async fn a_refusal_keeps_its_status_and_a_hang_up_cancels() {
     there.wait_ended(SOON).await.unwrap();
     carrier.until_quiet(SOON).await.unwrap();
     assert_eq!(pbx.invites().len(), 2);
+}
+
+#[tokio::test]
+async fn a_challenge_is_answered_with_the_nouns_credentials() {
+    let trunk = Trunk::start(TrunkConfig {
+        domain: "acme.pstn.twilio.com".into(),
+        credentials: Some(("gw".into(), "Not-A-Secret-1".into())),
+        owned: vec![OUR_NUMBER.into()],
+        account_sid: "AC00000000000000000000000000000001".into(),
+    })
+    .await
+    .unwrap();
+    trunk.number(
+        AGENT,
+        OnCall::AnswerAfter(std::time::Duration::from_millis(50)),
+    );
+    for (password, status, sip) in [
+        ("Not-A-Secret-1", "completed", "200"),
+        ("x", "failed", "403"),
+    ] {
+        let app = App::start(move |hit| match hit.path.as_str() {
+            "/voice" => xml(&format!(
+                "<Dial action=\"/after\" callerId=\"{OUR_NUMBER}\" timeLimit=\"20\">\
+                 <Sip username=\"gw\" password=\"{password}\">\
+                 sip:{AGENT}@acme.pstn.twilio.com</Sip></Dial>"
+            )),
+            "/after" => xml("<Say>after</Say>"),
+            _ => Reply::Status(204),
+        })
+        .await;
+        let mut config = app.config();
+        let host = "acme.pstn.twilio.com".to_owned();
+        config.sip.insert(host, trunk.address());
+        let carrier = Carrier::start(config).await.unwrap();
+        let caller = carrier.call_in(CALLER, OUR_NUMBER).await.unwrap();
+        caller.until_hears("after", SOON).await.unwrap();
+        let after = &app.hits("/after")[0];
+        assert_eq!(after.param("DialCallStatus"), Some(status));
+        assert_eq!(after.param("DialSipResponseCode"), Some(sip));
+    }
+    assert_eq!(trunk.taken().len(), 1);
 }

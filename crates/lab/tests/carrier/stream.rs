@@ -327,7 +327,7 @@ async fn a_public_socket_is_signed_as_public_and_a_query_is_refused() {
     let mut config = app.config();
     config
         .offload
-        .insert("https://gw.example.com".into(), server.address);
+        .insert("https://gw.example.com".into(), vec![server.address]);
     let carrier = Carrier::start(config).await.unwrap();
     carrier.call_in(CALLER, OUR_NUMBER).await.unwrap();
     server.until("start", |s| s.of("start").len() == 1).await;

@@ -326,3 +326,34 @@ async fn unknown_attributes_are_warned_of_and_plain_text_is_read() {
     assert_eq!(log.problems.len(), 1, "{:?}", log.problems);
     assert_eq!(log.problems[0].code, 12200);
 }
+
+/// Speaks a tone, and understands how long the tone was that it heard.
+#[tokio::test]
+async fn people_may_talk_and_listen_with_real_audio() {
+    let app = App::start(|hit| match (hit.path.as_str(), hit.param("SpeechResult")) {
+        ("/voice", None) => xml("<Gather input=\"speech\" language=\"de-DE\">\
+             <Say language=\"de-DE\">Ja bitte?</Say></Gather><Say>nobody spoke</Say>"),
+        ("/voice", Some("a tone in de-DE")) => xml("<Say>understood</Say>"),
+        _ => Reply::Status(204),
+    })
+    .await;
+    let mut config = app.config();
+    config.voice = Some(std::sync::Arc::new(|words| {
+        let audio = tone::sine(900.0, 40 * words.text.len() as u64);
+        Box::pin(async move { Some(audio) })
+    }));
+    config.recogniser = Some(std::sync::Arc::new(|audio, language| {
+        let is_tone = tone::present_ms(&audio, 500.0) >= 400;
+        let text = format!("a tone in {}", language.unwrap_or_default());
+        Box::pin(async move { is_tone.then_some(text) })
+    }));
+    let carrier = switchhook_lab::carrier::Carrier::start(config)
+        .await
+        .unwrap();
+    let caller = carrier.call_in(CALLER, OUR_NUMBER).await.unwrap();
+    let heard = |a: &switchhook_lab::audio::Audio| tone::present_ms(a, 900.0) >= 150;
+    caller.until_audio("the voice", SOON, heard).await.unwrap();
+    caller.plays_audio(&tone::sine(500.0, 900));
+    caller.until_hears("understood", SOON).await.unwrap();
+    assert!(!caller.transcript().contains(&"nobody spoke".to_owned()));
+}

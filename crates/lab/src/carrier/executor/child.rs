@@ -10,7 +10,7 @@ use crate::carrier::Shared;
 use crate::carrier::amd::Wish;
 use crate::carrier::leg::{Control, Leg, Status};
 use crate::carrier::people::Heard;
-use crate::carrier::people::phone::{Rung, Target};
+use crate::carrier::people::{phone::Rung, target::Target};
 
 /// What a dialled leg tells the one that dials.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use super::{Run, Source, Step, conference};
 use crate::carrier::amd::Wish;
 use crate::carrier::leg::{Control, Leg, NewLeg, Status, Subscription};
 use crate::carrier::people::Heard;
-use crate::carrier::people::phone::{Kind, Target};
+use crate::carrier::people::target::{Kind, Target};
 use crate::carrier::recordings::{Callback, Recorder};
 use crate::carrier::room::{self, May, Seat};
 use crate::carrier::sign::{Params, pair};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Run, Step, speak};
+use super::{Run, Step, ear, speak};
 use crate::carrier::log::WebhookKind;
 use crate::carrier::people::line::{Act, Wanted};
 use crate::carrier::sign::pair;
@@ -38,8 +38,19 @@ pub(super) async fn gather(run: &Run, verb: &Element) -> Step {
         run.shared.problem(13335, &run.leg.sid, text);
     }
     let listening = line.listen();
-    let early = prompt(run, verb, wanted).await;
-    let entered = listen(run, verb, wanted, early).await;
+    let entered = {
+        let asked = async {
+            let early = prompt(run, verb, wanted).await;
+            listen(run, verb, wanted, early).await
+        };
+        let ear = ear::listen(run, verb.attribute("language"), wanted.speech);
+        tokio::select! {
+            biased;
+            entered = asked => entered,
+            () = ear => Entered::default(),
+        }
+    };
+    line.state().speaking = false;
     drop(listening);
     let mut extra = Vec::new();
     if !entered.speech.is_empty() {
@@ -84,6 +95,8 @@ async fn prompt(run: &Run, verb: &Element, wanted: Wanted) -> Option<Act> {
     tokio::select! {
         biased;
         act = run.shared.pulse.when(|| line.take(wanted, false)) => Some(act),
+        // Somebody begins to speak; the words come later.
+        () = run.shared.pulse.when(|| line.state().speaking.then_some(())) => None,
         () = prompts => None,
     }
 }

@@ -7,6 +7,7 @@ mod child;
 pub(super) mod conference;
 mod connect;
 mod dial;
+mod ear;
 mod gather;
 pub(super) mod record;
 mod speak;
@@ -462,6 +463,14 @@ impl Run {
             return found;
         }
         let line = &self.leg.line;
+        // Somebody is in the middle of a sentence: it is heard out.
+        let heard_out = || match look() {
+            Some(found) => Some(Some(found)),
+            None => (!line.state().speaking).then_some(None),
+        };
+        if let Some(found) = self.shared.pulse.when(heard_out).await {
+            return Some(found);
+        }
         let late = due.max(began + pace.grace);
         let look = || match look() {
             Some(found) => Some(Some(found)),

@@ -5,8 +5,10 @@ use std::time::Duration;
 use super::{Run, Step};
 use crate::audio::wav;
 use crate::audio::{Audio, FRAME_SAMPLES};
+use crate::carrier::Words;
 use crate::carrier::leg::Status;
 use crate::carrier::people::Heard;
+use crate::carrier::room;
 use crate::carrier::twiml::Element;
 
 /// How long a file lasts that is no WAV.
@@ -38,6 +40,15 @@ pub(super) async fn say(run: &Run, verb: &Element) -> Step {
         return Step::Next;
     }
     let attribute = |name: &str| verb.attribute(name).map(str::to_owned);
+    let words = Words {
+        text: text.clone(),
+        voice: attribute("voice"),
+        language: attribute("language"),
+    };
+    let spoken = match &run.shared.config.voice {
+        Some(voice) => voice(words).await,
+        None => None,
+    };
     let mut left = times(verb);
     while left > 0 {
         left -= 1;
@@ -47,10 +58,24 @@ pub(super) async fn say(run: &Run, verb: &Element) -> Step {
             language: attribute("language"),
             to_end: false,
         });
-        run.pass(run.shared.config.pace.speaking(&text)).await;
+        match &spoken {
+            Some(audio) => aloud(run, audio).await,
+            None => run.pass(run.shared.config.pace.speaking(&text)).await,
+        }
         run.leg.line.heard_to_end(place);
     }
     Step::Next
+}
+
+/// Audio is not hurried: a frame is 20 ms.
+async fn aloud(run: &Run, audio: &Audio) {
+    let mut beat = room::beat();
+    for samples in audio.samples.chunks(FRAME_SAMPLES) {
+        beat.tick().await;
+        let mut frame = [0i16; FRAME_SAMPLES];
+        frame[..samples.len()].copy_from_slice(samples);
+        run.leg.line.hear_frame(&frame);
+    }
 }
 
 /// `loop`: 1 if missing; 0 repeats until somebody ends it.
@@ -86,15 +111,10 @@ pub(super) async fn play(run: &Run, verb: &Element) -> Step {
     while left > 0 {
         left -= 1;
         run.leg.line.hear(Heard::Played { url: url.clone() });
-        let length = audio.as_ref().map_or(UNKNOWN_FILE, |audio| {
-            for samples in audio.samples.chunks(FRAME_SAMPLES) {
-                let mut frame = [0i16; FRAME_SAMPLES];
-                frame[..samples.len()].copy_from_slice(samples);
-                run.leg.line.hear_frame(&frame);
-            }
-            Duration::from_millis(audio.duration_ms())
-        });
-        run.pass(length).await;
+        match &audio {
+            Some(audio) => aloud(run, audio).await,
+            None => run.pass(UNKNOWN_FILE).await,
+        }
     }
     Step::Next
 }

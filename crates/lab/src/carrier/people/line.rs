@@ -42,7 +42,7 @@ pub enum Heard {
         /// The digits.
         digits: String,
     },
-    /// The beep before a recording.
+    /// The beep before a recording; on the line of a machine its own.
     Beep,
     /// The ringing tone: the other side is being rung.
     Ringing,
@@ -144,6 +144,8 @@ pub(crate) struct LineState {
     pub ended: Option<Ended>,
     /// Told to be silent.
     pub silent: bool,
+    /// In the middle of a sentence said aloud.
+    pub speaking: bool,
     pub rules: Vec<Rule>,
     taps: Vec<Weak<Mutex<Tap>>>,
 }

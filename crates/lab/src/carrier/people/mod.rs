@@ -4,6 +4,7 @@ pub(super) mod line;
 mod party;
 pub(super) mod phone;
 pub(super) mod sip;
+pub(super) mod target;
 
 pub use line::{Ended, Heard};
 pub use party::Party;

@@ -146,6 +146,23 @@ impl Party {
         Audio::phone(self.line.state().ears.clone())
     }
 
+    /// The audio heard from this sample on: cheap, for whoever passes it on.
+    pub fn audio_since(&self, sample: usize) -> Vec<i16> {
+        let state = self.line.state();
+        state.ears.get(sample..).unwrap_or_default().to_vec()
+    }
+
+    /// What a machine recorded: the words that began after its beep.
+    pub fn after_beep(&self) -> Vec<String> {
+        let heard = self.heard();
+        let beep = heard.iter().position(|h| *h == Heard::Beep);
+        let after = beep.map_or(&[][..], |at| &heard[at + 1..]);
+        let words = after
+            .iter()
+            .filter(|h| matches!(h, Heard::Said { .. } | Heard::Voice { .. }));
+        words.map(|h| h.text().to_owned()).collect()
+    }
+
     /// What was said or pressed at once while nobody listened.
     pub fn missed(&self) -> Vec<String> {
         let state = self.line.state();

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::phone::{Rung, Target, status_of_sip};
+use super::phone::{Rung, status_of_sip};
+use super::target::Target;
 use crate::audio::FRAME_SAMPLES;
 use crate::carrier::Shared;
 use crate::carrier::amd::Nature;

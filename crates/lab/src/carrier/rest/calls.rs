@@ -11,7 +11,7 @@ use crate::carrier::amd::Wish;
 use crate::carrier::executor::Source;
 use crate::carrier::leg::{Control, Direction, Leg, NewLeg, Status, Subscription};
 use crate::carrier::outbound::{Order, Purpose};
-use crate::carrier::people::phone::{Kind, Target, is_e164};
+use crate::carrier::people::target::{Kind, Target, is_e164};
 use crate::carrier::recordings::Callback;
 use crate::carrier::sign::all;
 

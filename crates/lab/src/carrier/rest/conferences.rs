@@ -14,7 +14,7 @@ use crate::carrier::conferences::{Callback, Conference, Joining};
 use crate::carrier::leg::{Direction, Leg, NewLeg};
 use crate::carrier::outbound::{Order, Purpose};
 use crate::carrier::people::Heard;
-use crate::carrier::people::phone::Kind;
+use crate::carrier::people::target::Kind;
 use crate::carrier::recordings;
 use crate::carrier::sign::all;
 
