@@ -101,6 +101,13 @@ impl std::fmt::Debug for Carrier {
     }
 }
 
+/// Whoever is on the line is cut off, and nobody is told.
+impl Drop for Carrier {
+    fn drop(&mut self) {
+        self.shared.stop();
+    }
+}
+
 impl Carrier {
     /// Starts serving the REST API.
     ///

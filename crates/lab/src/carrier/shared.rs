@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::CallSeen;
 use super::conferences::Conference;
 use super::config::{CarrierConfig, Faults, Number, RestFault};
-use super::leg::Leg;
+use super::leg::{Control, Leg, Status};
 use super::log::{CarrierLog, Problem, Pulse, lock};
 use super::messages::{Message, MessageFate};
 use super::people::phone::PhoneState;
@@ -44,6 +44,8 @@ pub(super) struct Shared {
     pub pulse: Arc<Pulse>,
     pub faults: Mutex<Faults>,
     pub rest_faults: Mutex<VecDeque<RestFault>>,
+    /// The carrier was dropped.
+    stopped: AtomicBool,
     /// Whose turn it is behind a public origin.
     pub turn: AtomicUsize,
     /// How many webhooks have begun, and how many may.
@@ -81,9 +83,26 @@ impl Shared {
         self.pulse.beat();
     }
 
+    /// Ends every call without telling anybody.
+    pub(super) fn stop(&self) {
+        self.stopped.store(true, Ordering::SeqCst);
+        let legs = self.state().legs.clone();
+        for leg in legs {
+            leg.tell(Control::HangUp(Status::Completed));
+        }
+        self.pulse.beat();
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::SeqCst)
+    }
+
     /// Waits until a webhook may begin.
     pub(super) async fn may_ask(&self) {
         let may = || {
+            if self.is_stopped() {
+                return Some(());
+            }
             let mut allowance = lock(&self.allowance);
             let may = allowance.1.is_none_or(|most| allowance.0 < most);
             may.then(|| allowance.0 += 1)
@@ -129,6 +148,7 @@ impl Shared {
             pulse: Arc::new(Pulse::new()),
             faults: Mutex::default(),
             rest_faults: Mutex::default(),
+            stopped: AtomicBool::new(false),
             turn: AtomicUsize::new(0),
             allowance: Mutex::default(),
             busy: AtomicUsize::new(0),

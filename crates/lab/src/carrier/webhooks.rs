@@ -131,6 +131,12 @@ impl Shared {
     /// Makes a request, with the copies the faults ask for.
     pub(super) async fn ask(self: &Arc<Self>, ask: Ask) -> Result<Got, Failed> {
         self.may_ask().await;
+        if self.is_stopped() {
+            return Err(Failed {
+                code: 11205,
+                cause: "the carrier has stopped".to_owned(),
+            });
+        }
         let faults: Faults = lock(&self.faults).clone();
         let late = match ask.kind {
             WebhookKind::CallStatus => faults.delay + faults.delay_status,

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use switchhook_lab::carrier::{Behaviour, Heard};
+use switchhook_lab::audio::{Audio, tone};
+use switchhook_lab::carrier::{Behaviour, Heard, WebhookKind};
 
 use crate::app::{App, Reply, Rest, xml};
 use crate::{AGENT, CALLER, OUR_NUMBER, SOON};
@@ -197,4 +198,50 @@ async fn a_waiting_caller_is_taken_back_by_a_live_update() {
     assert!(ended.is_ok());
     assert!(app.hits("/after").is_empty());
     assert!(caller.until_rings(Duration::ZERO).await.is_err());
+}
+
+#[tokio::test]
+async fn three_hear_each_other_and_the_mix_is_recorded() {
+    let app = App::start(|hit| match hit.path.as_str() {
+        "/voice" => xml(
+            "<Dial><Conference record=\"record-from-start\" beep=\"false\" \
+             waitUrl=\"\" recordingStatusCallback=\"/recording\">room-1</Conference></Dial>",
+        ),
+        _ => Reply::Status(204),
+    })
+    .await;
+    let carrier = app.carrier().await;
+    let mut people = Vec::new();
+    for _ in 0..3 {
+        let person = carrier.call_in(CALLER, OUR_NUMBER).await.unwrap();
+        person.until_listened_to(SOON).await.unwrap();
+        people.push(person);
+    }
+    for (person, hz) in people.iter().zip([500.0, 900.0, 1_300.0]) {
+        // One after the other: a mixture has no single tone.
+        person.plays_audio(&tone::sine(hz, 1_000));
+        let present = |a: &Audio| tone::present_ms(a, hz) >= 600;
+        for other in people.iter().filter(|o| o.call_sid() != person.call_sid()) {
+            other
+                .until_audio("another's tone", SOON, present)
+                .await
+                .unwrap();
+        }
+        assert_eq!(tone::present_ms(&person.audio(), hz), 0, "an echo");
+    }
+    for person in &people {
+        person.hangs_up();
+    }
+    let told = carrier
+        .until_webhook("the recording", SOON, |w| w.kind == WebhookKind::Recording)
+        .await
+        .unwrap();
+    assert_eq!(told.param("RecordingSource"), Some("Conference"));
+    assert!(told.param("ConferenceSid").unwrap().starts_with("CF"));
+    let recording = &carrier.recordings()[0];
+    let wav = hound::WavReader::new(&recording.wav[..]).unwrap();
+    let audio = Audio::phone(wav.into_samples().map(Result::unwrap).collect());
+    for hz in [500.0, 900.0, 1_300.0] {
+        assert!(tone::present_ms(&audio, hz) >= 500, "{hz}");
+    }
 }

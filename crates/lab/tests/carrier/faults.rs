@@ -212,6 +212,21 @@ async fn an_application_is_stopped_between_two_webhooks_and_the_call_goes_on() {
 }
 
 #[tokio::test]
+async fn a_dropped_carrier_cuts_everybody_off_and_asks_nothing_more() {
+    let app = App::start(|hit| match hit.path.as_str() {
+        "/voice" => xml("<Say>hello</Say><Pause length=\"36000\"/>"),
+        _ => Reply::Status(204),
+    })
+    .await;
+    let carrier = app.carrier().await;
+    let caller = carrier.call_in(CALLER, OUR_NUMBER).await.unwrap();
+    caller.until_hears("hello", SOON).await.unwrap();
+    drop(carrier);
+    assert!(!caller.ended(SOON).await.unwrap().by_person);
+    assert!(app.hits("/number-status").is_empty());
+}
+
+#[tokio::test]
 async fn the_nodes_behind_a_public_origin_take_turns() {
     let answers = |hit: &crate::app::Hit| match hit.path.as_str() {
         "/voice" => xml("<Say>one</Say><Redirect>/second</Redirect>"),

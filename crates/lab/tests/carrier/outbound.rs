@@ -225,3 +225,36 @@ async fn a_message_is_left_after_the_beep_and_a_greeting_is_heard_as_speech() {
     assert!(heard[0].param("SpeechResult").unwrap().contains("mailbox"));
     assert!(machine.after_beep().is_empty());
 }
+
+#[tokio::test]
+async fn a_client_is_called_with_keys_a_limit_and_a_recording() {
+    let app = App::start(|_| Reply::Status(204)).await;
+    let carrier = app.carrier().await;
+    let phone = carrier.phone("client:desk", Behaviour::answers());
+    let rest = Rest::of(&carrier);
+    let form = [
+        ("To", "client:desk"),
+        ("From", "clara"),
+        (
+            "Twiml",
+            "<Response><Foo/><Say>hello</Say><Pause length=\"600\"/></Response>",
+        ),
+        ("SendDigits", "12#"),
+        ("TimeLimit", "30"),
+        ("Record", "true"),
+    ];
+    let created = rest.post("/Calls.json", &form).await;
+    assert_eq!(created.status, 201, "{}", created.body);
+    let person = phone.until_answered(0, SOON).await.unwrap();
+    person.until_hears("12#", SOON).await.unwrap();
+    person.until_hears("hello", SOON).await.unwrap();
+    // The limit ends it: the pause is longer.
+    assert_eq!(person.ended(SOON).await.unwrap().status, "completed");
+    let path = format!("/Calls/{}/Recordings.json", person.call_sid());
+    let recordings = rest.get(&path).await;
+    assert_eq!(recordings.body["recordings"][0]["source"], "OutboundAPI");
+    assert_eq!(recordings.body["recordings"][0]["status"], "completed");
+    let path = format!("/Calls/{}/Notifications.json", person.call_sid());
+    let shown = rest.get(&path).await;
+    assert_eq!(shown.body["notifications"][0]["error_code"], "12200");
+}

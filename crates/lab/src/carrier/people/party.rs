@@ -37,6 +37,9 @@ impl Party {
     /// Says something as soon as it is this person's turn: a Gather has spoken its prompt, a
     /// recording runs, somebody is on the bridge. Several are said one after the other, one for each
     /// Gather.
+    ///
+    /// Over a media stream words wait for what comes after it: play audio there
+    /// ([`Party::plays_audio`]). What is planned is dropped by a hang-up.
     pub fn says(&self, text: &str) -> &Self {
         self.says_surely(text, CONFIDENCE)
     }

@@ -280,6 +280,29 @@ pub(super) fn update(shared: &Arc<Shared>, sid: &str, request: &Request) -> Answ
     Ok(Reply::Found(json_of(shared, &leg)))
 }
 
+/// Diagnostics: what the debugger shows of a call.
+pub(super) fn notifications(shared: &Shared, sid: &str, request: &Request) -> Answer {
+    let leg = find(shared, sid)?;
+    let log = shared.log();
+    let own = log.problems.iter().filter(|p| p.call_sid == leg.sid);
+    let found = own
+        .map(|p| {
+            // 12200 is a warning, everything else ends or changes the call.
+            let level = if p.code == 12200 { "1" } else { "0" };
+            json!({
+                "sid": crate::carrier::sid("NO"),
+                "call_sid": p.call_sid,
+                "error_code": p.code.to_string(),
+                "log": level,
+                "message_text": p.text,
+                "more_info": format!("https://www.twilio.com/docs/errors/{}", p.code),
+                "api_version": "2010-04-01",
+            })
+        })
+        .collect();
+    Ok(page(request, "notifications", found))
+}
+
 /// A call as REST shows it.
 pub(super) fn json_of(shared: &Shared, leg: &Leg) -> Value {
     let account = &shared.config.account_sid;

@@ -226,6 +226,9 @@ fn dispatch(shared: &Arc<Shared>, request: &Request) -> Answer {
         ["Calls", sid] if is(Method::GET) => calls::fetch(shared, sid),
         ["Calls", sid] if is(Method::POST) => calls::update(shared, sid, request),
         ["Calls", sid] if is(Method::DELETE) => calls::delete(shared, sid),
+        ["Calls", sid, "Notifications"] if is(Method::GET) => {
+            calls::notifications(shared, sid, request)
+        }
         ["Calls", sid, "Recordings"] if is(Method::POST) => recordings::start(shared, sid, request),
         ["Calls", sid, "Recordings"] if is(Method::GET) => {
             recordings::list(shared, request, Some(sid))
