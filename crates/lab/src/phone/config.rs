@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
+use super::gate::Gate;
 use super::srtp::Srtp;
 use super::transport::Transport;
 use super::web::WebSettings;
@@ -92,6 +93,8 @@ pub struct PhoneConfig {
     pub on_call: OnCall,
     /// How it misbehaves.
     pub faults: Faults,
+    /// Who is let in at all, for a phone that plays a trunk.
+    pub gate: Option<Gate>,
 }
 
 impl PhoneConfig {
@@ -111,7 +114,15 @@ impl PhoneConfig {
             reports: None,
             on_call: OnCall::AnswerAfter(Duration::from_millis(100)),
             faults: Faults::default(),
+            gate: None,
         }
+    }
+
+    /// Who is let in at all.
+    #[must_use]
+    pub fn gate(mut self, gate: Gate) -> Self {
+        self.gate = Some(gate);
+        self
     }
 
     /// Registrar and next hop.

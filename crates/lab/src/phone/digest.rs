@@ -91,7 +91,8 @@ impl Challenge {
     }
 }
 
-fn split_fields(text: &str) -> Vec<(String, String)> {
+/// The names and values of a header such as `Digest a="b", c=d`, without its first word.
+pub(crate) fn split_fields(text: &str) -> Vec<(String, String)> {
     let (mut quoted, mut from, mut parts) = (false, 0, Vec::new());
     for (at, c) in text.char_indices() {
         match c {

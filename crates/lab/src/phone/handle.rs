@@ -212,6 +212,16 @@ impl PhoneCall {
         self.media().heard()
     }
 
+    /// What was received from this sample on: cheap, for whoever passes it on.
+    pub fn heard_since(&self, sample: usize) -> Vec<i16> {
+        self.media().heard_since(sample)
+    }
+
+    /// The keypad digits received so far (RFC 4733).
+    pub fn digits_heard(&self) -> Vec<char> {
+        self.media().digits_heard()
+    }
+
     /// Writes what was heard so far as a WAV file.
     pub fn save_heard(&self, path: &Path) -> Result<(), WavError> {
         wav::write(path, &self.heard().audio)

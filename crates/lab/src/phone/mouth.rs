@@ -82,6 +82,7 @@ fn next_frame(control: &mut Control) -> ([i16; FRAME_SAMPLES], Option<u32>) {
     let mut finished = None;
     match &control.playing {
         Playable::Silence => {}
+        Playable::Live(live) => live.fill(&mut frame),
         Playable::Tone { hz } => {
             for (n, sample) in frame.iter_mut().enumerate() {
                 *sample = sine_sample(*hz, from + n as u64);

@@ -38,6 +38,28 @@ pub enum Playable {
     },
     /// Silence packets, as a phone sends when nobody speaks.
     Silence,
+    /// Whatever somebody else puts in, as it comes; silence in between.
+    Live(LiveAudio),
+}
+
+/// Samples on their way into a call. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct LiveAudio(Arc<Mutex<VecDeque<i16>>>);
+
+impl LiveAudio {
+    /// Adds samples of 8 kHz behind what waits.
+    pub fn extend(&self, samples: impl IntoIterator<Item = i16>) {
+        let mut waiting = self.0.lock().expect("no holder of this lock panics");
+        waiting.extend(samples);
+    }
+
+    pub(super) fn fill(&self, frame: &mut [i16]) {
+        let mut waiting = self.0.lock().expect("no holder of this lock panics");
+        let count = waiting.len().min(frame.len());
+        for (sample, value) in frame.iter_mut().zip(waiting.drain(..count)) {
+            *sample = value;
+        }
+    }
 }
 
 /// What one call has heard so far.
@@ -268,6 +290,17 @@ impl Media {
                 .is_some(),
             reports: ears.reporter.reports(),
         }
+    }
+
+    /// What was received from this sample on, without the silence since.
+    pub fn heard_since(&self, sample: usize) -> Vec<i16> {
+        let ears = self.ears();
+        ears.samples.get(sample..).unwrap_or_default().to_vec()
+    }
+
+    /// The keypad digits received so far.
+    pub fn digits_heard(&self) -> Vec<char> {
+        self.ears().digits.iter().map(|(digit, _)| *digit).collect()
     }
 
     /// The plain packet; nothing when it is not protected as agreed.

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::config::OnCall;
 use super::engine::{Call, CallState, Engine, GIVE_UP, T1, Timer, random_token};
 use super::event::{CallNumber, PhoneEvent};
+use super::gate::Admission;
 use super::message::{SipMessage, uri_of};
 use super::rtp::Media;
 use super::sdp::{self, MediaDescription, MediaDirection};
@@ -57,10 +58,25 @@ impl Engine {
     }
 
     async fn invited(&mut self, request: SipMessage, peer: Peer) {
-        let on_call = self
-            .on_call_script
-            .pop_front()
-            .unwrap_or_else(|| self.on_call.clone());
+        let admitted = match self.config.gate.as_ref().map(|gate| gate.admit(&request)) {
+            None => None,
+            Some(Admission::Admit(on_call)) => on_call,
+            Some(Admission::Refuse {
+                status,
+                reason,
+                headers,
+            }) => {
+                let tag = random_token();
+                let mut response = SipMessage::response_to(&request, status, reason, &tag);
+                response.headers.extend(headers);
+                self.send_response(&request, response, peer).await;
+                return;
+            }
+        };
+        let on_call = admitted.unwrap_or_else(|| {
+            let next = self.on_call_script.pop_front();
+            next.unwrap_or_else(|| self.on_call.clone())
+        });
         if on_call == OnCall::Dead {
             return;
         }

@@ -1,0 +1,151 @@
+//! SIP targets that are really dialled: an INVITE by the lab's own phone, its audio on the line.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::phone::{Rung, status_of_sip};
+use super::target::Target;
+use crate::audio::FRAME_SAMPLES;
+use crate::carrier::Shared;
+use crate::carrier::amd::Nature;
+use crate::carrier::leg::{Leg, Status};
+use crate::carrier::log::lock;
+use crate::carrier::room;
+use crate::phone::{Dial, Phone, PhoneCall, PhoneConfig, PhoneEvent, Playable, Transport};
+
+/// How long somebody may ring at most; whoever dials gives up earlier.
+const RING: Duration = Duration::from_secs(900);
+
+/// Where the host of a SIP URI listens, if it is to be dialled for real.
+pub(in crate::carrier) fn where_to(shared: &Shared, uri: &str) -> Option<SocketAddr> {
+    let address = uri.split([';', '?']).next()?;
+    let host = address
+        .trim_start_matches("sips:")
+        .trim_start_matches("sip:");
+    let host = host.rsplit('@').next()?;
+    shared.config.sip.get(host).copied()
+}
+
+/// Hangs up when whoever rings loses interest.
+struct HangUp(PhoneCall);
+
+impl Drop for HangUp {
+    fn drop(&mut self) {
+        // The phone lives until the other side has agreed.
+        let call = self.0.clone();
+        crate::carrier::spawn(async move { drop(call.hangup().await) });
+    }
+}
+
+pub(in crate::carrier) async fn ring(
+    shared: &Arc<Shared>,
+    leg: &Arc<Leg>,
+    target: &Target,
+    address: SocketAddr,
+) -> Rung {
+    let refused = |sip| Rung::Refused {
+        status: status_of_sip(sip),
+        sip,
+    };
+    let (uri, headers) = target
+        .address
+        .split_once('?')
+        .unwrap_or((&target.address, ""));
+    let mut config = PhoneConfig::new("carrier").server(address);
+    // Sip: transport udp unless the URI says otherwise.
+    if uri.to_ascii_lowercase().contains("transport=tcp") {
+        config = config.transport(Transport::Tcp);
+    }
+    let Ok(phone) = Phone::start(config).await else {
+        return refused(503);
+    };
+    let from = format!("<sip:{}@sip.twilio.com>", target.caller_id);
+    // Sip: the INVITE carries API version, AccountSid and CallSid.
+    let mut dial = Dial::to(uri)
+        .from(&from)
+        .header("X-Twilio-ApiVersion", "2010-04-01")
+        .header("X-Twilio-AccountSid", &shared.config.account_sid)
+        .header("X-Twilio-CallSid", &leg.sid);
+    for (name, value) in url::form_urlencoded::parse(headers.replace('+', "%2B").as_bytes()) {
+        dial = dial.header(&name, &value);
+    }
+    if let Some((user, password)) = &target.credentials {
+        dial = dial.credentials(user, password);
+    }
+    let Ok(call) = phone.place(dial).await else {
+        return refused(400);
+    };
+    let hang_up = HangUp(call.clone());
+    let mut rang = false;
+    let event = loop {
+        let awaited = call.wait_for(
+            "an answer",
+            |e| {
+                let ringing = matches!(e, PhoneEvent::Progress { status: 180.., .. });
+                e.is_end() || matches!(e, PhoneEvent::Answered { .. }) || ringing && !rang
+            },
+            RING,
+        );
+        match awaited.await {
+            Ok(PhoneEvent::Progress { .. }) => {
+                rang = true;
+                shared.advance(leg, Status::Ringing);
+            }
+            Ok(event) => break event,
+            Err(_) => return refused(408),
+        }
+    };
+    let sent = phone.messages();
+    let call_id = sent
+        .iter()
+        .find_map(|line| line.message.as_ref().ok())
+        .map(|message| message.call_id().to_owned());
+    leg.state().sip_call_id = call_id;
+    match event {
+        PhoneEvent::Answered { .. } => {
+            leg.line.state().silent = true;
+            crate::carrier::spawn(carry(Arc::clone(leg), call, hang_up));
+            Rung::Answered {
+                nature: Nature::Human,
+            }
+        }
+        PhoneEvent::Failed { status, .. } => refused(status),
+        _ => refused(487),
+    }
+}
+
+/// The person's line and the RTP of the SIP call are one, until either ends.
+async fn carry(leg: Arc<Leg>, call: PhoneCall, hang_up: HangUp) {
+    let line = Arc::clone(&leg.line);
+    let tap = line.put_tap();
+    let live = crate::phone::LiveAudio::default();
+    call.play(Playable::Live(live.clone()));
+    let mut heard = usize::try_from(call.now_ms()).unwrap_or(0) * 8;
+    let mut digits = 0;
+    let mut beat = room::beat();
+    loop {
+        beat.tick().await;
+        if line.state().ended.is_some() {
+            break;
+        }
+        if call.is_over() {
+            line.state().hung_up = true;
+            line.pulse.beat();
+            break;
+        }
+        let samples = call.heard_since(heard);
+        let whole = samples.len() / FRAME_SAMPLES * FRAME_SAMPLES;
+        heard += whole;
+        line.play(&samples[..whole]);
+        let pressed = call.digits_heard();
+        for digit in pressed.iter().skip(digits) {
+            line.act_now(super::line::Act::Presses(*digit));
+        }
+        digits = pressed.len();
+        let mut tap = lock(&tap);
+        tap.inbound.clear();
+        live.extend(tap.outbound.drain(..));
+    }
+    drop(hang_up);
+}
