@@ -308,21 +308,15 @@ impl Playing {
     }
 }
 
-/// Something to report about playout.
+/// Something to report about playout: how much of an item was taken to be sent, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum PlayoutReport {
-    Progress {
-        item: u32,
-        played_ms: u64,
-    },
-    Finished {
-        item: u32,
-        played_ms: u64,
-    },
-    Cut {
-        item: u32,
-        played_ms: u64,
-    },
+pub enum PlayoutReport {
+    /// Every 200 ms, with the first frame too.
+    Progress { item: u32, played_ms: u64 },
+    /// All of it.
+    Finished { item: u32, played_ms: u64 },
+    /// The rest will not come.
+    Cut { item: u32, played_ms: u64 },
     /// The item has not ended but its audio did not come in time.
     Underrun,
 }

@@ -24,6 +24,7 @@ pub mod fuzzing;
 pub mod gain;
 pub mod jitter;
 mod leg;
+mod line;
 mod music;
 mod params;
 mod placement;
@@ -57,7 +58,7 @@ pub mod bench_io {
     };
 }
 
-pub use assistant::{AudioIn, AudioOut, HeardFrame, PlayoutCutter, PlayoutError};
+pub use assistant::{AudioIn, AudioOut, HeardFrame, PlayoutCutter, PlayoutError, PlayoutReport};
 pub use codec::coders::{Encoder, PAYLOAD_MAX};
 pub use codec::opus::OpusParams;
 pub use codec::{Codec, Law, UnknownCodec};
@@ -67,6 +68,7 @@ pub use event::{MediaEvent, SilenceReason};
 pub use frame::{FRAME_MS, FRAME_SAMPLES, Frame, SAMPLE_RATE_HZ, SILENCE};
 pub use jitter::JitterMode;
 pub use leg::MediaLeg;
+pub use line::Line;
 pub use music::{Music, MusicError};
 pub use params::{MediaDirection, PayloadFormat, RtcpParams, RtpParams};
 pub use quality::{FarQuality, LegQuality};
