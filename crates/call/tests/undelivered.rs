@@ -61,9 +61,16 @@ fn the_caller_learns_that_the_team_does_not_know_after_all() {
         error: "30005".to_owned(),
         will_retry,
     };
-    assert_eq!(said(&call.handle(now, lost(true))), [], "nobody was told yet");
+    assert_eq!(
+        said(&call.handle(now, lost(true))),
+        [],
+        "nobody was told yet"
+    );
     assert_eq!(said(&call.handle(now, accepted())), [TextKey::TeamInformed]);
-    assert_eq!(said(&call.handle(now, lost(true))), [TextKey::TryingAnotherWay]);
+    assert_eq!(
+        said(&call.handle(now, lost(true))),
+        [TextKey::TryingAnotherWay]
+    );
     assert_eq!(said(&call.handle(now, lost(true))), [], "told once");
     assert_eq!(said(&call.handle(now, accepted())), [TextKey::TeamInformed]);
     assert_eq!(

@@ -272,14 +272,10 @@ fn any_notice_accepted(record: &CallRecord, position: usize) -> bool {
 pub(super) fn informed_arrives(record: &CallRecord) -> Vec<Finding> {
     let mut lost: BTreeMap<&MessageId, Timestamp> = BTreeMap::new();
     for (_, at, event) in record.events() {
-        match event {
-            CallEvent::NoticeUndelivered { message, .. } => {
-                lost.insert(message, at);
-            }
-            CallEvent::NoticeAccepted { message } => {
-                lost.remove(message);
-            }
-            _ => {}
+        if let CallEvent::NoticeUndelivered { message, .. } = event {
+            lost.insert(message, at);
+        } else if let CallEvent::NoticeAccepted { message } = event {
+            lost.remove(message);
         }
     }
     lost.into_iter()

@@ -193,7 +193,7 @@ impl Default for CarrierConfig {
             numbers: Vec::new(),
             verified: Vec::new(),
             whatsapp_senders: Vec::new(),
-            whatsapp_sandbox: Some("+14155238886".to_owned()),
+            whatsapp_sandbox: Some("+12025550186".to_owned()),
             pace: Pace::default(),
             offload: BTreeMap::new(),
             voice: None,

@@ -5,7 +5,7 @@ use switchhook_lab::carrier::{Carrier, Fate, MessageFate, WebhookKind};
 use crate::app::{App, Reply, Rest};
 use crate::{AGENT, OUR_NUMBER, SOON};
 
-const SANDBOX: &str = "whatsapp:+14155238886";
+const SANDBOX: &str = "whatsapp:+12025550186";
 const MOBILE: &str = "whatsapp:+493023125101";
 
 async fn start() -> (App, Carrier) {
