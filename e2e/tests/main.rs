@@ -32,4 +32,5 @@ mod proxy;
 mod secure_media;
 mod soak;
 mod softphone;
+mod twilio;
 mod voices;

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use switchhook_adapters::twilio::Carrier;
 use switchhook_adapters::webhook::{WebhookLimits, WebhookSender};
 use switchhook_media::{MediaConfig, MediaEngine, Music};
 use switchhook_model::Extension;
@@ -20,11 +21,12 @@ use tokio_util::task::TaskTracker;
 use crate::bus::{Bus, LiveEvent};
 use crate::calls::{self, CallInput, Registry, Shared, policy};
 use crate::config::{Config, TrunkSection};
-use crate::notices::{Destination, NoticeWorker};
+use crate::notices::NoticeWorker;
 use crate::speech::SpeechServer;
 use crate::switchboard::Switchboard;
+use crate::twilio::http::Webhooks;
 use crate::wire::WireLog;
-use crate::{brains, clock, registrations, signing_key, trunks, users, voices};
+use crate::{brains, clock, registrations, signing_key, trunks, twilio, users, voices};
 
 /// Longest wait for running calls when the program is asked to stop.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -92,15 +94,10 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         .map_err(|error| anyhow::anyhow!("sip.bind (SWITCHHOOK_SIP_BIND): {error}"))?;
     tasks.spawn(reload_on_hangup(sip.clone(), last.clone()));
 
-    let destination = match &config.notice.webhook {
-        Some((url, secret)) => Destination::Webhook {
-            url: url.clone(),
-            secret: secret
-                .as_ref()
-                .map(|s| switchhook_adapters::Secret::new(s.expose())),
-        },
-        None => Destination::Inbox,
-    };
+    let ways = policy::ways(&config);
+    let settings = twilio::Settings::of(&config, policy::call(&config).max_message_s, &signing_key);
+    let rest = settings.as_ref().map(twilio::Settings::rest).transpose()?;
+    let rest = rest.flatten();
     let shared = Arc::new(Shared {
         policy: policy::call(&config),
         conversation: policy::conversation(&config)?,
@@ -111,7 +108,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         listener: voices.listener,
         voice: voices.voice,
         brain: brains::build(&config)?,
-        notices: destination.clone(),
+        notices: ways.clone(),
         registry: Registry::default(),
         bus: Bus::default(),
         config: Arc::clone(&config),
@@ -128,8 +125,10 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
 
     let worker = NoticeWorker {
         store: store.clone(),
-        destination,
+        ways,
         sender: Arc::new(WebhookSender::new(WebhookLimits::default())?),
+        carrier: rest.clone(),
+        report_url: settings.as_ref().map(|known| known.public_url.clone()),
         calls: shared.registry.clone(),
         bus: shared.bus.clone(),
     };
@@ -138,9 +137,16 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     tasks.spawn(route_sip(Arc::clone(&shared), sip_events, last.clone()));
     tasks.spawn(trunks::measure(sip.clone(), last.clone()));
 
+    let webhooks = match settings {
+        Some(settings) => {
+            twilio::http::routes(carrier(&shared, settings, rest, &tasks, last.clone())?)
+        }
+        None => axum::Router::new(),
+    };
     let board = Switchboard::new(Arc::clone(&shared), speech_url, draining.clone());
     let http =
-        crate::http_server::start(&shared, board, signing_key, metrics, last.clone()).await?;
+        crate::http_server::start(&shared, board, signing_key, metrics, webhooks, last.clone())
+            .await?;
     announce(&config);
 
     stop.cancelled().await;
@@ -157,6 +163,24 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     tasks.wait().await;
     store.close().await;
     Ok(())
+}
+
+/// The channel of calls whose audio is at Twilio.
+fn carrier(
+    shared: &Arc<Shared>,
+    settings: twilio::Settings,
+    rest: Option<Arc<dyn Carrier>>,
+    tasks: &TaskTracker,
+    stop: CancellationToken,
+) -> anyhow::Result<Webhooks> {
+    let verifier = settings.verifier()?;
+    let engine = twilio::Engine::new(Arc::clone(shared), settings, rest, stop);
+    let handle = twilio::Handle(Arc::clone(&engine));
+    shared.registry.also_ask(Arc::new(handle));
+    tasks.spawn(Arc::clone(&engine).look_after_orphans());
+    tasks.spawn(Arc::clone(&engine).fetch_recordings());
+    let proxies = shared.config.http.trusted_proxies.clone();
+    Ok(Webhooks::new(engine, verifier, proxies))
 }
 
 /// Opens the database named by the configuration.

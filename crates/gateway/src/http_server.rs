@@ -19,6 +19,7 @@ pub async fn start(
     board: Switchboard,
     signing_key: Secret,
     metrics: PrometheusHandle,
+    webhooks: axum::Router,
     stop: CancellationToken,
 ) -> anyhow::Result<JoinHandle<std::io::Result<()>>> {
     let bind = shared.config.http.bind;
@@ -56,5 +57,7 @@ pub async fn start(
         Some(metrics),
         stop,
     );
-    Ok(tokio::spawn(crate::http::serve(listener, state, sockets)))
+    Ok(tokio::spawn(crate::http::serve(
+        listener, state, sockets, webhooks,
+    )))
 }

@@ -21,6 +21,7 @@ mod speech;
 mod switchboard;
 mod telemetry;
 mod trunks;
+mod twilio;
 mod users;
 mod voices;
 mod wire;

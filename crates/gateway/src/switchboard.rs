@@ -79,8 +79,8 @@ impl Switchboard {
         }
     }
 
-    fn tell(&self, call: &CallId, event: Event) -> Result<(), CommandError> {
-        if self.shared.registry.send_event(call, event) {
+    async fn tell(&self, call: &CallId, event: Event) -> Result<(), CommandError> {
+        if self.shared.registry.tell(call, event).await {
             Ok(())
         } else {
             Err(CommandError::NotLive)
@@ -167,6 +167,7 @@ impl Operator for Switchboard {
     async fn hangup(&self, call: &CallId, by: &str) -> Result<(), CommandError> {
         // Does not ask the store: also while that is in trouble a call can be ended.
         self.tell(call, Event::OperatorHangup { by: by.to_owned() })
+            .await
     }
 
     async fn recording(
@@ -222,7 +223,7 @@ impl Operator for Switchboard {
             request: order.request,
         };
         self.live_status(call).await?;
-        self.tell(call, event)
+        self.tell(call, event).await
     }
 
     async fn hold(&self, call: &CallId, by: &str) -> Result<(), CommandError> {
@@ -238,11 +239,13 @@ impl Operator for Switchboard {
             return Err(CommandError::Conflict { reason });
         }
         self.tell(call, Event::OperatorHold { by: by.to_owned() })
+            .await
     }
 
     async fn resume(&self, call: &CallId, by: &str) -> Result<(), CommandError> {
         self.live_status(call).await?;
         self.tell(call, Event::OperatorResume { by: by.to_owned() })
+            .await
     }
 
     async fn initiate(&self, order: CallOrder) -> Result<Initiated, InitiateError> {
@@ -322,7 +325,7 @@ impl Operator for Switchboard {
             database.cure = Some("the cause names it; see also the log".to_owned());
         }
         let mut notices = integration("notices", IntegrationState::Ok);
-        if config.notice.webhook.is_none() {
+        if config.notice.ways.is_empty() {
             notices.detail = Some("the built-in inbox".to_owned());
         }
         let mut integrations = vec![database, self.speech.borrow().clone(), notices];

@@ -6,28 +6,26 @@ use switchhook_conversation::Input;
 use switchhook_model::{CallId, CallerIdentity, MessageId, Timestamp};
 use switchhook_store::{Step, Store};
 
-use super::inbox::TalkInbox;
 use crate::bus::{Bus, LiveEvent};
-use crate::notices::{self, Destination};
+use crate::notices::{self, Ways};
 
 /// A booking as the model wants it.
-#[derive(Debug)]
-pub(super) struct BookingRequest {
+#[derive(Debug, PartialEq, Eq)]
+pub struct BookingRequest {
     pub request: u32,
     pub id: String,
     pub arguments: String,
 }
 
-/// Stores the booking and tells the model what came of it.
+/// Stores the booking; the result is what the model is told.
 pub(super) async fn take_down(
     wanted: BookingRequest,
     call: &CallId,
     number: u32,
     caller: &CallerIdentity,
-    (store, bus, destination): (&Store, &Bus, &Destination),
+    (store, bus, destination): (&Store, &Bus, &Ways),
     now: Timestamp,
-    inbox: &TalkInbox,
-) {
+) -> Input {
     let result = match details(&wanted.arguments) {
         Ok(details) => {
             let message = MessageId::from_unique(&format!("{}-booking-{number}", call.unique()));
@@ -51,11 +49,11 @@ pub(super) async fn take_down(
         }
         Err(problem) => json!({ "error": problem }),
     };
-    inbox.send(Input::ToolResult {
+    Input::ToolResult {
         request: wanted.request,
         id: wanted.id,
         content: result.to_string(),
-    });
+    }
 }
 
 /// What the model wrote, checked: the day and time must be an instant.

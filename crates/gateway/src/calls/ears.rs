@@ -18,7 +18,7 @@ const KEPT_UTTERANCES: usize = 8;
 
 /// The handle the call's task holds. Dropping it ends the task.
 #[derive(Debug)]
-pub(super) struct Ears {
+pub struct Ears {
     audio: Arc<Mutex<BTreeMap<u32, Vec<i16>>>>,
     assistant_speaks: Arc<AtomicBool>,
     finish: mpsc::Sender<()>,
@@ -26,7 +26,7 @@ pub(super) struct Ears {
 }
 
 impl Ears {
-    pub(super) fn open(input: AudioIn, config: EndpointingConfig, inbox: TalkInbox) -> Self {
+    pub fn open(input: AudioIn, config: EndpointingConfig, inbox: TalkInbox) -> Self {
         let stop = CancellationToken::new();
         let (finish, finishing) = mpsc::channel(1);
         let ears = Self {
@@ -50,18 +50,18 @@ impl Ears {
     }
 
     /// Whether more voice is asked for before something counts as speech.
-    pub(super) fn set_assistant_speaks(&self, speaks: bool) {
+    pub fn set_assistant_speaks(&self, speaks: bool) {
         self.assistant_speaks.store(speaks, Ordering::Relaxed);
     }
 
     /// Ends a running utterance now.
-    pub(super) fn finish(&self) {
+    pub fn finish(&self) {
         // Full means that the wish is already there.
         let _ = self.finish.try_send(());
     }
 
     /// The audio of an utterance, 8 kHz.
-    pub(super) fn take(&self, utterance: u32) -> Option<Vec<i16>> {
+    pub fn take(&self, utterance: u32) -> Option<Vec<i16>> {
         self.audio
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

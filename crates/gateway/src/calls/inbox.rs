@@ -47,15 +47,37 @@ pub enum CallInput {
 
 /// The sending side of one conversation's ears, mouth and brain.
 #[derive(Debug, Clone)]
-pub struct TalkInbox {
-    inbox: Inbox,
-    talk: u32,
+pub struct TalkInbox(To);
+
+#[derive(Debug, Clone)]
+enum To {
+    /// The call's task, for its conversation of that number.
+    Task { inbox: Inbox, talk: u32 },
+    /// Whoever reads a conversation's reports alone.
+    Channel(mpsc::Sender<Input>),
 }
 
 impl TalkInbox {
+    /// Reports to this channel instead of a call's task.
+    pub fn channel(reports: mpsc::Sender<Input>) -> Self {
+        Self(To::Channel(reports))
+    }
+
+    /// Never waits.
     pub fn send(&self, input: Input) {
-        let talk = self.talk;
-        self.inbox.send(CallInput::Talk { talk, input });
+        match &self.0 {
+            To::Task { inbox, talk } => {
+                let talk = *talk;
+                inbox.send(CallInput::Talk { talk, input });
+            }
+            To::Channel(reports) => {
+                // Closed: the conversation is over. Full: its reader stands still, and a report more
+                // or less does not matter any more.
+                if let Err(mpsc::error::TrySendError::Full(_)) = reports.try_send(input) {
+                    tracing::error!("reports of ears and mouth are not read");
+                }
+            }
+        }
     }
 }
 
@@ -83,10 +105,10 @@ impl Inbox {
 
     /// For the parts of the call's `talk`th conversation.
     pub fn of_talk(&self, talk: u32) -> TalkInbox {
-        TalkInbox {
+        TalkInbox(To::Task {
             inbox: self.clone(),
             talk,
-        }
+        })
     }
 
     /// Never waits. A full inbox closes the call; a closed one belongs to a call that is over.

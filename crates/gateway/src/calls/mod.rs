@@ -10,6 +10,7 @@ mod brain;
 pub mod destination;
 mod early;
 mod ears;
+mod elsewhere;
 mod ending;
 mod facts;
 mod figures;
@@ -32,10 +33,15 @@ mod unreadable;
 mod verdict;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
-pub use inbox::CallInput;
+pub use booking::BookingRequest;
+pub use ears::Ears;
+pub use elsewhere::{book, booker, fill_step, judge, told, turn_row};
+pub use inbox::{CallInput, TalkInbox};
 pub use incoming::{StartError, accept, new_leg_id, start_outbound};
+pub use mouth::Mouth;
 pub use recover::{late_event, recover};
-pub use registry::Registry;
+pub use registry::{OtherCalls, Registry};
 pub use shared::Shared;
+pub use talk::recognise;

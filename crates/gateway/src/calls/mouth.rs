@@ -26,7 +26,7 @@ struct Order {
 }
 
 /// The handle the call's task holds.
-pub(super) struct Mouth {
+pub struct Mouth {
     orders: mpsc::Sender<Order>,
     generation: watch::Sender<u32>,
     cutter: PlayoutCutter,
@@ -37,8 +37,14 @@ pub(super) struct Mouth {
     inbox: TalkInbox,
 }
 
+impl std::fmt::Debug for Mouth {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Mouth").finish_non_exhaustive()
+    }
+}
+
 impl Mouth {
-    pub(super) fn open(
+    pub fn open(
         out: AudioOut,
         voice: Arc<dyn TextToSpeech>,
         language: Language,
@@ -66,7 +72,7 @@ impl Mouth {
     }
 
     /// Queues a text.
-    pub(super) fn speak(&self, item: u32, text: String) {
+    pub fn speak(&self, item: u32, text: String) {
         let (audio, pieces) = mpsc::channel(QUEUED_PIECES);
         if !self.queue(item, pieces) {
             return;
@@ -88,7 +94,7 @@ impl Mouth {
     }
 
     /// Queues the message beep.
-    pub(super) fn beep(&self, item: u32) {
+    pub fn beep(&self, item: u32) {
         let (audio, pieces) = mpsc::channel(1);
         // The channel has room for its one piece.
         let _ = audio.try_send(Tone::beep().render());
@@ -113,14 +119,14 @@ impl Mouth {
     }
 
     /// Silence now; everything queued is thrown away.
-    pub(super) fn cut(&self) {
+    pub fn cut(&self) {
         self.generation
             .send_modify(|generation| *generation = generation.wrapping_add(1));
         self.cutter.stop();
     }
 
     /// Length of an item in milliseconds once all of it is synthesised.
-    pub(super) fn total_ms(&self, item: u32) -> Option<u64> {
+    pub fn total_ms(&self, item: u32) -> Option<u64> {
         self.totals
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -6,11 +6,13 @@ use switchhook_conversation::{
     ToolPolicy, UnknownZone,
 };
 
+use switchhook_adapters::Secret;
 use switchhook_model::Language;
 
 use switchhook_sip::{DialTarget, Source, TrunkId};
 
-use crate::config::{BrainConfig, Config};
+use crate::config::{BrainConfig, Config, NoticeWay};
+use crate::notices::{Way, Ways, Words};
 
 fn whole_seconds(duration: std::time::Duration) -> u32 {
     u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
@@ -46,6 +48,37 @@ pub fn call(config: &Config) -> CallPolicy {
         language: config.language,
         ..CallPolicy::default()
     }
+}
+
+/// How staff are reached.
+pub fn ways(config: &Config) -> Ways {
+    let chain = config
+        .notice
+        .ways
+        .iter()
+        .map(|way| match way {
+            NoticeWay::Webhook(url, secret) => Way::Webhook {
+                url: url.clone(),
+                secret: secret.as_ref().map(|s| Secret::new(s.expose())),
+            },
+            NoticeWay::Inbox => Way::Inbox,
+            NoticeWay::Sms { from, to } => Way::Sms {
+                from: from.clone(),
+                to: to.clone(),
+            },
+            NoticeWay::WhatsApp { from, to, template } => Way::WhatsApp {
+                from: from.clone(),
+                to: to.clone(),
+                template: template.clone(),
+            },
+        })
+        .collect();
+    let words = Words {
+        language: config.language,
+        assistant: config.assistant.name.clone(),
+        ring_timeout_s: whole_seconds(config.transfer.ring_timeout),
+    };
+    Ways::new(chain, words)
 }
 
 /// Whether a caller who came from there may have others sent outside: it costs us calls.

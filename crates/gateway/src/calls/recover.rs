@@ -16,13 +16,14 @@ use super::shared::Shared;
 use super::{facts, rows, unreadable, verdict};
 use crate::bus::{Bus, LiveEvent};
 use crate::clock;
-use crate::notices::Destination;
+use crate::notices::Ways;
 
 /// Closes what the last process left open. Returns how many calls that were. At a database that
 /// other nodes share, their calls are left alone, and so are those that belong to no node.
 pub async fn recover(shared: &Arc<Shared>) -> Result<usize, StoreError> {
     let mut open = shared.store.open_calls().await?;
-    open.retain(|row| is_ours(shared, row));
+    // A call whose audio is elsewhere goes on there, and is taken up with its next word.
+    open.retain(|row| row.channel_state.is_none() && is_ours(shared, row));
     let count = open.len();
     for row in open {
         let id = row.head.id.clone();
@@ -147,13 +148,7 @@ pub(super) fn end_orphan(shared: &Shared, record: &DialogRecord) {
 
 /// What happens to a call after its task is gone: a notice is accepted an hour later. The stored
 /// call takes it, so that its page tells the truth.
-pub async fn late_event(
-    store: &Store,
-    destination: &Destination,
-    bus: &Bus,
-    id: &CallId,
-    event: Event,
-) {
+pub async fn late_event(store: &Store, destination: &Ways, bus: &Bus, id: &CallId, event: Event) {
     for _ in 0..STALE_RETRIES {
         match take_late(store, destination, bus, id, event.clone()).await {
             Ok(()) => return,
@@ -173,7 +168,7 @@ const STALE_RETRIES: u32 = 5;
 
 async fn take_late(
     store: &Store,
-    destination: &Destination,
+    destination: &Ways,
     bus: &Bus,
     id: &CallId,
     event: Event,

@@ -1,9 +1,10 @@
 //! Which calls run here.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use switchhook_call::Event;
 use switchhook_model::{CallId, LegId};
 use tokio::sync::Notify;
@@ -15,6 +16,14 @@ use super::inbox::{CallInput, Inbox};
 pub struct Registry {
     calls: Arc<Mutex<Calls>>,
     changed: Arc<Notify>,
+    others: Arc<OnceLock<Arc<dyn OtherCalls>>>,
+}
+
+/// Calls that run without a task of this process.
+#[async_trait]
+pub trait OtherCalls: std::fmt::Debug + Send + Sync {
+    /// Tells one of them; false if it is none of them, or over.
+    async fn tell(&self, call: &CallId, event: Event) -> bool;
 }
 
 /// Running calls, and the legs that belong to another one than their id says.
@@ -76,6 +85,24 @@ impl Registry {
         };
         inbox.send(CallInput::Event(event));
         true
+    }
+
+    /// Calls that are not found here are looked for there. Set once, at the start.
+    pub fn also_ask(&self, others: Arc<dyn OtherCalls>) {
+        if self.others.set(others).is_err() {
+            tracing::error!("the calls without a task are looked for in one place only");
+        }
+    }
+
+    /// To a call, wherever it runs; false if it is over.
+    pub async fn tell(&self, call: &CallId, event: Event) -> bool {
+        if self.send_event(call, event.clone()) {
+            return true;
+        }
+        match self.others.get() {
+            Some(others) => others.tell(call, event).await,
+            None => false,
+        }
     }
 
     /// To all calls.

@@ -8,7 +8,7 @@ use switchhook_model::{CallId, LegId, Timestamp, TurnId};
 use switchhook_store::{AttemptRow, CallHead, CallRow, Json, LegRow, Step, TransferRow, TurnRow};
 
 use super::legs::{Figures, Legs};
-use crate::notices::{self, Destination};
+use crate::notices::{self, Ways};
 
 /// Format of the stored machine; the machine itself checks its own version too.
 const SNAPSHOT_VERSION: u32 = 1;
@@ -62,7 +62,7 @@ pub(super) fn fill(
     legs: &Legs,
     position: Position<'_>,
     actions: &[Action],
-    destination: &Destination,
+    destination: &Ways,
     now: Timestamp,
 ) {
     let id = call.id();

@@ -15,7 +15,7 @@ use super::inbox::CallInput;
 use super::registry::Registry;
 use crate::bus::Bus;
 use crate::config::Config;
-use crate::notices::Destination;
+use crate::notices::Ways;
 
 #[derive(Debug)]
 pub struct Shared {
@@ -29,7 +29,7 @@ pub struct Shared {
     pub listener: Arc<dyn SpeechToText>,
     pub voice: Arc<dyn TextToSpeech>,
     pub brain: Arc<dyn LanguageModel>,
-    pub notices: Destination,
+    pub notices: Ways,
     pub registry: Registry,
     pub bus: Bus,
 }

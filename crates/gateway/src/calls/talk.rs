@@ -219,32 +219,40 @@ impl Talk {
 
     fn transcribe(&self, utterance: u32) {
         let inbox = self.inbox.clone();
-        let Some(samples) = self.ears.take(utterance) else {
-            let error = "the utterance's audio is gone: too many waited".to_owned();
-            return inbox.send(Input::TranscriptFailed { utterance, error });
-        };
+        let samples = self.ears.take(utterance);
         let listener = Arc::clone(&self.listener);
         let language = self.language;
         tokio::spawn(async move {
-            let audio = Pcm::new(samples, 8000);
-            let input = match listener
-                .transcribe(&audio, language, &ListenHints::default())
-                .await
-            {
-                Ok(transcript) => Input::Transcript {
-                    utterance,
-                    text: transcript.text,
-                },
-                Err(error) => {
-                    tracing::warn!(%error, utterance, "recognition failed");
-                    metrics::counter!("switchhook_stt_errors_total").increment(1);
-                    Input::TranscriptFailed {
-                        utterance,
-                        error: error.to_string(),
-                    }
-                }
-            };
-            inbox.send(input);
+            inbox.send(recognise(listener, language, utterance, samples).await);
         });
+    }
+}
+
+/// What was said in an utterance, as the conversation is told.
+pub async fn recognise(
+    listener: Arc<dyn SpeechToText>,
+    language: Language,
+    utterance: u32,
+    samples: Option<Vec<i16>>,
+) -> Input {
+    let Some(samples) = samples else {
+        let error = "the utterance's audio is gone: too many waited".to_owned();
+        return Input::TranscriptFailed { utterance, error };
+    };
+    let audio = Pcm::new(samples, 8000);
+    let hints = ListenHints::default();
+    match listener.transcribe(&audio, language, &hints).await {
+        Ok(transcript) => Input::Transcript {
+            utterance,
+            text: transcript.text,
+        },
+        Err(error) => {
+            tracing::warn!(%error, utterance, "recognition failed");
+            metrics::counter!("switchhook_stt_errors_total").increment(1);
+            Input::TranscriptFailed {
+                utterance,
+                error: error.to_string(),
+            }
+        }
     }
 }

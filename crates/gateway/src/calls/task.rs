@@ -8,9 +8,7 @@ use std::time::Duration;
 use switchhook_call::{Action, ActionKind, Call, Event};
 use switchhook_conversation::{Input, Speaker, Turn};
 use switchhook_media::MediaEvent;
-use switchhook_model::{
-    AttemptId, CallId, CallerIdentity, Digit, Direction, HangupCause, LegId, Timestamp,
-};
+use switchhook_model::{AttemptId, CallId, Digit, HangupCause, LegId, Timestamp};
 use switchhook_sip::SipLegEvent;
 use switchhook_sip::reason::read_cause;
 use switchhook_store::Step;
@@ -24,7 +22,7 @@ use super::inbox::{CallInput, Inbox};
 use super::legs::Legs;
 use super::recording::Recording;
 use super::talk::{Talk, TalkResult};
-use super::{Shared, facts, policy, rows};
+use super::{Shared, elsewhere, facts, policy, rows};
 use crate::bus::LiveEvent;
 use crate::clock;
 use crate::config::DtmfMode;
@@ -237,22 +235,11 @@ impl CallTask {
         let Some(inbox) = self.talk.as_ref().map(|talk| talk.inbox().clone()) else {
             return;
         };
-        let view = self.call.view();
-        let caller = match view.direction {
-            Direction::Inbound => CallerIdentity {
-                number: view.caller,
-                display_name: view.caller_name,
-            },
-            // Whom we called is whom the booking is for.
-            Direction::Outbound => CallerIdentity {
-                number: view.callee,
-                display_name: None,
-            },
-        };
+        let caller = elsewhere::booker(&self.call.view());
         let now = clock::now();
         tokio::spawn(async move {
             let parts = (&shared.store, &shared.bus, &shared.notices);
-            booking::take_down(wanted, &call, number, &caller, parts, now, &inbox).await;
+            inbox.send(booking::take_down(wanted, &call, number, &caller, parts, now).await);
         });
     }
 

@@ -28,14 +28,14 @@ use super::{Registry, Shared, facts, new_leg_id, policy, recover, rows};
 use crate::bus::Bus;
 use crate::config::{Config, Environment, Source, load};
 use crate::http::ports::{CommandError, Operator as _, TransferOrder, TransferTo};
-use crate::notices::Destination;
+use crate::notices::Ways;
 use crate::switchboard::Switchboard;
 use crate::{brains, clock, voices};
 
 const SOON: Duration = Duration::from_secs(20);
 
 /// The demo, keeping everything in `directory`.
-fn config(directory: &tempfile::TempDir) -> Config {
+pub(crate) fn config(directory: &tempfile::TempDir) -> Config {
     let data = directory.path().display().to_string();
     let environment = Environment::from_pairs([("SWITCHHOOK_DATA_DIR", data.as_str())]);
     let config = load(&Source::Profile("demo".into()), &environment).unwrap();
@@ -48,7 +48,7 @@ fn endpoint(at: SocketAddr) -> SipConfig {
 }
 
 /// What a gateway consists of, with its SIP port at `sip`. Nobody listens, thinks or speaks.
-async fn shared(config: Config, store: &Store, sip: SocketAddr) -> Arc<Shared> {
+pub(crate) async fn shared(config: Config, store: &Store, sip: SocketAddr) -> Arc<Shared> {
     shared_with(config, store, endpoint(sip)).await
 }
 
@@ -83,7 +83,7 @@ async fn shared_with(config: Config, store: &Store, sip: SipConfig) -> Arc<Share
         listener: voices.listener,
         voice: voices.voice,
         brain: brains::build(&config).unwrap(),
-        notices: Destination::Inbox,
+        notices: Ways::inbox(),
         registry,
         bus: Bus::default(),
         config: Arc::new(config),
@@ -125,7 +125,7 @@ fn ringing(config: &Config, id: &CallId, record: Option<&DialogRecord>) -> Step 
         &legs,
         position,
         &actions,
-        &Destination::Inbox,
+        &Ways::inbox(),
         now,
     );
     step
@@ -309,7 +309,7 @@ async fn a_message_that_was_being_made_out_is_not_lost_and_alarms_nobody() {
                 is_settled: false,
                 node: None,
             };
-            let to = &Destination::Inbox;
+            let to = &Ways::inbox();
             rows::fill(
                 &mut step,
                 &call,

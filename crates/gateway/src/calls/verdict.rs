@@ -11,6 +11,7 @@ use switchhook_store::{
 };
 
 use super::facts::FACT;
+use crate::notices::notice_of;
 
 /// Judges the call and stores what was found.
 pub(super) async fn pronounce(store: &Store, call: &CallId) {
@@ -92,11 +93,11 @@ async fn record(store: &Store, call: &CallId) -> Result<Option<CallRecord>, Stor
     let messages = store.messages(&filter).await?.items;
     let accepted = messages
         .into_iter()
-        .filter(|message| message.state == "accepted");
+        .filter(|message| matches!(message.state.as_str(), "accepted" | "delivered"));
     facts.extend(accepted.map(|message| Stamped {
         at: message.updated_at,
         fact: CallFact::NoticeDelivered {
-            message: message.id,
+            message: notice_of(&message.id),
         },
     }));
     // Stable: what happened in the same millisecond keeps its order.

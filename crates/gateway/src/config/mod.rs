@@ -11,6 +11,7 @@ mod database;
 mod env;
 mod headers;
 mod networks;
+mod notice;
 mod problems;
 mod raw;
 mod resolve;
@@ -18,6 +19,7 @@ mod secret;
 mod signalling;
 mod sip_network;
 mod trunks;
+mod twilio;
 mod types;
 
 use std::path::{Path, PathBuf};
@@ -33,13 +35,23 @@ pub use secret::Secret;
 pub use sip_network::SipNetwork;
 pub use types::{
     AssistantConfig, BrainConfig, Config, DataConfig, DtmfMode, ExtensionConfig, HttpConfig,
-    LimitsConfig, LlmConfig, MediaSection, Mode, NoticeConfig, OutboundConfig, RecordingConfig,
-    SipSection, SpeechConfig, TransferConfig, TrunkSection, TrunkWatch, UserSeed,
+    LimitsConfig, LlmConfig, MediaSection, Mode, NoticeConfig, NoticeWay, OutboundConfig,
+    RecordingConfig, SipSection, SpeechConfig, TransferConfig, TransferVia, TrunkSection,
+    TrunkWatch, TwilioSection, TwilioVoice, UserSeed,
 };
 
 /// Profiles that are part of the binary: name and text.
-const SHIPPED_PROFILES: &[(&str, &str)] =
-    &[("demo", include_str!("../../../../profiles/demo.toml"))];
+const SHIPPED_PROFILES: &[(&str, &str)] = &[
+    ("demo", include_str!("../../../../profiles/demo.toml")),
+    (
+        "phone-to-pbx",
+        include_str!("../../../../profiles/phone-to-pbx.toml"),
+    ),
+    (
+        "receptionist-de",
+        include_str!("../../../../profiles/receptionist-de.toml"),
+    ),
+];
 
 /// Everything wrong with the configuration, all of it at once.
 #[derive(Debug, thiserror::Error)]

@@ -54,6 +54,8 @@ pub struct RawConfig {
     pub outbound: RawOutbound,
     #[serde(default)]
     pub limits: RawLimits,
+    #[serde(default)]
+    pub twilio: RawTwilio,
     /// Users made at the first start; keyed by name.
     #[serde(default)]
     pub users: BTreeMap<String, RawUser>,
@@ -346,6 +348,18 @@ pub struct RawNotice {
     pub secret_file: Option<PathBuf>,
     /// Seconds a waiting caller is kept before hearing that the notice is still on its way.
     pub wait_s: Option<u32>,
+    /// Ways to reach staff, the next one where one fails: `sms`, `whatsapp`, `webhook`, `inbox`.
+    /// Default: those that are set up, in this order; the inbox if there is none.
+    pub ways: Option<Vec<String>>,
+    /// By Twilio, from `twilio.number` unless `sms_from` is set.
+    pub sms_to: Option<String>,
+    pub sms_from: Option<String>,
+    /// With or without `whatsapp:` before the number.
+    pub whatsapp_to: Option<String>,
+    pub whatsapp_from: Option<String>,
+    /// `HX…` of an approved template whose first variable is the text. Without one, messages arrive
+    /// only within 24 hours of the receiver's last word (63016).
+    pub whatsapp_template: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -391,6 +405,59 @@ pub struct RawLimits {
     pub silent_prompts: Option<u32>,
     /// Provider failures in a row before the goodbye; default 3.
     pub errors: Option<u32>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawTwilio {
+    /// Take calls of Twilio. Default: whether an account or a token is set.
+    pub enabled: Option<bool>,
+    /// `AC` and 32 hexadecimal digits.
+    pub account_sid: Option<String>,
+    /// Signs webhooks and opens the REST API.
+    pub auth_token: Option<Secret>,
+    pub auth_token_file: Option<PathBuf>,
+    /// The former token while it is being replaced: webhooks signed with it are still taken.
+    pub old_auth_token: Option<Secret>,
+    /// Keys of the webhook rules by their ids.
+    #[serde(default)]
+    pub shared_keys: BTreeMap<String, Secret>,
+    /// Base of the REST API; default `https://api.twilio.com`. A region or an imitation.
+    pub api_url: Option<String>,
+    /// Our number there: shown to those we call.
+    pub number: Option<String>,
+    /// The number at which an assistant of somebody else's (ElevenLabs) answers.
+    pub assistant_number: Option<String>,
+    /// The number agents see when a caller is transferred; default: the caller's own if
+    /// `pass_caller`, else `number`.
+    pub caller_id: Option<String>,
+    /// Agents see the caller's number, which Twilio allows on the caller's own leg. Default true.
+    pub pass_caller: Option<bool>,
+    /// The PBX at which extensions are reached: host or host:port.
+    pub sip_domain: Option<String>,
+    /// `udp` (default), `tcp` or `tls`.
+    pub sip_transport: Option<String>,
+    /// What the PBX asks of Twilio.
+    pub sip_username: Option<String>,
+    pub sip_password: Option<Secret>,
+    pub sip_password_file: Option<PathBuf>,
+    /// Agents are told who calls before they are connected. Default false.
+    pub whisper: Option<bool>,
+    /// The key an agent presses to take a call; without one answering is enough.
+    pub accept_key: Option<String>,
+    /// `dial` (default) or `conference`.
+    pub transfer: Option<String>,
+    /// How the assistant talks: `gather` (default: Twilio's recognition and voices) or `stream`
+    /// (our own, over a websocket).
+    pub talk: Option<String>,
+    /// Who speaks: a voice of Twilio's. Default: one of the language.
+    pub voice: Option<String>,
+    /// BCP 47 tag of what is spoken and recognised. Default: the language's.
+    pub voice_language: Option<String>,
+    /// Words the recogniser should expect.
+    #[serde(default)]
+    pub hints: Vec<String>,
+    pub speech_model: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]

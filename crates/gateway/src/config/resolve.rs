@@ -16,11 +16,13 @@ use super::database;
 use super::env::Environment;
 use super::headers;
 use super::networks::Networks;
+use super::notice;
 use super::problems::Problems;
 use super::raw::{RawConfig, RawHours};
 use super::signalling;
 use super::sip_network;
 use super::trunks;
+use super::twilio;
 use super::types::*;
 use crate::network::Network;
 
@@ -241,13 +243,6 @@ pub(super) fn resolve(
             FallbackStep::Goodbye,
         ]
     };
-    let notice_secret = problems.secret("notice.secret", raw.notice.secret, raw.notice.secret_file);
-    if let Some(url) = &raw.notice.url {
-        require_http_url("notice.url (SWITCHHOOK_NOTICE_URL)", url, &mut problems);
-        if notice_secret.is_none() && mode == Mode::Production {
-            problems.add("notice.secret (SWITCHHOOK_NOTICE_SECRET) is missing: notices are signed");
-        }
-    }
     if let Some(url) = &raw.speech.url {
         require_http_url("speech.url (SWITCHHOOK_SPEECH_URL)", url, &mut problems);
     }
@@ -365,6 +360,14 @@ pub(super) fn resolve(
         errors: problems.in_range("limits.errors", raw.limits.errors.unwrap_or(3), 1, 10),
     };
 
+    let twilio = twilio::resolve(
+        raw.twilio,
+        mode,
+        raw.public_url.as_deref(),
+        language,
+        &mut problems,
+    );
+    let notice = notice::resolve(raw.notice, mode, twilio.as_ref(), &mut problems);
     let config = Config {
         profile: profile.to_owned(),
         mode,
@@ -447,15 +450,7 @@ pub(super) fn resolve(
             voice: raw.speech.voice,
         },
         transfer,
-        notice: NoticeConfig {
-            webhook: raw.notice.url.map(|url| (url, notice_secret)),
-            wait: seconds(problems.in_range(
-                "notice.wait_s",
-                raw.notice.wait_s.unwrap_or(8),
-                1,
-                30,
-            )),
-        },
+        notice,
         recording: RecordingConfig {
             enabled: raw.recording.enabled.unwrap_or(mode == Mode::Demo),
             announce: raw.recording.announce.unwrap_or(mode != Mode::Demo),
@@ -469,6 +464,7 @@ pub(super) fn resolve(
             max_redirects: raw.outbound.max_redirects.unwrap_or(3),
         },
         limits,
+        twilio,
         users,
         warnings,
     };
@@ -502,7 +498,7 @@ fn port_range(text: &str, problems: &mut Problems) -> (u16, u16) {
     }
 }
 
-fn require_http_url(key: &str, text: &str, problems: &mut Problems) {
+pub(super) fn require_http_url(key: &str, text: &str, problems: &mut Problems) {
     if text.is_empty() {
         problems.add(format!("{key} is missing"));
         return;

@@ -47,6 +47,8 @@ pub struct Config {
     pub recording: RecordingConfig,
     pub outbound: OutboundConfig,
     pub limits: LimitsConfig,
+    /// None: no calls of Twilio are taken.
+    pub twilio: Option<TwilioSection>,
     pub users: Vec<UserSeed>,
     pub warnings: Vec<String>,
 }
@@ -205,10 +207,27 @@ pub struct TransferConfig {
     pub open_hours: Option<OpenHours>,
 }
 
+/// A way to reach staff.
+#[derive(Debug, Clone)]
+pub enum NoticeWay {
+    Webhook(String, Option<Secret>),
+    Inbox,
+    Sms {
+        from: E164,
+        to: E164,
+    },
+    WhatsApp {
+        from: E164,
+        to: E164,
+        template: Option<String>,
+    },
+}
+
 #[derive(Debug, Clone)]
 pub struct NoticeConfig {
-    /// None: the built-in inbox.
-    pub webhook: Option<(String, Option<Secret>)>,
+    /// The best one first; empty: the built-in inbox.
+    pub ways: Vec<NoticeWay>,
+
     pub wait: Duration,
 }
 
@@ -226,6 +245,48 @@ pub struct OutboundConfig {
     pub headers: BTreeMap<String, String>,
     pub pass_headers: Vec<String>,
     pub max_redirects: usize,
+}
+
+/// How a caller at Twilio is connected with an agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TransferVia {
+    /// Dialled from the caller's leg.
+    Dial,
+    /// Both meet in a conference.
+    Conference,
+}
+
+#[derive(Debug, Clone)]
+pub struct TwilioSection {
+    pub account_sid: Option<String>,
+    /// The current one first.
+    pub auth_tokens: Vec<Secret>,
+    pub shared_keys: BTreeMap<String, Secret>,
+    pub api_url: String,
+    pub number: Option<E164>,
+    /// Where an assistant of somebody else's answers.
+    pub assistant_number: Option<E164>,
+    pub caller_id: Option<E164>,
+    pub passes_caller: bool,
+    pub sip_domain: Option<String>,
+    pub sip_transport: String,
+    pub sip_credentials: Option<(String, Secret)>,
+    pub whisper: bool,
+    pub accept_key: Option<char>,
+    /// The assistant talks over a media stream, with our own speech.
+    pub streams: bool,
+    pub transfer: TransferVia,
+    pub voice: TwilioVoice,
+}
+
+/// Who speaks and listens at Twilio.
+#[derive(Debug, Clone)]
+pub struct TwilioVoice {
+    pub name: String,
+    /// BCP 47.
+    pub language: String,
+    pub hints: Vec<String>,
+    pub speech_model: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy)]

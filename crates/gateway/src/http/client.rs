@@ -9,7 +9,7 @@ use crate::network::Network;
 
 /// The address of the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Source {
+pub(crate) struct Source {
     pub address: IpAddr,
     /// Came straight to us from this machine, not through a proxy.
     pub is_local: bool,

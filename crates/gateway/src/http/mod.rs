@@ -32,6 +32,7 @@ mod trunks;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use client::Source;
 pub use router::{router, serve};
 pub use sip_socket::SipSockets;
 pub use state::{HttpConfig, HttpState};

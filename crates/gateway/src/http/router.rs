@@ -92,9 +92,10 @@ pub async fn serve(
     listener: TcpListener,
     state: HttpState,
     sockets: Option<SipSockets>,
+    webhooks: Router,
 ) -> std::io::Result<()> {
     let shutdown = state.shutdown.clone();
-    let mut routes = router(state);
+    let mut routes = router(state).merge(webhooks);
     if let Some(sockets) = sockets {
         routes = routes.merge(sip_socket::routes(sockets));
     }

@@ -1,135 +1,134 @@
-//! Delivers what is owed to staff. A notice is an outbox row, written in the transaction of the step
-//! that owes it; this worker takes due rows, posts them, and settles each together with its message
-//! row. A crash between the receiver's answer and our commit leads to one more try under the same
-//! `webhook-id`, by which the receiver knows it again.
+//! What is owed to staff. A notice is an outbox row, written in the transaction of the step that
+//! owes it; [`worker`] takes due rows, sends them, and settles each together with its message row.
+//!
+//! Staff are reached by a list of [`ways`], the best one first. One that refuses, or that accepted and
+//! then lost the message, is followed by the next; each way has a message row of its own.
 
-use std::sync::Arc;
-use std::time::Duration;
+mod ways;
+mod wording;
+mod worker;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use switchhook_adapters::{Notice, NoticeError, NoticeSender, Secret};
-use switchhook_call::{Event, NoticeBody, NoticeTemplate};
+use switchhook_call::{NoticeBody, NoticeTemplate};
 use switchhook_model::{CallId, CallerIdentity, MessageId, Timestamp};
-use switchhook_store::{Claim, MessageRow, NewWork, Queue, Settlement, Step, Store, WorkRow};
-use tokio_util::sync::CancellationToken;
+use switchhook_store::{MessageRow, NewWork, Queue};
 
-use crate::bus::{Bus, LiveEvent};
-use crate::calls::{self, Registry};
-use crate::clock;
+pub use ways::{Way, Ways, Words};
+pub use worker::NoticeWorker;
 
 /// The outbox kind of notices.
 pub const KIND: &str = "notice";
 
-/// A claim is another worker's after this time: longer than any delivery takes.
-const LEASE: Duration = Duration::from_secs(60);
-/// Tries before a notice counts as failed for good: with the waits below about an hour.
-const TRIES: u32 = 12;
-
 /// What an outbox row of ours holds.
-#[derive(Debug, Serialize, Deserialize)]
-struct Payload {
-    message: MessageId,
-    body: Value,
-}
-
-/// Where notices go.
-#[derive(Debug, Clone)]
-pub enum Destination {
-    /// To this URL, signed when there is a secret.
-    Webhook { url: String, secret: Option<Secret> },
-    /// Nowhere else: the message row is the inbox, shown by `/api/messages`.
-    Inbox,
-}
-
-impl Destination {
-    fn channel(&self) -> &'static str {
-        match self {
-            Self::Webhook { .. } => "webhook",
-            Self::Inbox => "inbox",
-        }
-    }
-
-    /// Who receives it, as the console shows it: the host, never a path that may hold a token.
-    fn recipient(&self) -> String {
-        match self {
-            Self::Webhook { url, .. } => url::Url::parse(url)
-                .ok()
-                .and_then(|url| url.host_str().map(str::to_owned))
-                .unwrap_or_else(|| "webhook".to_owned()),
-            Self::Inbox => "staff".to_owned(),
-        }
-    }
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Payload {
+    /// The notice as the call knows it.
+    pub message: MessageId,
+    /// By which of the ways it goes.
+    #[serde(default)]
+    pub way: usize,
+    /// For receivers that read JSON.
+    pub body: Value,
+    /// For people.
+    #[serde(default)]
+    pub text: String,
 }
 
 /// The rows that owe a notice, to be committed with the state that owes it.
 pub fn owe(
-    destination: &Destination,
+    ways: &Ways,
     call: &CallId,
     message: &MessageId,
     template: NoticeTemplate,
     body: &NoticeBody,
     now: Timestamp,
 ) -> (MessageRow, NewWork) {
-    let text = summary(template, body);
-    queue(
-        destination,
-        call,
-        message,
-        template_name(template),
-        text,
-        serde_json::json!(body),
-        now,
-    )
+    let text = if ways.first().reads_text() {
+        wording::text(ways.words(), template, body)
+    } else {
+        wording::line(template, body)
+    };
+    let payload = Payload {
+        message: message.clone(),
+        way: 0,
+        body: envelope(
+            message,
+            template_name(template),
+            serde_json::json!(body),
+            now,
+        ),
+        text: wording::text(ways.words(), template, body),
+    };
+    queue(ways, call, payload, text, now)
 }
 
 /// The rows of a booking the assistant took down.
 pub fn booking(
-    destination: &Destination,
+    ways: &Ways,
     call: &CallId,
     message: &MessageId,
     caller: &CallerIdentity,
     details: &Value,
     now: Timestamp,
 ) -> (MessageRow, NewWork) {
-    let people = details.get("people").and_then(Value::as_u64);
-    let when = details
-        .get("datetime")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
-    let text = match people {
-        Some(people) => format!("{} booked for {people} on {when}", caller.number),
-        None => format!("{} booked {when}", caller.number),
-    };
+    let text = wording::booking(caller, details);
     let data = serde_json::json!({
         "call_id": call,
         "caller": caller.number,
         "caller_name": caller.display_name,
         "booking": details,
     });
-    queue(destination, call, message, "booking_taken", text, data, now)
+    let payload = Payload {
+        message: message.clone(),
+        way: 0,
+        body: envelope(message, "booking_taken", data, now),
+        text: text.clone(),
+    };
+    queue(ways, call, payload, text, now)
 }
 
-fn queue(
-    destination: &Destination,
-    call: &CallId,
-    message: &MessageId,
-    kind: &str,
-    text: String,
-    data: Value,
+/// The same notice by the next way, if there is one.
+pub fn next_way(
+    ways: &Ways,
+    call: Option<&CallId>,
+    payload: &Payload,
     now: Timestamp,
-) -> (MessageRow, NewWork) {
-    let body = serde_json::json!({
+) -> Option<(MessageRow, NewWork)> {
+    let way = payload.way + 1;
+    ways.get(way)?;
+    let call = call?;
+    let payload = Payload {
+        way,
+        ..payload.clone()
+    };
+    let text = payload.text.clone();
+    Some(queue(ways, call, payload, text, now))
+}
+
+fn envelope(message: &MessageId, kind: &str, data: Value, now: Timestamp) -> Value {
+    serde_json::json!({
         "type": format!("call.{kind}"),
         "message_id": message,
         "timestamp": now.to_rfc3339(),
         "data": data,
-    });
+    })
+}
+
+fn queue(
+    ways: &Ways,
+    call: &CallId,
+    payload: Payload,
+    text: String,
+    now: Timestamp,
+) -> (MessageRow, NewWork) {
+    let way = ways.get(payload.way).unwrap_or(&Way::Inbox);
+    let id = row_id(&payload.message, payload.way);
     let row = MessageRow {
-        id: message.clone(),
+        id: id.clone(),
         call: Some(call.clone()),
-        channel: destination.channel().to_owned(),
-        recipient: destination.recipient(),
+        channel: way.channel().to_owned(),
+        recipient: way.recipient(),
         text,
         state: "queued".to_owned(),
         vendor_id: None,
@@ -139,18 +138,34 @@ fn queue(
     };
     let work = NewWork {
         queue: Queue::Outbox,
-        key: message.to_string(),
+        key: id.to_string(),
         kind: KIND.to_owned(),
         call: Some(call.clone()),
-        payload: serde_json::json!(Payload {
-            message: message.clone(),
-            body
-        }),
+        payload: serde_json::json!(payload),
         at: now,
         next_at: now,
         claimed_until: None,
     };
     (row, work)
+}
+
+/// Stands between a notice's id and the number of a later way.
+const VIA: &str = "-via";
+
+/// The message row of a notice by one of the ways: the first one has the notice's own id.
+fn row_id(message: &MessageId, way: usize) -> MessageId {
+    match way {
+        0 => message.clone(),
+        way => MessageId::from_unique(&format!("{}{VIA}{way}", message.unique())),
+    }
+}
+
+/// The notice a message row belongs to.
+pub fn notice_of(row: &MessageId) -> MessageId {
+    match row.unique().split_once(VIA) {
+        Some((notice, _)) => MessageId::from_unique(notice),
+        None => row.clone(),
+    }
 }
 
 fn template_name(template: NoticeTemplate) -> &'static str {
@@ -159,195 +174,4 @@ fn template_name(template: NoticeTemplate) -> &'static str {
         NoticeTemplate::MissedCall => "missed",
         NoticeTemplate::MessageUnread => "message_unread",
     }
-}
-
-/// One line for the inbox. Data from outside: whoever shows it escapes it.
-fn summary(template: NoticeTemplate, body: &NoticeBody) -> String {
-    let who = match &body.caller_name {
-        Some(name) => format!("{name} ({})", body.caller),
-        None => body.caller.clone(),
-    };
-    match template {
-        NoticeTemplate::MessageTaken if body.text.is_empty() => {
-            format!(
-                "{who} left a spoken message of {} s",
-                body.duration_ms.div_ceil(1000)
-            )
-        }
-        NoticeTemplate::MessageTaken => format!("{who}: {}", body.text),
-        NoticeTemplate::MissedCall => format!("{who} asked for a human and reached nobody"),
-        NoticeTemplate::MessageUnread => {
-            format!("{who} was cut off while leaving a message: listen to the recording")
-        }
-    }
-}
-
-/// The worker.
-pub struct NoticeWorker {
-    pub store: Store,
-    pub destination: Destination,
-    pub sender: Arc<dyn NoticeSender>,
-    pub calls: Registry,
-    pub bus: Bus,
-}
-
-impl NoticeWorker {
-    /// Delivers until `stop`.
-    pub async fn run(self, stop: CancellationToken) {
-        let mut ready = self.store.work_ready();
-        loop {
-            let wait = match self.deliver_due().await {
-                Ok(wait) => wait,
-                Err(error) => {
-                    tracing::error!(%error, "outbox cannot be read");
-                    Duration::from_secs(5)
-                }
-            };
-            tokio::select! {
-                () = stop.cancelled() => return,
-                changed = ready.changed() => {
-                    if changed.is_err() {
-                        return;
-                    }
-                }
-                () = tokio::time::sleep(wait) => {}
-            }
-        }
-    }
-
-    /// Delivers everything due; returns how long nothing is due.
-    async fn deliver_due(&self) -> Result<Duration, switchhook_store::StoreError> {
-        loop {
-            let now = clock::now();
-            let claimed = self
-                .store
-                .claim(Claim {
-                    queue: Queue::Outbox,
-                    kinds: &[KIND],
-                    now,
-                    until: now + LEASE,
-                    limit: 16,
-                })
-                .await?;
-            if claimed.is_empty() {
-                let due = self.store.next_due(Queue::Outbox).await?;
-                let wait = due.map_or(Duration::from_secs(60), clock::until);
-                return Ok(wait.clamp(Duration::from_millis(50), Duration::from_secs(60)));
-            }
-            futures::future::join_all(claimed.iter().map(|row| self.deliver(row))).await;
-        }
-    }
-
-    async fn deliver(&self, row: &WorkRow) {
-        let payload: Payload = match serde_json::from_value(row.payload.clone()) {
-            Ok(payload) => payload,
-            Err(error) => {
-                let error = format!("{:?} error at column {}", error.classify(), error.column());
-                tracing::error!(key = row.key, error, "outbox row cannot be read");
-                self.settle(row, None, Settlement::Failed { error }, "failed")
-                    .await;
-                return;
-            }
-        };
-        let outcome = match &self.destination {
-            Destination::Inbox => Ok(()),
-            Destination::Webhook { url, secret } => self
-                .sender
-                .deliver(&Notice {
-                    id: payload.message.clone(),
-                    url: url.clone(),
-                    body: payload.body.to_string(),
-                    secret: secret.clone(),
-                })
-                .await
-                .map(|_accepted| ()),
-        };
-        match outcome {
-            Ok(()) => {
-                let message = payload.message;
-                self.settle(row, Some(&message), Settlement::Done, "accepted")
-                    .await;
-                self.tell(row, Event::NoticeAccepted { message }).await;
-            }
-            Err(error) => self.refused(row, payload.message, error).await,
-        }
-    }
-
-    async fn refused(&self, row: &WorkRow, message: MessageId, error: NoticeError) {
-        let will_retry = error.is_retryable() && row.attempts < TRIES;
-        tracing::warn!(message.id = %message, attempt = row.attempts, will_retry, %error, "notice not accepted");
-        metrics::counter!("switchhook_notices_refused_total").increment(1);
-        // What the receiver answered may repeat the notice: it stands in the message's row only.
-        let shown = match error.answer() {
-            Some(answer) => format!("{error}; it wrote: {answer}"),
-            None => error.to_string(),
-        };
-        let (settlement, state) = if will_retry {
-            let wait = error.retry_after().unwrap_or_else(|| backoff(row.attempts));
-            let next_at = clock::now() + wait.min(Duration::from_secs(3600));
-            (
-                Settlement::Retry {
-                    next_at,
-                    error: shown,
-                },
-                "queued",
-            )
-        } else {
-            (Settlement::Failed { error: shown }, "failed")
-        };
-        self.settle(row, Some(&message), settlement, state).await;
-        let error = error.to_string();
-        self.tell(
-            row,
-            Event::NoticeRefused {
-                message,
-                error,
-                will_retry,
-            },
-        )
-        .await;
-    }
-
-    /// Settles the outbox row and its message row in one transaction.
-    async fn settle(
-        &self,
-        row: &WorkRow,
-        message: Option<&MessageId>,
-        settlement: Settlement,
-        state: &str,
-    ) {
-        let mut step = Step::default();
-        let error = match &settlement {
-            Settlement::Done => None,
-            Settlement::Retry { error, .. } | Settlement::Failed { error } => Some(error.clone()),
-        };
-        if let Some(id) = message
-            && let Ok(Some(mut stored)) = self.store.message(id).await
-        {
-            stored.state = state.to_owned();
-            stored.error = error;
-            stored.updated_at = clock::now();
-            self.bus.send(LiveEvent::message(&stored));
-            step.messages.push(stored);
-        }
-        step.settle.push(row.settle(clock::now(), settlement));
-        if let Err(error) = self.store.commit(step).await {
-            // The lease runs out and the row is taken again, under the same id.
-            tracing::error!(key = row.key, %error, "the outbox row could not be settled");
-        }
-    }
-
-    /// Tells the call: a waiting caller hears the truth, and the page of an ended call shows it.
-    async fn tell(&self, row: &WorkRow, event: Event) {
-        if let Some(call) = &row.call
-            && !self.calls.send_event(call, event.clone())
-        {
-            calls::late_event(&self.store, &self.destination, &self.bus, call, event).await;
-        }
-    }
-}
-
-/// 2 s, 4 s, 8 s … 30 min.
-fn backoff(attempt: u32) -> Duration {
-    Duration::from_secs(2_u64.saturating_pow(attempt.clamp(1, 11)).min(1800))
 }

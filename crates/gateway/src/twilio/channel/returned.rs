@@ -1,0 +1,277 @@
+//! The carrier comes back, or reports: what that means for the call.
+
+use switchhook_call::Event;
+use switchhook_conversation::documents::Returned;
+use switchhook_model::{HangupCause, LegId, RequestId, Target, Timestamp};
+
+use super::{Channel, Stage};
+
+/// Why the carrier comes for a new program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Came {
+    /// For the first one.
+    First,
+    /// Everything of the last one was carried out, or it was told to come.
+    Back,
+    /// The caller pressed keys, or spoke, or neither.
+    Heard {
+        digits: Option<String>,
+        speech: Option<String>,
+    },
+    /// The dial is over.
+    DialEnded(DialEnd),
+    /// The message is over.
+    Recorded(Recorded),
+    /// Whoever asks wants the caller transferred: an endpoint of older deployments.
+    Transfer { target: Target },
+}
+
+/// How a dial ended (TwiML Dial, action parameters).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DialEnd {
+    /// Whether two parties were connected; not known to older scripts.
+    pub bridged: Option<bool>,
+    /// Whether it is told that somebody answered.
+    pub answered: bool,
+    /// Why nobody did.
+    pub cause: HangupCause,
+    pub sip_status: Option<u16>,
+    pub sid: Option<String>,
+}
+
+/// A recorded message (TwiML Record, action parameters).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorded {
+    pub duration_ms: u64,
+    /// What was understood; empty until somebody listens.
+    pub text: String,
+}
+
+/// A status callback of a leg the carrier dialled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChildStatus {
+    Ringing,
+    Answered,
+    /// Over; what came of it is told by the end of the dial.
+    Over,
+}
+
+impl Channel {
+    /// The carrier comes for the next program of the caller's leg.
+    pub fn came(&mut self, now: Timestamp, came: Came) {
+        if self.state.stage == Stage::Over {
+            // A late recording: the caller hung up within it.
+            if let Came::Recorded(recorded) = came {
+                self.recorded(now, &recorded);
+            }
+            self.state.in_hand = true;
+            return self.run(now);
+        }
+        let before = std::mem::replace(&mut self.state.stage, Stage::Telling);
+        self.state.in_hand = true;
+        let was_fetched = std::mem::take(&mut self.state.is_fetched);
+        // With the stream's end, whoever closed it.
+        self.line_up = false;
+        self.state.leaves_stream = false;
+        match came {
+            Came::First => self.state.stage = before,
+            Came::Back => {
+                let returned = match before {
+                    // The recording is reported on its own, if there is any.
+                    Stage::TakingMessage if !was_fetched => Returned::NoMessage,
+                    _ if was_fetched => Returned::Replaced,
+                    _ => Returned::Nothing,
+                };
+                self.said(now, returned);
+                self.leave_dial(&before);
+            }
+            Came::Heard { digits, speech } => {
+                let speech = speech.filter(|text| !text.trim().is_empty());
+                let digits = digits.filter(|keys| !keys.is_empty());
+                let returned = match (digits, speech) {
+                    (Some(digits), _) => Returned::Digits(digits),
+                    (None, Some(text)) => Returned::Speech { text },
+                    (None, None) => Returned::Silence,
+                };
+                self.said(now, returned);
+            }
+            Came::DialEnded(end) => {
+                self.said(now, Returned::Nothing);
+                self.dial_ended(&before, end);
+            }
+            Came::Recorded(recorded) => self.recorded(now, &recorded),
+            Came::Transfer { target } => {
+                if before == Stage::New {
+                    self.state.stage = before;
+                }
+                self.said(now, Returned::Nothing);
+                self.asked_to_transfer(now, target);
+            }
+        }
+        self.run(now);
+    }
+
+    fn said(&mut self, now: Timestamp, returned: Returned) {
+        // What was heard over a stream is known from the stream.
+        if self.rules.streams {
+            return;
+        }
+        for (at, input) in self.state.documents.returned(now, returned) {
+            self.talk_input(at, input);
+        }
+    }
+
+    /// The carrier came without reporting the end of its dial: a new program was asked for, which
+    /// dropped the leg.
+    fn leave_dial(&mut self, before: &Stage) {
+        if let Stage::Dialing { leg } = before
+            && self.is_living(leg)
+        {
+            self.queue.push_back(Event::LegEnded {
+                leg: leg.clone(),
+                cause: HangupCause::Canceled,
+            });
+        }
+    }
+
+    fn dial_ended(&mut self, before: &Stage, end: DialEnd) {
+        // Whichever was dialled last: older scripts report without a dial of ours.
+        let leg = match before {
+            Stage::Dialing { leg } => Some(leg.clone()),
+            _ => self.state.children.keys().next_back().cloned(),
+        };
+        let Some(leg) = leg else { return };
+        let child = self.state.children.entry(leg.clone()).or_default();
+        child.sid = end.sid.or(child.sid.take());
+        let whispered = self.rules.whisper || self.rules.accept_key.is_some();
+        let took = match end.bridged {
+            Some(bridged) => bridged,
+            // Without a word about it, an answer counts, unless the agent had to take the call.
+            None => end.answered && (!whispered || child.accepted),
+        };
+        if took {
+            self.queue
+                .push_back(Event::LegAnswered { leg: leg.clone() });
+            self.queue.push_back(Event::LegEnded {
+                leg,
+                cause: HangupCause::Normal,
+            });
+        } else {
+            let cause = if end.answered {
+                // Somebody picked up and did not take the call: a mailbox, or an agent who declined.
+                HangupCause::Rejected
+            } else {
+                end.cause
+            };
+            self.queue.push_back(Event::LegFailed {
+                leg,
+                cause,
+                sip_status: end.sip_status.filter(|status| *status >= 300),
+                detail: None,
+            });
+        }
+    }
+
+    fn recorded(&mut self, now: Timestamp, recorded: &Recorded) {
+        let returned = if recorded.duration_ms == 0 {
+            Returned::NoMessage
+        } else {
+            Returned::Message {
+                text: recorded.text.clone(),
+                duration_ms: recorded.duration_ms,
+                recorded: true,
+            }
+        };
+        self.said(now, returned);
+    }
+
+    fn asked_to_transfer(&mut self, now: Timestamp, target: Target) {
+        let n = self.call.view().transfers.len();
+        let request = RequestId::from_unique(&format!("{}-asked-{n}", self.call.id().unique()));
+        let view = self.call.view();
+        if self.call.transfer_refusal().is_some() {
+            tracing::info!(call.id = %view.id, "asked to transfer a call that cannot be transferred now");
+        }
+        self.event(
+            now,
+            Event::OperatorTransfer {
+                target: Some(target),
+                department: None,
+                request,
+            },
+        );
+    }
+
+    /// A status callback of the caller's leg said that it is over.
+    pub fn caller_gone(&mut self, now: Timestamp) {
+        if self.state.stage == Stage::Over {
+            return;
+        }
+        let before = std::mem::replace(&mut self.state.stage, Stage::Over);
+        self.state.in_hand = false;
+        self.line_up = false;
+        self.state.dial = None;
+        if before != Stage::TakingMessage {
+            self.said(now, Returned::HungUp);
+        }
+        self.queue.push_back(Event::LegEnded {
+            leg: self.state.caller_leg.clone(),
+            cause: HangupCause::Normal,
+        });
+        self.run(now);
+        // With the caller's leg the one that was dialled from it ends.
+        self.leave_dial(&before);
+        self.run(now);
+    }
+
+    /// A status callback of a leg the carrier dialled. They come in any order.
+    pub fn child(
+        &mut self,
+        now: Timestamp,
+        leg: &LegId,
+        sid: Option<&str>,
+        sequence: Option<u32>,
+        status: ChildStatus,
+    ) {
+        let whispered = self.rules.whisper || self.rules.accept_key.is_some();
+        let Some(child) = self.state.children.get_mut(leg) else {
+            return;
+        };
+        if child.sid.is_none() {
+            child.sid = sid.map(str::to_owned);
+        }
+        if sequence.is_some() && sequence <= child.sequence {
+            // Late: what it says is known by a later one.
+            return;
+        }
+        child.sequence = sequence.or(child.sequence);
+        match status {
+            ChildStatus::Ringing => {
+                // The dial comes after our sentences.
+                self.said(now, Returned::Nothing);
+                self.queue.push_back(Event::LegRinging { leg: leg.clone() });
+            }
+            ChildStatus::Answered => {
+                child.picked_up = true;
+                self.said(now, Returned::Nothing);
+                if !whispered {
+                    self.queue
+                        .push_back(Event::LegAnswered { leg: leg.clone() });
+                }
+            }
+            ChildStatus::Over => {}
+        }
+        self.run(now);
+    }
+
+    /// The agent takes the call.
+    pub fn accepted(&mut self, now: Timestamp, leg: &LegId) {
+        let Some(child) = self.state.children.get_mut(leg) else {
+            return;
+        };
+        child.accepted = true;
+        self.queue
+            .push_back(Event::LegAnswered { leg: leg.clone() });
+        self.run(now);
+    }
+}

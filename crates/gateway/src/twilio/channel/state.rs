@@ -1,0 +1,187 @@
+//! What is stored of a call at Twilio beside the call machine.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use serde::{Deserialize, Serialize};
+use switchhook_conversation::ConversationSnapshot;
+use switchhook_conversation::documents::Documents;
+use switchhook_model::{Language, LegId, Target};
+
+/// Raised when an older build could misread what is stored.
+pub const STATE_VERSION: u32 = 1;
+
+/// Tokens of webhooks that are remembered: the carrier repeats one within seconds.
+const TOKENS: usize = 16;
+
+/// What the carrier does with the caller's leg.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// It rings; nothing was answered yet.
+    New,
+    /// It says something and listens.
+    Listening,
+    /// It says something, or waits a moment, and comes back.
+    Telling,
+    /// It rings an agent, or has bridged the caller with one.
+    Dialing { leg: LegId },
+    /// It is connected, or about to be, with ears and mouth of ours.
+    Streaming,
+    /// It records a message.
+    TakingMessage,
+    /// The leg is over.
+    Over,
+}
+
+/// A dial that is in no program yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DialOrder {
+    pub leg: LegId,
+    pub target: Target,
+    pub ring_timeout_s: u32,
+    pub caller_id: Option<String>,
+    /// Who calls, for the agent. Untrusted text.
+    pub display: String,
+}
+
+/// A leg the carrier dialled for us.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Child {
+    pub sid: Option<String>,
+    /// Somebody answered there; with a whisper that is not yet an agent who takes the call.
+    pub picked_up: bool,
+    /// The agent was told who calls, and took the call.
+    pub accepted: bool,
+    /// The latest sequence number of its status callbacks.
+    pub sequence: Option<u32>,
+}
+
+/// See the module.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct State {
+    version: u32,
+    pub account: String,
+    pub caller_sid: String,
+    pub caller_leg: LegId,
+    /// The path prefix under which the carrier called; action URLs keep it.
+    pub prefix: String,
+    pub stage: Stage,
+    /// The carrier waits for our answer.
+    pub in_hand: bool,
+    /// The carrier was asked to come, and has not come yet.
+    #[serde(default)]
+    pub is_fetched: bool,
+    /// The program's media stream stood, once.
+    #[serde(default)]
+    pub had_stream: bool,
+    /// The media stream is being closed.
+    #[serde(default)]
+    pub leaves_stream: bool,
+    #[serde(default)]
+    pub dial: Option<DialOrder>,
+    #[serde(default)]
+    pub children: BTreeMap<LegId, Child>,
+    /// The call refused the caller, with this SIP status.
+    #[serde(default)]
+    pub refused: Option<u16>,
+    /// The call ended the caller's leg.
+    #[serde(default)]
+    pub hung_up: bool,
+    /// Conversations so far; the number of the running one.
+    #[serde(default)]
+    pub talks: u32,
+    #[serde(default)]
+    pub conversation: Option<ConversationSnapshot>,
+    pub documents: Documents,
+    #[serde(default)]
+    pub turns: u32,
+    #[serde(default)]
+    pub bookings: u32,
+    /// Programs given so far. Each names its number in the URLs it has the carrier call, so that a
+    /// webhook that is late or comes twice is known.
+    #[serde(default)]
+    pub given: u32,
+    /// The last one as the carrier got it: a repeated webhook gets it again.
+    #[serde(default)]
+    pub last: Option<String>,
+    /// Idempotency tokens of the last webhooks.
+    #[serde(default)]
+    pub tokens: VecDeque<String>,
+}
+
+/// What is stored cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreadable {
+    #[error("the stored channel has version {0}, but this program reads version {STATE_VERSION}")]
+    Version(u32),
+    #[error("the stored conversation cannot be read: {0}")]
+    Conversation(String),
+}
+
+impl State {
+    pub(super) fn new(
+        account: String,
+        sid: String,
+        leg: LegId,
+        prefix: String,
+        language: Language,
+    ) -> Self {
+        Self {
+            version: STATE_VERSION,
+            account,
+            caller_sid: sid,
+            caller_leg: leg,
+            prefix,
+            stage: Stage::New,
+            in_hand: true,
+            is_fetched: false,
+            had_stream: false,
+            leaves_stream: false,
+            dial: None,
+            children: BTreeMap::new(),
+            refused: None,
+            hung_up: false,
+            talks: 0,
+            conversation: None,
+            documents: Documents::new(language),
+            turns: 0,
+            bookings: 0,
+            given: 0,
+            last: None,
+            tokens: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<(), Unreadable> {
+        if self.version == STATE_VERSION {
+            Ok(())
+        } else {
+            Err(Unreadable::Version(self.version))
+        }
+    }
+
+    /// Remembers a webhook's token; false if it was there: the carrier repeats itself.
+    pub fn is_new(&mut self, token: &str) -> bool {
+        if self.tokens.iter().any(|known| known == token) {
+            return false;
+        }
+        self.tokens.push_back(token.to_owned());
+        if self.tokens.len() > TOKENS {
+            self.tokens.pop_front();
+        }
+        true
+    }
+
+    /// The leg the carrier is ringing or has bridged.
+    pub(super) fn dialling(&self) -> Option<&LegId> {
+        match &self.stage {
+            Stage::Dialing { leg } => Some(leg),
+            Stage::New
+            | Stage::Listening
+            | Stage::Telling
+            | Stage::Streaming
+            | Stage::TakingMessage
+            | Stage::Over => None,
+        }
+    }
+}

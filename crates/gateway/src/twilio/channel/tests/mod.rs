@@ -1,0 +1,4 @@
+//! Whole calls, webhook by webhook; each also with a crash after every one of them.
+
+mod ladders;
+mod world;

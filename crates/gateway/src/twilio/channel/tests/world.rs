@@ -1,0 +1,355 @@
+//! A carrier that does what it is told, on a clock of its own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use switchhook_call::judge::{CallFact, CallRecord, Stamped, judge};
+use switchhook_call::{ActionKind, Call, CallPolicy, Event};
+use switchhook_conversation::documents::Documents;
+use switchhook_conversation::{ConversationConfig, Input, LocalZone};
+use switchhook_model::{
+    CallId, CallerIdentity, HangupCause, Language, LegId, MessageId, ModelDelta, Timestamp,
+};
+
+use crate::twilio::channel::{
+    Arrival, Came, Channel, ChildStatus, DialEnd, Effect, Program, Recorded, Rules, State,
+};
+
+/// One thing that happens at the carrier or around it.
+#[derive(Debug, Clone)]
+pub(super) enum Move {
+    /// The carrier comes for the next program.
+    Comes(Came),
+    /// The caller says something to a program that listens.
+    Says(&'static str),
+    Presses(&'static str),
+    Silent,
+    /// Everything was said.
+    Back,
+    Dialled(&'static str, Option<bool>),
+    Rings,
+    PicksUp,
+    Accepts,
+    HangsUp,
+    Leaves(u64),
+    /// The model answers the last question.
+    Thinks(&'static str),
+    /// The staff's receiver accepts the last notice.
+    Accepted,
+    /// Or refuses it for good.
+    Refused,
+    /// Time passes, with its deadlines.
+    Passes(u64),
+    Operator(Event),
+}
+
+/// A call with everything it did.
+pub(super) struct World {
+    pub channel: Channel,
+    rules: Arc<Rules>,
+    now: Timestamp,
+    pub programs: Vec<Program>,
+    pub facts: Vec<Stamped<CallFact>>,
+    pub effects: Vec<&'static str>,
+    thought: Option<(u32, u32)>,
+    notices: Vec<MessageId>,
+    /// Crash after so many moves.
+    crash_after: Option<usize>,
+    moves: usize,
+}
+
+pub(super) fn rules(change: impl FnOnce(&mut CallPolicy), accept_key: Option<char>) -> Arc<Rules> {
+    let mut policy = CallPolicy {
+        ring_timeout_s: 20,
+        default_targets: vec!["2001".parse().unwrap()],
+        ..CallPolicy::default()
+    };
+    change(&mut policy);
+    let zone: LocalZone = "Europe/Berlin".parse().unwrap();
+    let mut conversation = ConversationConfig::new(Language::En, zone);
+    conversation.timing = Documents::timing(conversation.timing);
+    Arc::new(Rules {
+        policy,
+        profile: "test".to_owned(),
+        assistant: "Clara".to_owned(),
+        conversation,
+        accept_key,
+        whisper: accept_key.is_some(),
+        streams: false,
+    })
+}
+
+impl World {
+    pub fn begin(rules: &Arc<Rules>) -> Self {
+        let now = Timestamp::from_millis(1_800_000_000_000);
+        let arrival = Arrival {
+            account: "AC00000000000000000000000000000001".to_owned(),
+            sid: "CA00000000000000000000000000000001".to_owned(),
+            caller: CallerIdentity::from_untrusted("+12025550142", None),
+            callee: "+493023125001".to_owned(),
+            prefix: String::new(),
+            sip_headers: std::collections::BTreeMap::new(),
+        };
+        let id = CallId::from_unique("t1");
+        let mut world = Self {
+            channel: Channel::inbound(id, arrival, Arc::clone(rules), now),
+            rules: Arc::clone(rules),
+            now,
+            programs: Vec::new(),
+            facts: Vec::new(),
+            effects: Vec::new(),
+            thought: None,
+            notices: Vec::new(),
+            crash_after: None,
+            moves: 0,
+        };
+        world.take();
+        world.step(Move::Comes(Came::First));
+        world
+    }
+
+    /// The same moves; the process dies after the `n`th of them.
+    pub fn run(rules: &Arc<Rules>, moves: &[Move], crash_after: Option<usize>) -> Self {
+        let mut world = Self::begin(rules);
+        world.crash_after = crash_after;
+        if crash_after == Some(0) {
+            world.crash();
+        }
+        for one in moves {
+            world.step(one.clone());
+        }
+        world
+    }
+
+    /// What is stored is all that is left.
+    fn crash(&mut self) {
+        let stored = serde_json::to_string(&self.channel.state).unwrap();
+        let snapshot = self.channel.call.snapshot();
+        let state: State = serde_json::from_str(&stored).unwrap();
+        let call = Call::restore(&snapshot).unwrap();
+        let rules = Arc::clone(&self.rules);
+        self.channel = Channel::restore(call, state, rules, true, self.now).unwrap();
+        self.thought = None;
+        self.take();
+    }
+
+    pub fn step(&mut self, one: Move) {
+        self.now = self.now + Duration::from_millis(400);
+        let now = self.now;
+        match one {
+            Move::Comes(came) => self.comes(came),
+            Move::Says(text) => {
+                self.now = self.now + Duration::from_secs(15);
+                self.comes(Came::Heard {
+                    digits: None,
+                    speech: Some(text.to_owned()),
+                });
+            }
+            Move::Presses(keys) => {
+                self.now = self.now + Duration::from_secs(15);
+                self.comes(Came::Heard {
+                    digits: Some(keys.to_owned()),
+                    speech: None,
+                });
+            }
+            Move::Silent => {
+                self.now = self.now + Duration::from_secs(25);
+                self.comes(Came::Heard {
+                    digits: None,
+                    speech: None,
+                });
+            }
+            Move::Back => {
+                self.now = self.now + Duration::from_secs(6);
+                self.comes(Came::Back);
+            }
+            Move::Dialled(status, bridged) => self.comes(Came::DialEnded(end(status, bridged))),
+            Move::Rings => self.child(ChildStatus::Ringing),
+            Move::PicksUp => self.child(ChildStatus::Answered),
+            Move::Accepts => {
+                let leg = self.agent();
+                self.channel.accepted(now, &leg);
+            }
+            Move::HangsUp => self.channel.caller_gone(now),
+            Move::Leaves(duration_ms) => {
+                self.now = self.now + Duration::from_millis(duration_ms);
+                self.comes(Came::Recorded(Recorded {
+                    duration_ms,
+                    text: String::new(),
+                }));
+            }
+            Move::Thinks(text) => {
+                let (talk, request) = self.thought.expect("somebody asked the model");
+                for delta in [ModelDelta::Text(text.to_owned()), ModelDelta::Done] {
+                    self.channel
+                        .hear(now, talk, Input::Delta { request, delta });
+                }
+                self.give();
+            }
+            Move::Accepted => {
+                let message = self.notices.last().cloned().expect("a notice is owed");
+                self.channel.event(now, Event::NoticeAccepted { message });
+                self.give();
+            }
+            Move::Refused => {
+                let message = self.notices.last().cloned().expect("a notice is owed");
+                let error = "no route".to_owned();
+                let will_retry = false;
+                self.channel.event(
+                    now,
+                    Event::NoticeRefused {
+                        message,
+                        error,
+                        will_retry,
+                    },
+                );
+                self.give();
+            }
+            Move::Passes(ms) => {
+                let until = self.now + Duration::from_millis(ms);
+                while let Some(at) = self.channel.next_deadline().filter(|at| *at <= until) {
+                    self.now = self.now.max(at);
+                    self.channel.timers(self.now);
+                    self.give();
+                    self.take();
+                }
+                self.now = until;
+            }
+            Move::Operator(event) => {
+                self.channel.event(now, event);
+                self.give();
+            }
+        }
+        self.take();
+        self.moves += 1;
+        if self.crash_after == Some(self.moves - 1) && self.moves > 1 {
+            self.crash();
+        }
+    }
+
+    fn comes(&mut self, came: Came) {
+        self.channel.came(self.now, came);
+        self.give();
+    }
+
+    fn give(&mut self) {
+        if let Some(program) = self.channel.program(self.now) {
+            self.programs.push(program);
+        }
+    }
+
+    fn child(&mut self, status: ChildStatus) {
+        let leg = self.agent();
+        self.channel
+            .child(self.now, &leg, Some("CA2"), None, status);
+    }
+
+    pub fn agent(&self) -> LegId {
+        let legs = self.channel.call.view().legs;
+        legs.last().expect("a leg").id.clone()
+    }
+
+    fn take(&mut self) {
+        let Some(done) = self.channel.take_done() else {
+            return;
+        };
+        for (event, actions) in done.steps {
+            let at = self.now;
+            self.facts.push(Stamped {
+                at,
+                fact: CallFact::Seen(event),
+            });
+            for action in actions {
+                if let ActionKind::Notify { message, .. } = &action.kind {
+                    self.notices.push(message.clone());
+                }
+                self.facts.push(Stamped {
+                    at,
+                    fact: CallFact::Done(action),
+                });
+            }
+        }
+        for effect in done.effects {
+            self.effects.push(match effect {
+                Effect::Think { talk, request, .. } => {
+                    self.thought = Some((talk, request));
+                    "think"
+                }
+                Effect::CancelThink { .. } => "cancel_think",
+                Effect::Book { .. } => "book",
+                Effect::Fetch { .. } => "fetch",
+                Effect::Complete { .. } => "complete",
+                Effect::Record { .. } => "record",
+                Effect::LeaveStream => "leave_stream",
+            });
+        }
+    }
+
+    /// What the judge finds, by code.
+    pub fn findings(&self) -> Vec<String> {
+        let record = CallRecord {
+            view: self.channel.call.view(),
+            facts: self.facts.clone(),
+        };
+        judge(&record)
+            .into_iter()
+            .map(|found| format!("{}: {}", found.code, found.detail))
+            .collect()
+    }
+
+    /// The last program in a few words.
+    pub fn last(&self) -> String {
+        self.programs.last().map_or("nothing".to_owned(), describe)
+    }
+
+    pub fn outcome(&self) -> &'static str {
+        let outcome = self.channel.call.view().outcome;
+        outcome.map_or("none", |outcome| outcome.code.code())
+    }
+
+    pub fn attempts(&self) -> Vec<String> {
+        let view = self.channel.call.view();
+        let attempts = view
+            .transfers
+            .iter()
+            .flat_map(|transfer| &transfer.attempts);
+        attempts
+            .map(|attempt| {
+                attempt
+                    .result
+                    .map_or("open".to_owned(), |r| r.code().to_owned())
+            })
+            .collect()
+    }
+}
+
+pub(super) fn describe(program: &Program) -> String {
+    match program {
+        Program::Listen { say, over, .. } => format!("listen {say:?} {over:?}"),
+        Program::Tell { say } => format!("tell {say:?}"),
+        Program::Wait => "wait".to_owned(),
+        Program::Dial { say, order } => format!("dial {} {say:?}", order.target),
+        Program::Stream => "stream".to_owned(),
+        Program::TakeMessage { say } => format!("record {say:?}"),
+        Program::Refuse { busy } => format!("refuse busy={busy}"),
+        Program::Hangup => "hangup".to_owned(),
+    }
+}
+
+fn end(status: &str, bridged: Option<bool>) -> DialEnd {
+    let (answered, cause, sip_status) = match status {
+        "completed" => (true, HangupCause::Normal, Some(200)),
+        "busy" => (false, HangupCause::Busy, Some(486)),
+        "no-answer" => (false, HangupCause::NoAnswer, Some(487)),
+        "failed" => (false, HangupCause::Unreachable, Some(404)),
+        "canceled" => (false, HangupCause::Canceled, None),
+        other => panic!("no such status: {other}"),
+    };
+    DialEnd {
+        bridged,
+        answered,
+        cause,
+        sip_status,
+        sid: Some("CA2".to_owned()),
+    }
+}

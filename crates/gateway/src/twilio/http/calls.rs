@@ -1,0 +1,227 @@
+//! Webhooks that are answered with the next program of a caller's leg.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use axum::response::Response;
+use switchhook_adapters::twilio::webhook::{CallStatus, Webhook};
+use switchhook_model::{CallerIdentity, Extension, Target, Timestamp};
+use tokio::time::Instant;
+
+use super::guard::{Asked, refuse};
+use super::{given, written, xml};
+use crate::twilio::channel::{Arrival, Came, Channel, DialEnd, Recorded};
+use crate::twilio::document;
+use crate::twilio::engine::{Engine, StepError};
+use crate::twilio::settings::Settings;
+
+/// Longest time the carrier is kept waiting for a program. It gives up after 15 s, the caller hears
+/// nothing meanwhile, and our own filler comes after a second and a half.
+const PATIENCE: Duration = Duration::from_secs(6);
+
+pub(super) async fn first(engine: &Arc<Engine>, asked: &Asked) -> Response {
+    answer(engine, asked, Came::First).await
+}
+
+pub(super) async fn heard(engine: &Arc<Engine>, asked: &Asked) -> Response {
+    let webhook = Webhook::new(&asked.params);
+    let came = Came::Heard {
+        digits: webhook.digits().map(str::to_owned),
+        speech: webhook.speech().map(str::to_owned),
+    };
+    answer(engine, asked, came).await
+}
+
+pub(super) async fn back(engine: &Arc<Engine>, asked: &Asked) -> Response {
+    answer(engine, asked, Came::Back).await
+}
+
+/// An extension of two to eight digits: an endpoint of older deployments, called by whoever knows
+/// our token.
+pub(super) async fn transfer(engine: &Arc<Engine>, asked: &Asked) -> Response {
+    let wanted = given(&asked.params, "extension").map(str::parse::<Extension>);
+    let target = match wanted {
+        Some(Ok(extension)) => Some(Target::Extension(extension)),
+        Some(Err(error)) => {
+            return refuse(
+                StatusCode::BAD_REQUEST,
+                "transfer.extension",
+                &error.to_string(),
+            );
+        }
+        None => engine.default_target(),
+    };
+    let Some(target) = target else {
+        return refuse(
+            StatusCode::BAD_REQUEST,
+            "transfer.extension",
+            "say which extension: ?extension=2001",
+        );
+    };
+    answer(engine, asked, Came::Transfer { target }).await
+}
+
+pub(super) async fn dial_ended(engine: &Arc<Engine>, asked: &Asked) -> Response {
+    let Some(outcome) = Webhook::new(&asked.params).dial() else {
+        return answer(engine, asked, Came::Back).await;
+    };
+    let end = DialEnd {
+        bridged: outcome.is_bridged,
+        answered: matches!(outcome.status, CallStatus::Completed | CallStatus::Answered),
+        cause: outcome.cause(),
+        sip_status: outcome.sip_status,
+        sid: outcome.call_sid.map(|sid| sid.to_string()),
+    };
+    answer(engine, asked, Came::DialEnded(end)).await
+}
+
+pub(super) async fn recorded(engine: &Arc<Engine>, asked: &Asked) -> Response {
+    let recording = Webhook::new(&asked.params).recording();
+    let duration = recording.and_then(|recording| recording.duration);
+    let recorded = Recorded {
+        duration_ms: duration.map_or(0, |duration| {
+            u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+        }),
+        text: String::new(),
+    };
+    answer(engine, asked, Came::Recorded(recorded)).await
+}
+
+/// Tells the call that the carrier came, and answers with what it is to do next.
+async fn answer(engine: &Arc<Engine>, asked: &Asked, came: Came) -> Response {
+    match next(engine, asked, came).await {
+        Ok(text) => xml(text),
+        Err(error) => {
+            tracing::error!(%error, "a webhook could not be answered");
+            // The carrier tries its fallback URL; what it reported was not kept.
+            refuse(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "webhook.not_stored",
+                "the step could not be stored; see the log",
+            )
+        }
+    }
+}
+
+async fn next(engine: &Arc<Engine>, asked: &Asked, came: Came) -> Result<String, StepError> {
+    let webhook = Webhook::new(&asked.params);
+    let Ok(sid) = webhook.call_sid() else {
+        // A probe by hand, without a call.
+        return Ok(written(&document::hangup()));
+    };
+    let call = match engine.call_of(sid.as_str()).await? {
+        Some(call) => call,
+        None => engine.arrive(arrival(asked, sid.as_str())).await?,
+    };
+    let is_gone = webhook
+        .call_status()
+        .is_some_and(|status| status.is_final());
+    let until = Instant::now() + PATIENCE;
+    let settings = &engine.settings;
+    let mut answered = engine
+        .step(&call, |channel, now| {
+            if let Some(known) = repeated(channel, asked) {
+                return Some(known);
+            }
+            if asked.is_new(channel) {
+                channel.came(now, came.clone());
+                if is_gone {
+                    channel.caller_gone(now);
+                }
+            }
+            give(channel, now, false, settings)
+        })
+        .await?;
+    while answered.is_none() {
+        engine.wait(&call, until).await;
+        let is_late = Instant::now() >= until;
+        answered = engine
+            .step(&call, |channel, now| give(channel, now, is_late, settings))
+            .await?;
+    }
+    answered.ok_or(StepError::Unknown)
+}
+
+/// The program given last, if this webhook is about an earlier one.
+fn repeated(channel: &Channel, asked: &Asked) -> Option<String> {
+    let number: u32 = given(&asked.params, "n")?.parse().ok()?;
+    if number == channel.state.given {
+        return None;
+    }
+    channel.state.last.clone()
+}
+
+impl Asked {
+    /// False for a second delivery of a webhook that is being answered.
+    fn is_new(&self, channel: &mut Channel) -> bool {
+        self.token
+            .as_deref()
+            .is_none_or(|token| channel.state.is_new(token))
+    }
+}
+
+/// The next program as the carrier reads it. Another delivery of the same webhook may have got it
+/// already.
+fn give(
+    channel: &mut Channel,
+    now: Timestamp,
+    is_late: bool,
+    settings: &Settings,
+) -> Option<String> {
+    if !channel.state.in_hand {
+        let last = channel.state.last.clone();
+        return last.or_else(|| Some(written(&document::hangup())));
+    }
+    let program = if is_late {
+        channel.program_now(now)
+    } else {
+        channel.program(now)?
+    };
+    let text = match document::render(&program, channel, settings) {
+        Ok(text) => text,
+        Err(error) => {
+            tracing::error!(call.id = %channel.call.id(), %error, "a program cannot be carried out");
+            // A target that cannot be dialled: the call goes on to what follows.
+            channel.not_carried_out(now, &program, &error.to_string());
+            return give_after_fault(channel, now, settings);
+        }
+    };
+    channel.state.last = Some(text.clone());
+    Some(text)
+}
+
+fn give_after_fault(channel: &mut Channel, now: Timestamp, settings: &Settings) -> Option<String> {
+    let program = channel.program_now(now);
+    let text = document::render(&program, channel, settings)
+        .unwrap_or_else(|_| written(&document::apology(settings)));
+    channel.state.last = Some(text.clone());
+    Some(text)
+}
+
+fn arrival(asked: &Asked, sid: &str) -> Arrival {
+    let webhook = Webhook::new(&asked.params);
+    let number = webhook.from().map(|from| from.to_string());
+    let called = webhook.to().map(|to| to.to_string());
+    let headers: BTreeMap<String, String> = asked
+        .params
+        .iter()
+        .filter_map(|(name, value)| {
+            let header = name.strip_prefix("SipHeader_")?;
+            Some((header.to_owned(), value.to_owned()))
+        })
+        .take(16)
+        .collect();
+    Arrival {
+        account: webhook.account_sid().unwrap_or_default().to_owned(),
+        sid: sid.to_owned(),
+        caller: CallerIdentity::from_untrusted(
+            &number.unwrap_or_default(),
+            webhook.text("CallerName"),
+        ),
+        callee: CallerIdentity::from_untrusted(&called.unwrap_or_default(), None).number,
+        prefix: asked.prefix.to_owned(),
+        sip_headers: headers,
+    }
+}

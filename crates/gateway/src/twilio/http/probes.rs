@@ -1,0 +1,65 @@
+//! What changes nothing: probes, and the apology behind every answer of ours that cannot be used.
+
+use axum::extract::{Query, State};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::json;
+use switchhook_adapters::twilio::catalogue;
+
+use super::guard::Asked;
+use super::{Webhooks, given, twiml};
+use crate::twilio::{Engine, document};
+
+/// `GET …/twilio/health`, as older deployments read it.
+pub(super) async fn health(State(webhooks): State<Webhooks>) -> Response {
+    let settings = &webhooks.engine.settings;
+    axum::Json(json!({
+        "status": "ok",
+        "twilio_configured": settings.section.account_sid.is_some()
+            && !settings.section.auth_tokens.is_empty(),
+        "elevenlabs_number_configured": settings.section.assistant_number.is_some(),
+        "elevenlabs_number": settings.section.assistant_number.as_ref().map(ToString::to_string),
+    }))
+    .into_response()
+}
+
+/// `POST …/twilio/test`.
+pub(super) async fn test() -> Response {
+    twiml(&document::test())
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Bridge {
+    extension: Option<String>,
+}
+
+/// `GET …/twilio/voice_assistant/transfer_bridge`.
+pub(super) async fn transfer_bridge(
+    State(webhooks): State<Webhooks>,
+    Query(asked): Query<Bridge>,
+) -> Response {
+    let extension = asked
+        .extension
+        .or_else(|| Some(webhooks.engine.default_target()?.to_string()));
+    axum::Json(json!({
+        "status": "ok",
+        "endpoint": "/twilio/voice_assistant/transfer_bridge",
+        "extension": extension,
+        "message": "POST here with CallSid to connect the caller with this extension",
+    }))
+    .into_response()
+}
+
+/// The fallback URL: the carrier could not use an answer of ours.
+pub(super) fn error(engine: &Engine, asked: &Asked) -> Response {
+    let code = given(&asked.params, "ErrorCode").and_then(|code| code.parse::<u32>().ok());
+    let explained = code.and_then(catalogue::explain);
+    tracing::error!(
+        code,
+        cause = explained.map(|known| known.cause.en),
+        cure = explained.map(|known| known.cure.en),
+        "the carrier could not use our answer"
+    );
+    metrics::counter!("switchhook_carrier_errors_total", "vendor" => "twilio").increment(1);
+    twiml(&document::apology(&engine.settings))
+}

@@ -1,0 +1,162 @@
+//! Webhooks about legs the carrier dialled, and reports that are answered with nothing.
+
+use std::sync::Arc;
+
+use axum::http::StatusCode;
+use axum::response::Response;
+use switchhook_adapters::twilio::webhook::{CallStatus, Webhook};
+use switchhook_model::{CallId, LegId};
+
+use super::guard::{Asked, refuse};
+use super::{given, taken, twiml};
+use crate::twilio::channel::{Channel, ChildStatus};
+use crate::twilio::document;
+use crate::twilio::engine::{Engine, StepError};
+
+/// The call and the leg a webhook of an agent's leg is about: both are in the URL we gave, and the
+/// leg must be one the call knows.
+fn about(asked: &Asked) -> Option<(CallId, LegId)> {
+    let call = asked.session.as_deref()?.parse().ok()?;
+    let leg = given(&asked.params, "leg")?.parse().ok()?;
+    Some((call, leg))
+}
+
+/// An agent picked up: who calls, before the bridge.
+pub(super) async fn whisper(engine: &Arc<Engine>, asked: &Asked) -> Response {
+    let Some((call, leg)) = about(asked) else {
+        return twiml(&document::decline());
+    };
+    let settings = &engine.settings;
+    let asks = engine
+        .step(&call, |channel, now| {
+            let knows = channel.state.children.contains_key(&leg);
+            // Without a key to press, hearing who calls is taking the call.
+            if knows && settings.section.accept_key.is_none() {
+                channel.accepted(now, &leg);
+            }
+            knows.then(|| document::whisper(channel, &leg, settings))
+        })
+        .await;
+    match asks {
+        Ok(Some(document)) => twiml(&document),
+        Ok(None) | Err(_) => twiml(&document::decline()),
+    }
+}
+
+/// The agent pressed a key.
+pub(super) async fn accept(engine: &Arc<Engine>, asked: &Asked) -> Response {
+    let Some((call, leg)) = about(asked) else {
+        return twiml(&document::decline());
+    };
+    let wanted = engine.settings.section.accept_key;
+    let pressed = given(&asked.params, "Digits").and_then(|keys| keys.chars().next());
+    let takes = wanted.is_none() || pressed == wanted;
+    if !takes {
+        return twiml(&document::decline());
+    }
+    let accepted = engine
+        .step(&call, |channel, now| {
+            let knows = channel.state.children.contains_key(&leg);
+            if knows {
+                channel.accepted(now, &leg);
+            }
+            knows && !channel.call.is_ended()
+        })
+        .await;
+    match accepted {
+        Ok(true) => twiml(&document::bridge()),
+        Ok(false) | Err(_) => twiml(&document::decline()),
+    }
+}
+
+/// A call status callback: of the caller's leg, or of one the carrier dialled.
+pub(super) async fn status(engine: &Arc<Engine>, asked: &Asked) -> Response {
+    let Some(status) = Webhook::new(&asked.params).call_status() else {
+        return taken();
+    };
+    let done = match about(asked) {
+        Some((call, leg)) => child(engine, asked, &call, &leg, &status).await,
+        None => caller(engine, asked, &status).await,
+    };
+    match done {
+        Ok(()) | Err(StepError::Unknown) => taken(),
+        Err(error) => {
+            tracing::error!(%error, "a status callback could not be kept");
+            refuse(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "webhook.not_stored",
+                "the database does not take the step; see the log",
+            )
+        }
+    }
+}
+
+async fn child(
+    engine: &Arc<Engine>,
+    asked: &Asked,
+    call: &CallId,
+    leg: &LegId,
+    status: &CallStatus,
+) -> Result<(), StepError> {
+    let told = match status {
+        CallStatus::Ringing => ChildStatus::Ringing,
+        CallStatus::InProgress => ChildStatus::Answered,
+        status if status.is_final() => ChildStatus::Over,
+        _ => return Ok(()),
+    };
+    let webhook = Webhook::new(&asked.params);
+    let sid = webhook.call_sid().ok().map(|sid| sid.to_string());
+    let sequence = webhook.sequence_number();
+    engine
+        .step(call, |channel: &mut Channel, now| {
+            channel.child(now, leg, sid.as_deref(), sequence, told);
+        })
+        .await
+}
+
+async fn caller(engine: &Arc<Engine>, asked: &Asked, status: &CallStatus) -> Result<(), StepError> {
+    if !status.is_final() {
+        return Ok(());
+    }
+    let Ok(sid) = Webhook::new(&asked.params).call_sid() else {
+        return Ok(());
+    };
+    let sid = sid.as_str();
+    let Some(call) = engine.call_of(sid).await? else {
+        return Ok(());
+    };
+    engine
+        .step(&call, |channel: &mut Channel, now| {
+            // A later dial of the carrier may be reported here, too.
+            if channel.state.caller_sid == sid {
+                channel.caller_gone(now);
+            }
+        })
+        .await
+}
+
+/// A recording was made.
+pub(super) async fn recording(engine: &Arc<Engine>, asked: &Asked) -> Response {
+    if let Err(error) = engine.recording_reported(&asked.params).await {
+        tracing::error!(%error, "a recording's report could not be kept");
+        return refuse(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "webhook.not_stored",
+            "the database does not take the report; see the log",
+        );
+    }
+    taken()
+}
+
+/// A message was delivered, or was not.
+pub(super) async fn message(engine: &Arc<Engine>, asked: &Asked) -> Response {
+    if let Err(error) = engine.message_reported(&asked.params).await {
+        tracing::error!(%error, "a message's report could not be kept");
+        return refuse(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "webhook.not_stored",
+            "the database does not take the report; see the log",
+        );
+    }
+    taken()
+}

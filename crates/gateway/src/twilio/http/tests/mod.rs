@@ -1,0 +1,5 @@
+//! The carrier's requests as they come over HTTP, against a real store.
+
+mod ladders;
+mod signatures;
+mod world;

@@ -1,0 +1,21 @@
+//! The Twilio channel: calls whose audio is at the carrier.
+//!
+//! [`channel`] is the call as data, without I/O. [`engine`] loads it, lets it take one input, commits
+//! the step and carries out what it wants. [`http`] is the carrier's door: signatures, paths, answers.
+//! Unlike a SIP call, such a call outlives the process: the next webhook finds it in the database,
+//! on this node or another.
+
+mod brain;
+pub mod channel;
+mod document;
+mod engine;
+pub mod http;
+pub mod messages;
+mod recordings;
+mod settings;
+mod slots;
+mod stream;
+mod streams;
+
+pub use engine::{Engine, Handle};
+pub use settings::Settings;

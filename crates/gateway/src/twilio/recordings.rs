@@ -1,0 +1,268 @@
+//! Recordings the carrier made: fetched into our own directory, so that they are there when the
+//! carrier's are deleted, and behind our own rights.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use serde::{Deserialize, Serialize};
+use switchhook_adapters::twilio::rest::AudioFile;
+use switchhook_adapters::twilio::webhook::{RecordingStatus, Webhook};
+use switchhook_adapters::twilio::{Carrier, ErrorKind, Params, TwilioError};
+use switchhook_model::{CallId, RecordingId, Timestamp};
+use switchhook_store::{
+    Claim, NewWork, Queue, RecordingRow, RecordingState, Settlement, Step, WorkRow,
+};
+use tokio::io::AsyncWriteExt;
+
+use super::Engine;
+use super::engine::StepError;
+use crate::clock;
+
+/// The kind of these jobs.
+const KIND: &str = "twilio_recording";
+const LEASE: Duration = Duration::from_secs(120);
+/// Tries until a recording counts as lost: about two hours.
+const TRIES: u32 = 12;
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Job {
+    sid: String,
+    recording: RecordingId,
+    call: CallId,
+    started_at: i64,
+}
+
+impl Engine {
+    /// The carrier has a recording: it is to be fetched, once.
+    pub(super) async fn recording_reported(
+        self: &Arc<Self>,
+        params: &Params,
+    ) -> Result<(), StepError> {
+        let webhook = Webhook::new(params);
+        let (Some(update), Ok(leg)) = (webhook.recording(), webhook.call_sid()) else {
+            return Ok(());
+        };
+        if update.status != Some(RecordingStatus::Completed) {
+            return Ok(());
+        }
+        let Some(sid) = update.sid else { return Ok(()) };
+        let Some(call) = self.call_of(leg.as_str()).await? else {
+            return Ok(());
+        };
+        let now = clock::now();
+        let length = update.duration.unwrap_or_default();
+        let started_at = now - length;
+        // By the carrier's id: a repeated report names the same row.
+        let unique: String = sid.chars().filter(char::is_ascii_alphanumeric).collect();
+        let recording = RecordingId::from_unique(&format!("{}-{unique}", call.unique()));
+        let row = RecordingRow {
+            id: recording.clone(),
+            call: call.clone(),
+            file: format!("{}.wav", recording.as_str()),
+            state: RecordingState::Recording,
+            started_at,
+            ended_at: None,
+            duration_ms: None,
+            error: None,
+        };
+        let key = format!("recording:{sid}");
+        let store = &self.shared.store;
+        if store.work(Queue::Jobs, &key).await?.is_some() {
+            return Ok(());
+        }
+        let job = Job {
+            sid: sid.to_owned(),
+            recording,
+            call: call.clone(),
+            started_at: started_at.as_millis(),
+        };
+        let work = NewWork {
+            queue: Queue::Jobs,
+            key,
+            kind: KIND.to_owned(),
+            call: Some(call),
+            payload: serde_json::json!(job),
+            at: now,
+            next_at: now,
+            claimed_until: None,
+        };
+        let step = Step {
+            recordings: vec![row],
+            work: vec![work],
+            ..Step::default()
+        };
+        store
+            .commit(step)
+            .await
+            .map_err(|error| StepError::Store(error.to_string()))?;
+        Ok(())
+    }
+
+    /// Fetches what is due until the engine stops.
+    pub async fn fetch_recordings(self: Arc<Self>) {
+        let mut ready = self.shared.store.work_ready();
+        loop {
+            let wait = match self.fetch_due().await {
+                Ok(wait) => wait,
+                Err(error) => {
+                    tracing::error!(%error, "jobs cannot be read");
+                    Duration::from_secs(5)
+                }
+            };
+            tokio::select! {
+                () = self.stopped() => return,
+                changed = ready.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                }
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    async fn fetch_due(&self) -> Result<Duration, switchhook_store::StoreError> {
+        let store = &self.shared.store;
+        loop {
+            let now = clock::now();
+            let claimed = store
+                .claim(Claim {
+                    queue: Queue::Jobs,
+                    kinds: &[KIND],
+                    now,
+                    until: now + LEASE,
+                    limit: 4,
+                })
+                .await?;
+            if claimed.is_empty() {
+                let due = store.next_due(Queue::Jobs).await?;
+                let wait = due.map_or(Duration::from_secs(60), clock::until);
+                return Ok(wait.clamp(Duration::from_millis(50), Duration::from_secs(60)));
+            }
+            futures::future::join_all(claimed.iter().map(|row| self.fetch(row))).await;
+        }
+    }
+
+    async fn fetch(&self, row: &WorkRow) {
+        let now = clock::now();
+        let (settlement, recording) = match serde_json::from_value::<Job>(row.payload.clone()) {
+            Ok(job) => self.fetched(row, job).await,
+            Err(error) => {
+                let error = format!("{:?} error", error.classify());
+                (Settlement::Failed { error }, None)
+            }
+        };
+        let step = Step {
+            recordings: recording.into_iter().collect(),
+            settle: vec![row.settle(now, settlement)],
+            ..Step::default()
+        };
+        if let Err(error) = self.shared.store.commit(step).await {
+            tracing::error!(key = row.key, %error, "a recording's job could not be settled");
+        }
+    }
+
+    async fn fetched(&self, row: &WorkRow, job: Job) -> (Settlement, Option<RecordingRow>) {
+        let started_at = Timestamp::from_millis(job.started_at);
+        let mut recording = RecordingRow {
+            file: format!("{}.wav", job.recording.as_str()),
+            id: job.recording,
+            call: job.call,
+            state: RecordingState::Recording,
+            started_at,
+            ended_at: Some(clock::now()),
+            duration_ms: None,
+            error: None,
+        };
+        let path = self.shared.config.data.recordings.join(&recording.file);
+        let got = match &self.carrier {
+            Some(carrier) => store_media(carrier.as_ref(), &job.sid, &path).await,
+            None => Err(Fault {
+                text: "no Twilio credentials: the recording stays at the carrier".to_owned(),
+                is_retryable: false,
+            }),
+        };
+        match got {
+            Ok(duration_ms) => {
+                recording.state = RecordingState::Ready;
+                recording.duration_ms = Some(duration_ms);
+                recording.ended_at = Some(started_at + Duration::from_millis(duration_ms));
+                (Settlement::Done, Some(recording))
+            }
+            Err(fault) if fault.is_retryable && row.attempts < TRIES => {
+                let wait = Duration::from_secs(2_u64.saturating_pow(row.attempts.clamp(1, 10)));
+                let next_at = clock::now() + wait;
+                let error = fault.text;
+                (Settlement::Retry { next_at, error }, None)
+            }
+            Err(fault) => {
+                tracing::error!(recording.id = %recording.id, error = fault.text, "a recording could not be fetched");
+                recording.state = RecordingState::Failed;
+                recording.error = Some(fault.text.clone());
+                (Settlement::Failed { error: fault.text }, Some(recording))
+            }
+        }
+    }
+}
+
+struct Fault {
+    text: String,
+    is_retryable: bool,
+}
+
+impl From<TwilioError> for Fault {
+    fn from(error: TwilioError) -> Self {
+        Self {
+            // Just recorded, it may not be there yet.
+            is_retryable: match error.kind {
+                ErrorKind::Gone
+                | ErrorKind::RateLimited
+                | ErrorKind::Unreachable
+                | ErrorKind::Unknown => true,
+                ErrorKind::Refused => false,
+            },
+            text: error.to_string(),
+        }
+    }
+}
+
+impl From<std::io::Error> for Fault {
+    fn from(error: std::io::Error) -> Self {
+        Self {
+            text: format!("the recording cannot be written: {error}"),
+            is_retryable: true,
+        }
+    }
+}
+
+/// Writes the recording beside its place and moves it there when it is whole. Returns its length.
+async fn store_media(
+    carrier: &dyn Carrier,
+    sid: &str,
+    path: &std::path::Path,
+) -> Result<u64, Fault> {
+    let mut media = carrier
+        .recording_media(sid, AudioFile::Wav, true)
+        .await?
+        .bytes;
+    let part = path.with_extension("part");
+    let mut file = tokio::fs::File::create(&part).await?;
+    while let Some(piece) = media.next().await {
+        file.write_all(&piece?).await?;
+    }
+    file.sync_all().await?;
+    tokio::fs::rename(&part, path).await?;
+    let path = path.to_owned();
+    let measured =
+        tokio::task::spawn_blocking(move || switchhook_media::wav_length::duration_ms(&path))
+            .await
+            .map_err(|error| Fault {
+                text: error.to_string(),
+                is_retryable: false,
+            })?;
+    measured.map_err(|error| Fault {
+        text: format!("the carrier's recording is no WAV file: {error}"),
+        is_retryable: false,
+    })
+}

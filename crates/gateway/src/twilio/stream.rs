@@ -1,0 +1,393 @@
+//! The carrier's websocket: frames of 20 ms in both directions, and what was really heard.
+//!
+//! The carrier keeps what we send until it is played, so what was sent is not what was heard. Marks
+//! tell: the carrier sends each back when everything before it was played. After `clear` all of them
+//! come back at once; those count for nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::ws::{Message, WebSocket};
+use switchhook_adapters::twilio::stream::{self, Incoming, Outgoing, Start};
+use switchhook_conversation::{Input, Output};
+use switchhook_media::{FRAME_MS, FRAME_SAMPLES, Law, Line, PlayoutReport, SILENCE};
+use switchhook_model::{CallId, Timestamp};
+use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
+
+use super::Engine;
+use crate::calls::{Ears, Mouth, TalkInbox, recognise};
+use crate::clock;
+
+/// How long the carrier may take to say whose stream it is.
+const START_WAIT: Duration = Duration::from_secs(5);
+/// Reports of ears and mouth that may wait.
+const REPORTS: usize = 1024;
+/// One write to the carrier.
+const WRITE_LIMIT: Duration = Duration::from_secs(5);
+
+/// What the call wants of ears and mouth.
+#[derive(Debug)]
+pub(super) enum Order {
+    Voice(Output),
+    Leave,
+}
+
+/// The stream of one call, as the engine reaches it.
+#[derive(Debug, Clone)]
+pub(super) struct StreamHandle {
+    orders: mpsc::UnboundedSender<Order>,
+}
+
+impl StreamHandle {
+    /// Nothing of a stream that is gone is missed: the carrier comes.
+    pub fn send(&self, order: Order) {
+        let _ = self.orders.send(order);
+    }
+}
+
+/// Serves one stream to its end.
+pub(super) async fn serve(engine: Arc<Engine>, mut socket: WebSocket) {
+    let Ok(Some(start)) = tokio::time::timeout(START_WAIT, first(&mut socket)).await else {
+        tracing::warn!("a media stream did not say whose it is: closed");
+        return;
+    };
+    let Some((call, program)) = engine.stream_of(&start).await else {
+        tracing::warn!(
+            stream.id = start.stream_sid,
+            "a media stream of no call: closed"
+        );
+        return;
+    };
+    if !start.format.is_mulaw_8k() {
+        tracing::error!(call.id = %call, format = ?start.format, "a media stream in another format: closed");
+        return;
+    }
+    let (orders, wanted) = mpsc::unbounded_channel();
+    let handle = StreamHandle { orders };
+    let Some(talk) = engine.stream_up(&call, program, handle).await else {
+        tracing::warn!(call.id = %call, "nobody waits for this media stream: closed");
+        return;
+    };
+    metrics::gauge!("switchhook_streams_active").increment(1.0);
+    let stream = Stream::open(&engine, &call, talk, start.stream_sid);
+    stream.run(socket, wanted).await;
+    metrics::gauge!("switchhook_streams_active").decrement(1.0);
+    engine.stream_down(&call).await;
+}
+
+/// The `start` message. What comes before it says nothing.
+async fn first(socket: &mut WebSocket) -> Option<Start> {
+    while let Some(Ok(message)) = socket.recv().await {
+        let Message::Text(text) = message else {
+            continue;
+        };
+        match stream::read(&text) {
+            Ok(Incoming::Start(start)) => return Some(start),
+            Ok(Incoming::Connected { .. } | Incoming::Unknown { .. }) => {}
+            Ok(_) | Err(_) => return None,
+        }
+    }
+    None
+}
+
+struct Stream {
+    engine: Arc<Engine>,
+    call: CallId,
+    talk: u32,
+    sid: String,
+    line: Line,
+    ears: Ears,
+    mouth: Mouth,
+    reports: mpsc::Receiver<Input>,
+    report: TalkInbox,
+    /// Of the current item, after the last `clear`.
+    heard: Heard,
+    /// Counts `clear`.
+    generation: u32,
+    /// Part of a frame: carriers send 20 ms, but need not.
+    pending: Vec<u8>,
+    decoded: Vec<u8>,
+}
+
+/// How far the carrier came with what was sent.
+#[derive(Debug, Default, Clone, Copy)]
+struct Heard {
+    item: u32,
+    /// By the last mark that came back, and when it did.
+    marked_ms: u64,
+    marked_at: Option<Timestamp>,
+    sent_ms: u64,
+}
+
+impl Heard {
+    /// Between marks the carrier plays on.
+    fn now_ms(&self, now: Timestamp) -> u64 {
+        let since = self.marked_at.map_or(0, |at| now.millis_since(at));
+        (self.marked_ms + since).min(self.sent_ms)
+    }
+}
+
+impl Stream {
+    fn open(engine: &Arc<Engine>, call: &CallId, talk: u32, sid: String) -> Self {
+        let shared = &engine.shared;
+        let (mut input, out, line) = Line::new();
+        input.set_gain_control(shared.config.speech.gain_control);
+        let (report, reports) = mpsc::channel(REPORTS);
+        let report = TalkInbox::channel(report);
+        let ears = Ears::open(input, shared.endpointing, report.clone());
+        let mouth = Mouth::open(
+            out,
+            Arc::clone(&shared.voice),
+            shared.config.language,
+            shared.config.speech.voice.clone(),
+            report.clone(),
+        );
+        Self {
+            engine: Arc::clone(engine),
+            call: call.clone(),
+            talk,
+            sid,
+            line,
+            ears,
+            mouth,
+            reports,
+            report,
+            heard: Heard::default(),
+            generation: 0,
+            pending: Vec::with_capacity(FRAME_SAMPLES * 2),
+            decoded: Vec::with_capacity(FRAME_SAMPLES),
+        }
+    }
+
+    async fn run(mut self, mut socket: WebSocket, mut wanted: mpsc::UnboundedReceiver<Order>) {
+        let mut clock = tokio::time::interval(Duration::from_millis(u64::from(FRAME_MS)));
+        // Frames that are late are sent at once: the carrier's buffer takes them.
+        clock.set_missed_tick_behavior(MissedTickBehavior::Burst);
+        loop {
+            tokio::select! {
+                biased;
+                _ = clock.tick() => {
+                    if self.speak(&mut socket).await.is_err() {
+                        return;
+                    }
+                }
+                order = wanted.recv() => match order {
+                    Some(Order::Voice(output)) => {
+                        if self.carry_out(&mut socket, output).await.is_err() {
+                            return;
+                        }
+                    }
+                    Some(Order::Leave) | None => {
+                        let _ = tokio::time::timeout(WRITE_LIMIT, socket.send(Message::Close(None))).await;
+                        return;
+                    }
+                },
+                Some(input) = self.reports.recv() => self.tell(input).await,
+                message = socket.recv() => match message {
+                    Some(Ok(Message::Text(text))) => {
+                        if self.take(&text).await.is_break() {
+                            return;
+                        }
+                    }
+                    Some(Ok(Message::Close(_)) | Err(_)) | None => return,
+                    // The library answers pings.
+                    Some(Ok(_)) => {}
+                },
+            }
+        }
+    }
+
+    /// The next 20 ms, if there is anything to say, and a mark where it matters.
+    async fn speak(&mut self, socket: &mut WebSocket) -> Result<(), Gone> {
+        let mut frame = SILENCE;
+        let mut reports = Vec::new();
+        let has_audio = self.line.speak(&mut frame, |report| reports.push(report));
+        if has_audio {
+            let mut mulaw = [0; FRAME_SAMPLES];
+            Law::Mu.encode(&frame, &mut mulaw);
+            send(socket, Outgoing::media(&self.sid, &mulaw).to_json()).await?;
+        }
+        for report in reports {
+            match report {
+                PlayoutReport::Progress { item, played_ms } => {
+                    self.sent(item, played_ms);
+                    self.mark(socket, 'p', item, played_ms).await?;
+                }
+                PlayoutReport::Finished { item, played_ms } => {
+                    self.sent(item, played_ms);
+                    self.mark(socket, 'f', item, played_ms).await?;
+                }
+                // Told when it was cut.
+                PlayoutReport::Cut { .. } | PlayoutReport::Underrun => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn sent(&mut self, item: u32, sent_ms: u64) {
+        if self.heard.item != item && self.heard.item != 0 {
+            // The former one is told by its own mark.
+            return;
+        }
+        self.heard.item = item;
+        self.heard.sent_ms = sent_ms;
+    }
+
+    async fn mark(
+        &mut self,
+        socket: &mut WebSocket,
+        kind: char,
+        item: u32,
+        ms: u64,
+    ) -> Result<(), Gone> {
+        let name = format!("{}:{kind}:{item}:{ms}", self.generation);
+        send(socket, Outgoing::mark(&self.sid, &name).to_json()).await
+    }
+
+    /// A mark came back: so much was heard, unless it was thrown away.
+    async fn marked(&mut self, name: &str) {
+        let mut parts = name.split(':');
+        let generation = parts.next().and_then(|part| part.parse::<u32>().ok());
+        let kind = parts.next();
+        let item = parts.next().and_then(|part| part.parse::<u32>().ok());
+        let ms = parts.next().and_then(|part| part.parse::<u64>().ok());
+        let (Some(generation), Some(kind), Some(item), Some(ms)) = (generation, kind, item, ms)
+        else {
+            return;
+        };
+        if generation != self.generation {
+            return;
+        }
+        self.heard = Heard {
+            item,
+            marked_ms: ms,
+            marked_at: Some(clock::now()),
+            sent_ms: self.heard.sent_ms.max(ms),
+        };
+        let input = if kind == "f" {
+            self.heard = Heard::default();
+            Input::PlayoutFinished { item }
+        } else {
+            Input::PlayoutProgress {
+                item,
+                played_ms: ms,
+                total_ms: self.mouth.total_ms(item),
+            }
+        };
+        self.tell(input).await;
+    }
+
+    async fn carry_out(&mut self, socket: &mut WebSocket, output: Output) -> Result<(), Gone> {
+        match output {
+            Output::Speak { item, text } => self.mouth.speak(item, text),
+            Output::Beep { item } => self.mouth.beep(item),
+            Output::StopPlayout => {
+                self.mouth.cut();
+                send(socket, Outgoing::clear(&self.sid).to_json()).await?;
+                self.generation += 1;
+                let heard = std::mem::take(&mut self.heard);
+                if heard.item != 0 {
+                    let input = Input::PlayoutProgress {
+                        item: heard.item,
+                        played_ms: heard.now_ms(clock::now()),
+                        total_ms: self.mouth.total_ms(heard.item),
+                    };
+                    self.tell(input).await;
+                }
+            }
+            Output::Transcribe { utterance } => {
+                let samples = self.ears.take(utterance);
+                let shared = &self.engine.shared;
+                let listener = Arc::clone(&shared.listener);
+                let language = shared.config.language;
+                let report = self.report.clone();
+                tokio::spawn(async move {
+                    report.send(recognise(listener, language, utterance, samples).await);
+                });
+            }
+            Output::DropUtterance { utterance } => drop(self.ears.take(utterance)),
+            Output::EndUtterance => self.ears.finish(),
+            // Carried out by the call.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    async fn take(&mut self, text: &str) -> std::ops::ControlFlow<()> {
+        match stream::read(text) {
+            Ok(Incoming::Media(media)) => {
+                if media.is_inbound() {
+                    self.decoded.clear();
+                    if media.decode(&mut self.decoded).is_ok() {
+                        self.hear();
+                    }
+                }
+            }
+            Ok(Incoming::Dtmf { digit, .. }) => self.tell(Input::Digit(digit)).await,
+            Ok(Incoming::Mark { name, .. }) => self.marked(&name).await,
+            Ok(Incoming::Stop { .. }) => return std::ops::ControlFlow::Break(()),
+            Ok(Incoming::Start(_) | Incoming::Connected { .. } | Incoming::Unknown { .. }) => {}
+            Err(error) => tracing::debug!(call.id = %self.call, %error, "a stream message"),
+        }
+        std::ops::ControlFlow::Continue(())
+    }
+
+    /// Whole frames for the ears.
+    fn hear(&mut self) {
+        self.pending.extend_from_slice(&self.decoded);
+        let mut frames = self.pending.chunks_exact(FRAME_SAMPLES);
+        for octets in frames.by_ref() {
+            let mut frame = SILENCE;
+            Law::Mu.decode(octets, &mut frame);
+            if !self.line.hear(&frame) {
+                metrics::counter!("switchhook_stream_frames_dropped_total").increment(1);
+            }
+        }
+        let rest = frames.remainder().len();
+        self.pending.drain(..self.pending.len() - rest);
+    }
+
+    async fn tell(&mut self, first: Input) {
+        let mut inputs = vec![first];
+        while let Ok(more) = self.reports.try_recv() {
+            inputs.push(more);
+        }
+        self.ears
+            .set_assistant_speaks(self.engine.listen(&self.call, self.talk, inputs).await);
+    }
+}
+
+/// The carrier closed the socket, or does not read.
+struct Gone;
+
+async fn send(socket: &mut WebSocket, text: String) -> Result<(), Gone> {
+    match tokio::time::timeout(WRITE_LIMIT, socket.send(Message::Text(text.into()))).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) | Err(_) => Err(Gone),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_heard_is_what_the_carrier_played() {
+        let at = Timestamp::from_millis(1_000);
+        let heard = Heard {
+            item: 3,
+            marked_ms: 400,
+            marked_at: Some(at),
+            sent_ms: 900,
+        };
+        assert_eq!(heard.now_ms(at), 400);
+        assert_eq!(heard.now_ms(at + Duration::from_millis(150)), 550);
+        assert_eq!(
+            heard.now_ms(at + Duration::from_secs(5)),
+            900,
+            "no more than was sent"
+        );
+        assert_eq!(Heard::default().now_ms(at), 0);
+    }
+}
