@@ -61,8 +61,9 @@ impl Steps for PostgresBackend {
     async fn commit_batch(&self, steps: Vec<Arc<Step>>) -> Results {
         match self.try_batch(&steps).await {
             Ok(results) => results,
-            // Something that one of them holds cannot be stored: alone, it harms only itself.
-            Err(StoreError::Refused { .. }) if steps.len() > 1 => {
+            // Something that one of them holds cannot be stored, or somebody holds one of their calls:
+            // alone, it harms only itself.
+            Err(StoreError::Refused { .. } | StoreError::Locked { .. }) if steps.len() > 1 => {
                 let mut results = Vec::with_capacity(steps.len());
                 for step in &steps {
                     match self.try_batch(std::slice::from_ref(step)).await {

@@ -92,8 +92,13 @@ async fn a_lock_held_by_another_program_is_named_and_passes() {
         panic!("{refused:?}");
     };
     assert!(error.is_retryable());
-    // Other calls are not held up.
-    store.commit(Step::of(call("b", 0))).await.unwrap();
+    // Other calls are not held up, in the same batch neither.
+    let batch = [call("b", 0), next.clone(), call("c", 0)].map(Step::of);
+    let results = store.commit_batch(batch.map(Arc::new).into()).await;
+    assert!(results[0].is_ok() && results[2].is_ok(), "{results:?}");
+    let held = Err(CommitError::Store(error));
+    assert_eq!(results[1], held);
+    assert!(store.call(&id("c")).await.unwrap().is_some());
 
     sqlx::query("ROLLBACK").execute(&mut other).await.unwrap();
     store.commit(Step::of(next)).await.unwrap();
