@@ -33,4 +33,5 @@ mod secure_media;
 mod soak;
 mod softphone;
 mod twilio;
+mod twilio_line;
 mod voices;

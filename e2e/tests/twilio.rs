@@ -2,83 +2,13 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
 use switchhook_e2e::api::{only_attempt, only_transfer, pretty, told};
-use switchhook_e2e::gateway::{Gateway, GatewaySettings};
-use switchhook_e2e::{audio, ports};
+use switchhook_e2e::audio;
 use switchhook_lab::audio::{speech, wav};
-use switchhook_lab::carrier::{
-    Behaviour, Carrier, CarrierConfig, Faults, Forgery, Number, Pace, Then,
-};
+use switchhook_lab::carrier::{Behaviour, Faults, Forgery, Pace, Then};
 
 use crate::common::*;
-
-const OURS: &str = "+493023125000";
-const CALLER: &str = "+12025550142";
-const STAFF: &str = "+493023125190";
-const HUMAN: &str = "+493023125101";
-const EXTENSION: &str = "sip:2001@pbx.example.com";
-const HOST: &str = "https://gw.example.com";
-
-/// A gateway known to a carrier under a public address.
-struct Line {
-    gateway: Gateway,
-    carrier: Carrier,
-}
-
-/// `settings` on top of a gateway that the carrier's number leads to.
-async fn line(settings: GatewaySettings, change: impl FnOnce(&mut CarrierConfig)) -> Line {
-    let port = ports::free();
-    let number = Number::new(OURS, &format!("{HOST}/twilio/voice"))
-        .fallback(&format!("{HOST}/twilio/error"))
-        .status_callback(&format!("{HOST}/twilio/status"));
-    let mut config = CarrierConfig {
-        numbers: vec![number],
-        ..CarrierConfig::default()
-    };
-    config
-        .offload
-        .insert(HOST.to_owned(), vec![([127, 0, 0, 1], port).into()]);
-    change(&mut config);
-    let (account, token) = (config.account_sid.clone(), config.auth_token.clone());
-    let carrier = Carrier::start(config).await.unwrap();
-    let gateway = settings
-        .env("SWITCHHOOK_HTTP_BIND", format!("127.0.0.1:{port}"))
-        .env("SWITCHHOOK_PUBLIC_URL", HOST)
-        .env("SWITCHHOOK_TWILIO_API_URL", carrier.url())
-        .env("TWILIO_ACCOUNT_SID", account)
-        .env("TWILIO_AUTH_TOKEN", token)
-        .env("TWILIO_PHONE_NUMBER", OURS)
-        .env("FREEPBX_DOMAIN", "pbx.example.com")
-        .start()
-        .await;
-    Line { gateway, carrier }
-}
-
-/// The demo's assistant with the carrier's ears and mouth.
-fn gather() -> GatewaySettings {
-    GatewaySettings::demo()
-        .without_speech()
-        .env("SWITCHHOOK_SPEECH_URL", "http://127.0.0.1:9")
-}
-
-impl Line {
-    /// Everything the carrier says was wrong with what we sent, and what the judge found.
-    async fn is_clean(&self, call: &Value) {
-        let log = self.carrier.log();
-        assert!(log.problems.is_empty(), "{:#?}", log.problems);
-        assert_eq!(
-            call["violations"],
-            serde_json::json!([]),
-            "{}",
-            pretty(call)
-        );
-    }
-
-    async fn ended(&self) -> Value {
-        self.gateway.api().await.ended_call(ENDED).await
-    }
-}
+use crate::twilio_line::*;
 
 #[tokio::test]
 async fn a_caller_reaches_the_extension_by_one_dial() {
@@ -330,16 +260,4 @@ async fn a_caller_talks_over_a_media_stream() {
     assert_eq!(call["outcome"]["code"], "transferred", "{}", pretty(&call));
     assert!(told(&call).contains("clara"), "{}", pretty(&call));
     line.is_clean(&call).await;
-}
-
-fn receptionist(talk: &str) -> GatewaySettings {
-    let settings = match talk {
-        "gather" => gather(),
-        _ => GatewaySettings::demo(),
-    };
-    settings
-        .language("de")
-        .ring_timeout_s(25)
-        .env("SWITCHHOOK_TWILIO_TALK", talk)
-        .env("DEFAULT_FORWARD_NUMBER", HUMAN)
 }

@@ -1,0 +1,113 @@
+//! A gateway that a number of the lab's carrier leads to, with what its tests share.
+
+use std::net::SocketAddr;
+
+use serde_json::Value;
+use switchhook_e2e::api::pretty;
+use switchhook_e2e::gateway::{Gateway, GatewaySettings};
+use switchhook_e2e::ports;
+use switchhook_lab::carrier::{Carrier, CarrierConfig, Number};
+
+use crate::common::ENDED;
+
+/// The account's number.
+pub const OURS: &str = "+493023125000";
+/// Who calls.
+pub const CALLER: &str = "+12025550142";
+/// Who gets text messages.
+pub const STAFF: &str = "+493023125190";
+/// Where the receptionist's callers are passed on to.
+pub const HUMAN: &str = "+493023125101";
+/// Where the demo's callers are passed on to.
+pub const EXTENSION: &str = "sip:2001@pbx.example.com";
+/// The gateway's public address.
+pub const HOST: &str = "https://gw.example.com";
+
+/// A gateway known to a carrier under a public address.
+pub struct Line {
+    pub gateway: Gateway,
+    pub carrier: Carrier,
+}
+
+/// `settings` on top of a gateway that the carrier's number leads to.
+pub async fn line(settings: GatewaySettings, change: impl FnOnce(&mut CarrierConfig)) -> Line {
+    let port = ports::free();
+    line_by(settings, port, ([127, 0, 0, 1], port).into(), change).await
+}
+
+/// The same with something between the carrier and the gateway, which listens at `port`.
+pub async fn line_by(
+    settings: GatewaySettings,
+    port: u16,
+    between: SocketAddr,
+    change: impl FnOnce(&mut CarrierConfig),
+) -> Line {
+    let carrier = carrier(vec![between], change).await;
+    let gateway = known_to(settings, port, &carrier).start().await;
+    Line { gateway, carrier }
+}
+
+/// A carrier whose number leads to these addresses, in turn.
+pub async fn carrier(to: Vec<SocketAddr>, change: impl FnOnce(&mut CarrierConfig)) -> Carrier {
+    let number = Number::new(OURS, &format!("{HOST}/twilio/voice"))
+        .fallback(&format!("{HOST}/twilio/error"))
+        .status_callback(&format!("{HOST}/twilio/status"));
+    let mut config = CarrierConfig {
+        numbers: vec![number],
+        ..CarrierConfig::default()
+    };
+    config.offload.insert(HOST.to_owned(), to);
+    change(&mut config);
+    Carrier::start(config).await.unwrap()
+}
+
+/// What a gateway has to know of the carrier.
+pub fn known_to(settings: GatewaySettings, port: u16, carrier: &Carrier) -> GatewaySettings {
+    settings
+        .env("SWITCHHOOK_HTTP_BIND", format!("127.0.0.1:{port}"))
+        .env("SWITCHHOOK_PUBLIC_URL", HOST)
+        .env("SWITCHHOOK_TWILIO_API_URL", carrier.url())
+        .env("TWILIO_ACCOUNT_SID", carrier.account_sid())
+        .env("TWILIO_AUTH_TOKEN", CarrierConfig::default().auth_token)
+        .env("TWILIO_PHONE_NUMBER", OURS)
+        .env("FREEPBX_DOMAIN", "pbx.example.com")
+}
+
+/// The demo's assistant with the carrier's ears and mouth.
+pub fn gather() -> GatewaySettings {
+    GatewaySettings::demo()
+        .without_speech()
+        .env("SWITCHHOOK_SPEECH_URL", "http://127.0.0.1:9")
+}
+
+impl Line {
+    /// Everything the carrier says was wrong with what we sent, and what the judge found.
+    pub async fn is_clean(&self, call: &Value) {
+        let log = self.carrier.log();
+        assert!(log.problems.is_empty(), "{:#?}", log.problems);
+        assert_eq!(
+            call["violations"],
+            serde_json::json!([]),
+            "{}",
+            pretty(call)
+        );
+    }
+
+    /// The only call, judged and stored.
+    pub async fn ended(&self) -> Value {
+        self.gateway.api().await.ended_call(ENDED).await
+    }
+}
+
+/// The German receptionist, who talks by `gather` or `stream` and passes callers on to [`HUMAN`].
+pub fn receptionist(talk: &str) -> GatewaySettings {
+    let settings = match talk {
+        "gather" => gather(),
+        _ => GatewaySettings::demo(),
+    };
+    settings
+        .language("de")
+        .ring_timeout_s(25)
+        .env("SWITCHHOOK_TWILIO_TALK", talk)
+        .env("DEFAULT_FORWARD_NUMBER", HUMAN)
+}
