@@ -33,5 +33,6 @@ mod secure_media;
 mod soak;
 mod softphone;
 mod twilio;
+mod twilio_conference;
 mod twilio_line;
 mod voices;

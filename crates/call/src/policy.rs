@@ -248,6 +248,20 @@ impl CallPolicy {
         }
     }
 
+    /// Whether the target is one of those that are configured, for any department or for callers who
+    /// name it.
+    pub fn may_reach(&self, target: &Target) -> bool {
+        let is_named = match target {
+            Target::Extension(extension) => {
+                self.allow_spoken_extension && self.dialable_extensions.contains(extension)
+            }
+            Target::Number(_) | Target::SipUri(_) => false,
+        };
+        is_named
+            || self.default_targets.contains(target)
+            || self.targets.values().any(|all| all.contains(target))
+    }
+
     /// The targets of a department, or the default ones.
     pub(crate) fn department_targets(&self, department: Option<&str>) -> Vec<Target> {
         let wanted = department.map(|name| name.trim().to_lowercase());
@@ -302,6 +316,19 @@ mod tests {
             ..policy()
         };
         assert!(closed.plan(Some(&"2005".parse().unwrap()), None).instead);
+    }
+
+    #[test]
+    fn configured_targets_may_be_reached_and_no_others() {
+        for (text, may) in [
+            ("2001", true),
+            ("2005", true),
+            ("2009", false),
+            ("+12025550100", false),
+            ("sip:2001@192.0.2.1", false),
+        ] {
+            assert_eq!(policy().may_reach(&text.parse().unwrap()), may, "{text}");
+        }
     }
 
     #[test]

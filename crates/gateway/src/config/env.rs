@@ -152,6 +152,7 @@ pub(super) const TABLE: &[Variable] = &[
     key("TWILIO_AUTH_TOKEN", "twilio.auth_token", Kind::Secret),
     key("SWITCHHOOK_TWILIO_API_URL", "twilio.api_url", Kind::Text),
     key("SWITCHHOOK_TWILIO_TALK", "twilio.talk", Kind::Text),
+    key("SWITCHHOOK_TWILIO_TRANSFER", "twilio.transfer", Kind::Text),
     key(
         "SWITCHHOOK_TWILIO_ACCEPT_KEY",
         "twilio.accept_key",

@@ -1,17 +1,15 @@
-//! From a program to the document that the carrier reads, and what is asked of it over REST.
+//! From a program to the document that the carrier reads.
 
 use switchhook_adapters::Secret;
-use switchhook_adapters::twilio::rest::{CallUpdate, NewRecording};
 use switchhook_adapters::twilio::twiml::{
     CallEvent, Connect, Dial, DialRecord, Document, Gather, GatherInput, Method, Noun, Number,
-    Prompt, Record, RecordingEvent, RejectReason, Say, Sip, SipTransport, SipUri, SpeechTimeout,
-    Stream, Trim, TwimlError,
+    Prompt, Record, RejectReason, Say, Sip, SipTransport, SipUri, SpeechTimeout, Stream,
+    TwimlError,
 };
-use switchhook_adapters::twilio::{CallSid, Carrier, TwilioError};
 use switchhook_model::{CallId, E164, Language, LegId, Target};
 
 use super::channel::{Channel, Program};
-use super::engine::Order;
+use super::invitation;
 use super::settings::Settings;
 use super::streams;
 
@@ -77,6 +75,10 @@ pub(super) fn render(
                 ..Dial::default()
             })
         }
+        Program::Meet { say, order } => {
+            let action = urls.of_call("dial_status");
+            spoken(say).dial(invitation::entrance(&urls, &order.leg, action))
+        }
         Program::Stream => Document::new().connect(Connect {
             action: Some(urls.of_call("connect")),
             method: Method::Post,
@@ -113,15 +115,15 @@ pub(super) fn render(
 }
 
 /// Where the carrier is to come back to.
-struct Urls<'a> {
+pub(super) struct Urls<'a> {
     base: String,
-    call: &'a CallId,
+    pub call: &'a CallId,
     /// The number of the program: what comes back about an earlier one is late.
     n: u32,
 }
 
 impl<'a> Urls<'a> {
-    fn of(channel: &'a Channel, settings: &Settings) -> Self {
+    pub fn of(channel: &'a Channel, settings: &Settings) -> Self {
         let state = &channel.state;
         Self {
             base: format!("{}{}/twilio", settings.public_url, state.prefix),
@@ -148,8 +150,13 @@ impl<'a> Urls<'a> {
         format!("{}/{path}?{name}={value}&n={}", self.base, self.n)
     }
 
+    /// What anybody may fetch.
+    pub fn open(&self, path: &str) -> String {
+        format!("{}/{path}", self.base)
+    }
+
     /// About a leg the carrier dials. Not tied to a program: these come at any time.
-    fn of_leg(&self, path: &str, leg: &LegId) -> String {
+    pub fn of_leg(&self, path: &str, leg: &LegId) -> String {
         format!("{}/{path}/{}?leg={leg}", self.base, self.call)
     }
 }
@@ -164,50 +171,51 @@ fn noun(
     let section = &settings.section;
     let url = section.whisper.then(|| urls.of_leg("whisper", leg));
     let status_callback = Some(urls.of_leg("status", leg));
-    let events = vec![
-        CallEvent::Initiated,
-        CallEvent::Ringing,
-        CallEvent::Answered,
-        CallEvent::Completed,
-    ];
-    let sip = |uri: SipUri| -> Result<Noun, TwimlError> {
-        let mut uri = uri.header("X-Switchhook-Call-Id", urls.call.as_str())?;
-        if !display.is_empty() {
-            uri = uri.header("X-Switchhook-Caller", display)?;
-        }
-        let credentials = section.sip_credentials.as_ref();
-        let mut sip = Sip::new(uri);
-        sip.username = credentials.map(|(user, _)| user.clone());
-        sip.password = credentials.map(|(_, password)| Secret::new(password.expose()));
-        sip.url.clone_from(&url);
-        sip.status_callback.clone_from(&status_callback);
-        sip.status_callback_events.clone_from(&events);
-        Ok(Noun::Sip(sip))
+    let events = CallEvent::ALL.to_vec();
+    let Some(uri) = sip_uri(target, display, urls, settings)? else {
+        return Ok(Noun::Number(Number {
+            number: target.to_string(),
+            url,
+            status_callback,
+            status_callback_events: events,
+            ..Number::default()
+        }));
     };
-    match target {
+    let credentials = section.sip_credentials.as_ref();
+    let mut sip = Sip::new(uri);
+    sip.username = credentials.map(|(user, _)| user.clone());
+    sip.password = credentials.map(|(_, password)| Secret::new(password.expose()));
+    sip.url = url;
+    sip.status_callback = status_callback;
+    sip.status_callback_events = events;
+    Ok(Noun::Sip(sip))
+}
+
+/// Where an agent is reached over SIP, with what the PBX is told; none for a number.
+pub(super) fn sip_uri(
+    target: &Target,
+    display: &str,
+    urls: &Urls<'_>,
+    settings: &Settings,
+) -> Result<Option<SipUri>, TwimlError> {
+    let uri = match target {
+        Target::Number(_) => return Ok(None),
+        Target::SipUri(uri) => carried(uri)?,
         Target::Extension(extension) => {
             let domain = settings.sip_domain.as_deref().unwrap_or_default();
             let (host, port) = match domain.rsplit_once(':') {
                 Some((host, port)) => (host, port.parse().ok()),
                 None => (domain, None),
             };
-            let transport = transport(&section.sip_transport);
-            sip(SipUri::new(
-                extension.as_str(),
-                host,
-                port,
-                Some(transport),
-            )?)
+            let transport = transport(&settings.section.sip_transport);
+            SipUri::new(extension.as_str(), host, port, Some(transport))?
         }
-        Target::SipUri(uri) => sip(carried(uri)?),
-        Target::Number(number) => Ok(Noun::Number(Number {
-            number: number.to_string(),
-            url,
-            status_callback,
-            status_callback_events: events,
-            ..Number::default()
-        })),
+    };
+    let uri = uri.header("X-Switchhook-Call-Id", urls.call.as_str())?;
+    if display.is_empty() {
+        return Ok(Some(uri));
     }
+    uri.header("X-Switchhook-Caller", display).map(Some)
 }
 
 /// A URI of the configuration or an operator: its address, and the transport if it names one.
@@ -260,11 +268,9 @@ fn seconds(ms: u64) -> u32 {
 /// What an agent hears before the bridge.
 pub(super) fn whisper(channel: &Channel, leg: &LegId, settings: &Settings) -> Document {
     let urls = Urls::of(channel, settings);
-    let display = channel.call.shown_to(leg).1;
-    let display = display.as_str();
-    let language = settings.language;
-    let Some(key) = settings.section.accept_key else {
-        return Document::new().say(say(&announce(display, None, language), settings));
+    let words = announcement(channel, leg, settings);
+    let Some(_) = settings.section.accept_key else {
+        return Document::new().say(words);
     };
     Document::new()
         .gather(Gather {
@@ -272,13 +278,17 @@ pub(super) fn whisper(channel: &Channel, leg: &LegId, settings: &Settings) -> Do
             action: Some(urls.of_leg("accept", leg)),
             timeout: Some(8),
             num_digits: Some(1),
-            prompts: vec![Prompt::Say(say(
-                &announce(display, Some(key), language),
-                settings,
-            ))],
+            prompts: vec![Prompt::Say(words)],
             ..Gather::default()
         })
         .hangup()
+}
+
+/// Who calls, and which key takes the call.
+fn announcement(channel: &Channel, leg: &LegId, settings: &Settings) -> Say {
+    let display = channel.call.shown_to(leg).1;
+    let text = announce(&display, settings.section.accept_key, settings.language);
+    say(&text, settings)
 }
 
 fn announce(display: &str, key: Option<char>, language: Language) -> String {
@@ -343,37 +353,4 @@ pub(super) fn apology(settings: &Settings) -> Document {
         Language::Ar => "عذراً، هناك مشكلة تقنية. يرجى الاتصال لاحقاً.",
     };
     Document::new().say(say(text, settings)).hangup()
-}
-
-/// Asks the carrier for something over REST.
-pub(super) async fn order(
-    carrier: &dyn Carrier,
-    settings: &Settings,
-    call: &CallId,
-    prefix: &str,
-    sid: &CallSid,
-    order: &Order,
-) -> Result<(), TwilioError> {
-    let base = format!("{}{prefix}/twilio", settings.public_url);
-    match order {
-        Order::Fetch => {
-            // Without a number: it belongs to no program.
-            let url = format!("{base}/connect/{call}");
-            carrier.update_call(sid, &CallUpdate::Url(url)).await?;
-        }
-        Order::Complete => {
-            carrier.update_call(sid, &CallUpdate::Hangup).await?;
-        }
-        Order::Record => {
-            let recording = NewRecording {
-                is_dual: true,
-                // As long as the call: what was said when is found again.
-                trim: Some(Trim::DoNotTrim),
-                status_callback: Some(format!("{base}/recording")),
-                status_callback_events: vec![RecordingEvent::Completed],
-            };
-            carrier.start_recording(sid, &recording).await?;
-        }
-    }
-    Ok(())
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use switchhook_adapters::twilio::{CallSid, Carrier, ErrorKind};
+use switchhook_adapters::twilio::Carrier;
 use switchhook_call::Event;
 use switchhook_conversation::Input;
 use switchhook_conversation::documents::Documents;
@@ -16,13 +16,14 @@ use switchhook_store::{AnswerRow, CommitError, Json, Step, StoreError, VendorIdR
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::channel::{Arrival, Channel, Done, Effect, Rules, State};
+use super::channel::{Arrival, Channel, Done, Effect, Rooms, Rules, State};
 use super::settings::Settings;
 use super::slots::{Loaded, Slot, Slots};
-use super::{brain, document, stream};
+use super::{brain, stream};
 use crate::bus::LiveEvent;
 use crate::calls::{self, OtherCalls, Shared};
 use crate::clock;
+use crate::config::TransferVia;
 
 /// The vendor in the table of foreign ids.
 pub(super) const VENDOR: &str = "twilio";
@@ -91,6 +92,11 @@ impl Engine {
             accept_key: settings.section.accept_key,
             whisper: settings.section.whisper,
             streams: settings.section.streams,
+            rooms: match settings.section.transfer {
+                TransferVia::Dial => Rooms::OnDemand,
+                TransferVia::Conference => Rooms::Always,
+            },
+            has_rest: carrier.is_some(),
         };
         Arc::new(Self {
             shared,
@@ -313,14 +319,19 @@ impl Engine {
             row.node = Some(self.node.clone());
             row.due_at = channel.next_deadline().filter(|_| !is_settled);
         }
-        if revision == 1 {
-            step.vendor_ids.push(VendorIdRow {
-                vendor: VENDOR.to_owned(),
-                vendor_id: channel.state.caller_sid.clone(),
-                call: id,
-                leg: Some(channel.state.caller_leg.clone()),
-            });
-        }
+        let own = (revision == 1).then(|| {
+            (
+                channel.state.caller_leg.clone(),
+                channel.state.caller_sid.clone(),
+            )
+        });
+        let ids = own.into_iter().chain(done.sids.iter().cloned());
+        step.vendor_ids.extend(ids.map(|(leg, sid)| VendorIdRow {
+            vendor: VENDOR.to_owned(),
+            vendor_id: sid,
+            call: id.clone(),
+            leg: Some(leg),
+        }));
         step
     }
 
@@ -360,7 +371,6 @@ impl Engine {
         channel: &Channel,
         effect: Effect,
     ) {
-        let prefix = channel.state.prefix.as_str();
         match effect {
             Effect::Think {
                 talk,
@@ -401,18 +411,18 @@ impl Engine {
                     engine.hear(&call, talk, vec![result]).await;
                 });
             }
-            Effect::Fetch { sid } => self.over_rest(id, prefix, sid, Order::Fetch),
-            Effect::Complete { sid } => self.over_rest(id, prefix, sid, Order::Complete),
             Effect::LeaveStream => {
                 if let Some(stream) = slot.stream() {
                     stream.send(stream::Order::Leave);
                 }
             }
-            Effect::Record { sid } => {
-                if self.settings.records {
-                    self.over_rest(id, prefix, sid, Order::Record);
-                }
-            }
+            Effect::Fetch { .. }
+            | Effect::Complete { .. }
+            | Effect::Record { .. }
+            | Effect::Invite { .. }
+            | Effect::Drop { .. }
+            | Effect::Hold { .. }
+            | Effect::Look { .. } => self.ask(slot, id, channel, effect),
         }
     }
 
@@ -467,56 +477,8 @@ fn hand_over(slot: &Slot, channel: &mut Channel) {
     }
 }
 
-/// What is asked of the carrier for a leg.
-#[derive(Debug)]
-pub(super) enum Order {
-    Fetch,
-    Complete,
-    Record,
-}
-
 /// Told apart from other reasons of the database.
 const STALE: &str = "another node stored the call first";
-
-impl Engine {
-    /// Beside the call's own steps: the carrier may be slow.
-    fn over_rest(self: &Arc<Self>, id: &CallId, prefix: &str, sid: String, order: Order) {
-        let Some(carrier) = self.carrier.clone() else {
-            tracing::warn!(call.id = %id, ?order, "no Twilio credentials: the carrier cannot be told");
-            return;
-        };
-        let Ok(sid) = sid.parse::<CallSid>() else {
-            tracing::error!(call.id = %id, "the carrier's id of the call is no id");
-            return;
-        };
-        let engine = Arc::clone(self);
-        let id = id.clone();
-        let prefix = prefix.to_owned();
-        tokio::spawn(async move {
-            let settings = &engine.settings;
-            let done =
-                document::order(carrier.as_ref(), settings, &id, &prefix, &sid, &order).await;
-            if let Err(error) = &done {
-                tracing::warn!(call.id = %id, ?order, %error, "the carrier refused");
-            }
-            let is_gone = match (&order, &done) {
-                (Order::Complete, Ok(())) => true,
-                (Order::Complete | Order::Fetch, Err(error)) => error.kind == ErrorKind::Gone,
-                (Order::Fetch | Order::Record, Ok(())) | (Order::Record, Err(_)) => false,
-            };
-            if is_gone {
-                let ended = engine
-                    .step(&id, |channel, now| {
-                        channel.caller_gone(now);
-                    })
-                    .await;
-                if let Err(error) = ended {
-                    tracing::debug!(call.id = %id, %error, "the end came by itself");
-                }
-            }
-        });
-    }
-}
 
 #[async_trait]
 impl OtherCalls for Handle {

@@ -5,11 +5,13 @@
 //! Unlike a SIP call, such a call outlives the process: the next webhook finds it in the database,
 //! on this node or another.
 
+mod asking;
 mod brain;
 pub mod channel;
 mod document;
 mod engine;
 pub mod http;
+mod invitation;
 pub mod messages;
 mod recordings;
 mod settings;

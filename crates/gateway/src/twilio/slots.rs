@@ -1,10 +1,10 @@
 //! The calls this process has in memory, each behind a lock of its own: two webhooks of one call are
 //! taken one after the other, those of different calls side by side.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use switchhook_model::{CallId, Timestamp};
+use switchhook_model::{CallId, LegId, Timestamp};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
@@ -27,6 +27,8 @@ pub(super) struct Slot {
     /// The media stream that stands.
     stream: Mutex<Option<StreamHandle>>,
     thoughts: Mutex<BTreeMap<(u32, u32), AbortHandle>>,
+    /// Agents who are being dialled over REST by this process.
+    invitations: Mutex<BTreeSet<LegId>>,
     alarm: Mutex<Option<(Timestamp, AbortHandle)>>,
 }
 
@@ -37,6 +39,7 @@ impl Default for Slot {
             stored: watch::Sender::new(0),
             stream: Mutex::default(),
             thoughts: Mutex::default(),
+            invitations: Mutex::default(),
             alarm: Mutex::default(),
         }
     }
@@ -61,6 +64,15 @@ impl Slot {
         if let Some(task) = lock(&self.thoughts).remove(&(talk, request)) {
             task.abort();
         }
+    }
+
+    /// False if that agent is being dialled already.
+    pub fn begin_invitation(&self, leg: &LegId) -> bool {
+        lock(&self.invitations).insert(leg.clone())
+    }
+
+    pub fn end_invitation(&self, leg: &LegId) {
+        lock(&self.invitations).remove(leg);
     }
 
     /// Sees to it that the call is looked at by then. An alarm that is set for an earlier time stays:

@@ -87,6 +87,8 @@ impl Say {
 pub enum Play {
     /// Where the file is fetched.
     Url(String),
+    /// The same again and again, until something else is to be done (`loop="0"`).
+    Forever(String),
     /// `0-9 * #`; `w` pauses for half a second.
     Digits(String),
 }
@@ -97,6 +99,10 @@ impl Play {
             Self::Url(url) => {
                 let url = xml.url("Play", url)?;
                 xml.element("Play", &[], &url);
+            }
+            Self::Forever(url) => {
+                let url = xml.url("Play", url)?;
+                xml.element("Play", &[("loop", Some("0".to_owned()))], &url);
             }
             Self::Digits(digits) => {
                 let ok = !digits.is_empty()

@@ -7,6 +7,7 @@ use switchhook_call::view::Channel as Way;
 use switchhook_call::{Call, Event, Route};
 use switchhook_model::{CallId, CallerIdentity, LegId, Timestamp};
 
+use super::state::CallToken;
 use super::{Channel, Rules, State};
 
 /// Seconds the carrier takes beyond a ring timeout until it reports the end of its dial: it rings
@@ -25,6 +26,8 @@ pub struct Arrival {
     pub prefix: String,
     /// Headers of the INVITE, for calls over a SIP domain.
     pub sip_headers: BTreeMap<String, String>,
+    /// `CallToken`, where the carrier sent one.
+    pub call_token: Option<CallToken>,
 }
 
 impl Channel {
@@ -34,13 +37,14 @@ impl Channel {
         let mut policy = rules.policy.clone();
         policy.ring_report_s = RING_REPORT_S;
         let call = Call::new(id, rules.profile.clone(), policy, now).over(Way::Twilio);
-        let state = State::new(
+        let mut state = State::new(
             arrival.account,
             arrival.sid,
             leg.clone(),
             arrival.prefix,
             rules.conversation.language,
         );
+        state.call_token = arrival.call_token;
         let route = Route::Assistant {
             name: rules.assistant.clone(),
         };

@@ -7,12 +7,14 @@
 //! runs: what is needed to go on is stored with each step ([`State`]).
 
 mod arrival;
+mod meeting;
 mod perform;
 mod program;
 mod returned;
 mod state;
 mod streaming;
 mod talking;
+mod watching;
 
 #[cfg(test)]
 mod tests;
@@ -26,8 +28,9 @@ use switchhook_model::{ChatMessage, LegId, Timestamp, ToolSpec};
 
 pub use arrival::Arrival;
 pub use program::Program;
-pub use returned::{Came, ChildStatus, DialEnd, Recorded};
-pub use state::{Stage, State};
+pub use returned::{Came, ChildStatus, DialEnd, LegEnd, Recorded};
+pub use state::{CallToken, Stage, State};
+pub use watching::Seen;
 
 use crate::calls::BookingRequest;
 
@@ -44,6 +47,17 @@ pub struct Rules {
     pub whisper: bool,
     /// Whether the conversation goes over a media stream, with ears and mouth of ours.
     pub streams: bool,
+    pub rooms: Rooms,
+    /// Whether the carrier can be asked for anything over REST.
+    pub has_rest: bool,
+}
+
+/// When caller and agent meet in a conference, in place of a dial from the caller's leg.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rooms {
+    /// When whoever asks for the transfer wants it.
+    OnDemand,
+    Always,
 }
 
 /// Something to be done outside, after the step that wants it is committed.
@@ -70,6 +84,19 @@ pub enum Effect {
     Complete { sid: String },
     /// Record both sides of the leg, on separate channels.
     Record { sid: String },
+    /// Dial the agent of this leg into the conference, once. With `again` the carrier may have been
+    /// asked before, from `since` on.
+    Invite {
+        leg: LegId,
+        since: Timestamp,
+        again: bool,
+    },
+    /// End the agent's leg.
+    Drop { leg: LegId, sid: String },
+    /// Hold the caller in the conference, or take them back.
+    Hold { room: String, sid: String, on: bool },
+    /// Ask the carrier what became of a leg.
+    Look { leg: LegId, sid: String },
     /// Close the media stream: the carrier comes for the next program.
     LeaveStream,
 }
@@ -81,6 +108,8 @@ pub struct Done {
     pub steps: Vec<(Event, Vec<Action>)>,
     pub turns: Vec<Turn>,
     pub effects: Vec<Effect>,
+    /// Ids the carrier gave legs of the call.
+    pub sids: Vec<(LegId, String)>,
 }
 
 impl Done {
@@ -148,6 +177,7 @@ impl Channel {
 
     /// What was asked of the carrier before may not have left the machine.
     fn ask_again(&mut self) {
+        self.invite_again();
         let sid = self.state.caller_sid.clone();
         if self.state.in_hand || self.state.stage == Stage::Over {
             return;
@@ -182,7 +212,8 @@ impl Channel {
         let talk = self.talk.as_ref().and_then(Conversation::next_deadline);
         // While the carrier speaks and listens, it keeps the time.
         let talk = talk.filter(|_| self.keeps_time());
-        call.into_iter().chain(talk).min()
+        let carrier = self.next_look();
+        call.into_iter().chain(talk).chain(carrier).min()
     }
 
     /// Deadlines that have passed.
@@ -204,6 +235,7 @@ impl Channel {
         {
             self.talk_input(now, switchhook_conversation::Input::Timeout);
         }
+        self.look(now);
         self.run(now);
     }
 

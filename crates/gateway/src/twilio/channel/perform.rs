@@ -47,6 +47,7 @@ impl Channel {
                     ring_timeout_s: *ring_timeout_s,
                     caller_id: caller_id.clone(),
                     display: display.clone(),
+                    in_room: self.meets_in_rooms(),
                 });
                 self.fetch();
             }
@@ -112,13 +113,8 @@ impl Channel {
                 let sid = self.state.caller_sid.clone();
                 self.done.effects.push(Effect::Record { sid });
             }
-            // A leg at the carrier cannot be held but in a conference.
-            ActionKind::Hold { leg } | ActionKind::Resume { leg } => {
-                self.queue.push_back(Event::HoldRefused {
-                    leg: leg.clone(),
-                    sip_status: None,
-                });
-            }
+            ActionKind::Hold { leg } => self.hold(leg, true),
+            ActionKind::Resume { leg } => self.hold(leg, false),
             ActionKind::Refer { leg, attempt, .. } => {
                 self.queue.push_back(Event::ReferReported {
                     leg: leg.clone(),
@@ -158,6 +154,8 @@ impl Channel {
             .is_some_and(|order| order.leg == *leg)
         {
             self.state.dial = None;
+        } else if self.has_seat(leg) {
+            return self.drop_seat(leg);
         } else if self.state.dialling() == Some(leg) && self.state.stage != Stage::Over {
             // A new program for the caller's leg drops the leg that was dialled from it; that it is
             // gone is known when the carrier comes for it.

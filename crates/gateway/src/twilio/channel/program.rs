@@ -24,6 +24,8 @@ pub enum Program {
     Wait,
     /// Ring an agent and bridge.
     Dial { say: Vec<String>, order: DialOrder },
+    /// Wait in a conference for the agent, who is dialled when the caller is there.
+    Meet { say: Vec<String>, order: DialOrder },
     /// Connect ears and mouth of ours.
     Stream,
     /// Beep and record.
@@ -66,7 +68,7 @@ impl Channel {
         }
         if let Some(order) = self.state.dial.take() {
             let say = self.spoken(now);
-            return Some(Program::Dial { say, order });
+            return Some(connecting(say, order));
         }
         let talk = self.talk.as_ref()?;
         if !self.state.documents.has_words() && !talk.wants_to_listen() {
@@ -97,8 +99,7 @@ impl Channel {
     fn decide_streaming(&mut self) -> Option<Program> {
         let has_words = self.talk.as_ref().is_some_and(Conversation::is_speaking);
         if !has_words && let Some(order) = self.state.dial.take() {
-            let say = Vec::new();
-            return Some(Program::Dial { say, order });
+            return Some(connecting(Vec::new(), order));
         }
         let talk = self.talk.as_ref()?;
         let is_wanted =
@@ -122,6 +123,7 @@ impl Channel {
         self.state.stage = match program {
             Program::Listen { .. } => Stage::Listening,
             Program::Tell { .. } | Program::Wait => Stage::Telling,
+            Program::Meet { order, .. } => self.enters(order),
             Program::Dial { order, .. } => {
                 self.state
                     .children
@@ -141,13 +143,14 @@ impl Channel {
                 Stage::Over
             }
         };
+        self.heard_of(now);
         self.run(now);
     }
 
     /// The carrier would not take the program: nothing of it was done.
     pub fn not_carried_out(&mut self, now: Timestamp, program: &Program, why: &str) {
         self.state.in_hand = true;
-        if let Program::Dial { order, .. } = program {
+        if let Program::Dial { order, .. } | Program::Meet { order, .. } = program {
             self.state.stage = Stage::Telling;
             self.state.children.remove(&order.leg);
             self.queue.push_back(Event::LegFailed {
@@ -158,5 +161,13 @@ impl Channel {
             });
         }
         self.run(now);
+    }
+}
+
+fn connecting(say: Vec<String>, order: DialOrder) -> Program {
+    if order.in_room {
+        Program::Meet { say, order }
+    } else {
+        Program::Dial { say, order }
     }
 }

@@ -23,7 +23,11 @@ pub enum Came {
     /// The message is over.
     Recorded(Recorded),
     /// Whoever asks wants the caller transferred: an endpoint of older deployments.
-    Transfer { target: Target },
+    Transfer {
+        target: Target,
+        /// Both are to meet in a conference.
+        in_room: bool,
+    },
 }
 
 /// How a dial ended (TwiML Dial, action parameters).
@@ -50,10 +54,22 @@ pub struct Recorded {
 /// A status callback of a leg the carrier dialled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChildStatus {
+    /// It left the queue.
+    Dialled,
     Ringing,
     Answered,
-    /// Over; what came of it is told by the end of the dial.
-    Over,
+    /// Over. What came of a dial from the caller's leg is told by the dial's end.
+    Over(LegEnd),
+}
+
+/// How a leg of the carrier's ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LegEnd {
+    /// Somebody had answered.
+    pub answered: bool,
+    /// Why nobody had.
+    pub cause: HangupCause,
+    pub sip_status: Option<u16>,
 }
 
 impl Channel {
@@ -97,21 +113,25 @@ impl Channel {
             }
             Came::DialEnded(end) => {
                 self.said(now, Returned::Nothing);
-                self.dial_ended(&before, end);
+                match &before {
+                    Stage::Dialing { leg } if self.has_seat(leg) => self.left_room(now, leg),
+                    _ => self.dial_ended(&before, end),
+                }
             }
             Came::Recorded(recorded) => self.recorded(now, &recorded),
-            Came::Transfer { target } => {
+            Came::Transfer { target, in_room } => {
                 if before == Stage::New {
                     self.state.stage = before;
                 }
                 self.said(now, Returned::Nothing);
+                self.state.in_rooms |= in_room;
                 self.asked_to_transfer(now, target);
             }
         }
         self.run(now);
     }
 
-    fn said(&mut self, now: Timestamp, returned: Returned) {
+    pub(super) fn said(&mut self, now: Timestamp, returned: Returned) {
         // What was heard over a stream is known from the stream.
         if self.rules.streams {
             return;
@@ -127,6 +147,9 @@ impl Channel {
         if let Stage::Dialing { leg } = before
             && self.is_living(leg)
         {
+            if self.has_seat(leg) {
+                return self.drop_seat(leg);
+            }
             self.queue.push_back(Event::LegEnded {
                 leg: leg.clone(),
                 cause: HangupCause::Canceled,
@@ -188,18 +211,29 @@ impl Channel {
     fn asked_to_transfer(&mut self, now: Timestamp, target: Target) {
         let n = self.call.view().transfers.len();
         let request = RequestId::from_unique(&format!("{}-asked-{n}", self.call.id().unique()));
-        let view = self.call.view();
         if self.call.transfer_refusal().is_some() {
-            tracing::info!(call.id = %view.id, "asked to transfer a call that cannot be transferred now");
+            tracing::info!(call.id = %self.call.id(), "asked to transfer a call that cannot be transferred now");
         }
-        self.event(
-            now,
+        let policy = self.call.policy();
+        let hours = policy.open_hours.as_ref();
+        let is_open = hours.is_none_or(|hours| hours.is_open(now));
+        let event = if is_open && policy.may_reach(&target) {
             Event::OperatorTransfer {
                 target: Some(target),
                 department: None,
                 request,
-            },
-        );
+            }
+        } else {
+            // Whoever can call us by webhook reaches whom the assistant reaches, and when it does.
+            Event::AssistantAskedForHuman {
+                request,
+                target: Some(target),
+                department: None,
+                reason: "asked by webhook".to_owned(),
+                summary: String::new(),
+            }
+        };
+        self.event(now, event);
     }
 
     /// A status callback of the caller's leg said that it is over.
@@ -233,13 +267,20 @@ impl Channel {
         sequence: Option<u32>,
         status: ChildStatus,
     ) {
-        let whispered = self.rules.whisper || self.rules.accept_key.is_some();
+        let Some(child) = self.state.children.get(leg) else {
+            return;
+        };
+        let has_seat = child.seat.is_some();
+        if let Some(sid) = sid
+            && child.sid.is_none()
+        {
+            self.know(leg, sid);
+        }
+        // Into a conference nobody comes unheard but an agent who has to press a key.
+        let whispered = self.rules.accept_key.is_some() || (self.rules.whisper && !has_seat);
         let Some(child) = self.state.children.get_mut(leg) else {
             return;
         };
-        if child.sid.is_none() {
-            child.sid = sid.map(str::to_owned);
-        }
         if sequence.is_some() && sequence <= child.sequence {
             // Late: what it says is known by a later one.
             return;
@@ -259,8 +300,11 @@ impl Channel {
                         .push_back(Event::LegAnswered { leg: leg.clone() });
                 }
             }
-            ChildStatus::Over => {}
+            ChildStatus::Dialled => {}
+            ChildStatus::Over(end) if has_seat => self.seat_over(leg, end),
+            ChildStatus::Over(_) => {}
         }
+        self.heard_of(now);
         self.run(now);
     }
 
@@ -272,6 +316,7 @@ impl Channel {
         child.accepted = true;
         self.queue
             .push_back(Event::LegAnswered { leg: leg.clone() });
+        self.heard_of(now);
         self.run(now);
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use serde::{Deserialize, Serialize};
 use switchhook_conversation::ConversationSnapshot;
 use switchhook_conversation::documents::Documents;
-use switchhook_model::{Language, LegId, Target};
+use switchhook_model::{Language, LegId, Target, Timestamp};
 
 /// Raised when an older build could misread what is stored.
 pub const STATE_VERSION: u32 = 1;
@@ -42,6 +42,9 @@ pub struct DialOrder {
     pub caller_id: Option<String>,
     /// Who calls, for the agent. Untrusted text.
     pub display: String,
+    /// Both meet in a conference; else the agent is dialled from the caller's leg.
+    #[serde(default)]
+    pub in_room: bool,
 }
 
 /// A leg the carrier dialled for us.
@@ -54,6 +57,50 @@ pub struct Child {
     pub accepted: bool,
     /// The latest sequence number of its status callbacks.
     pub sequence: Option<u32>,
+    /// It is dialled over REST, into a conference with the caller.
+    #[serde(default)]
+    pub seat: Option<Seat>,
+}
+
+/// An agent's place in a conference.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seat {
+    pub order: DialOrder,
+    pub invited: Invited,
+    /// The leg is to end, also if it is only just being dialled.
+    #[serde(default)]
+    pub is_dropped: bool,
+    /// How often the caller was led into the conference.
+    #[serde(default)]
+    pub entered: u32,
+}
+
+/// Whether the agent of a [`Seat`] was dialled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Invited {
+    /// The caller is not in the conference yet.
+    Not,
+    /// The carrier was asked, and what it said is not known.
+    Asked {
+        /// When it was asked first.
+        since: Timestamp,
+        /// When it is looked at again.
+        look_at: Timestamp,
+    },
+    /// The carrier dials, or has dialled.
+    Yes,
+}
+
+/// Lets a leg over REST show the caller's own number; from the caller's first webhook.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct CallToken(pub String);
+
+impl std::fmt::Debug for CallToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("CallToken(***)")
+    }
 }
 
 /// See the module.
@@ -81,6 +128,14 @@ pub struct State {
     pub dial: Option<DialOrder>,
     #[serde(default)]
     pub children: BTreeMap<LegId, Child>,
+    /// Agents are met in conferences from now on, whatever the configuration says.
+    #[serde(default)]
+    pub in_rooms: bool,
+    #[serde(default)]
+    pub call_token: Option<CallToken>,
+    /// When the carrier is asked what became of the legs, should nothing be heard of them until then.
+    #[serde(default)]
+    pub look_at: Option<Timestamp>,
     /// The call refused the caller, with this SIP status.
     #[serde(default)]
     pub refused: Option<u16>,
@@ -139,6 +194,9 @@ impl State {
             leaves_stream: false,
             dial: None,
             children: BTreeMap::new(),
+            in_rooms: false,
+            call_token: None,
+            look_at: None,
             refused: None,
             hung_up: false,
             talks: 0,

@@ -28,6 +28,7 @@ impl Channel {
             let outputs = talk.audio_lost(now);
             self.carry_out(now, outputs);
         }
+        self.heard_of(now);
         self.run(now);
     }
 

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::guard::{Asked, refuse};
 use super::{given, written, xml};
-use crate::twilio::channel::{Arrival, Came, Channel, DialEnd, Recorded};
+use crate::twilio::channel::{Arrival, CallToken, Came, Channel, DialEnd, Recorded};
 use crate::twilio::document;
 use crate::twilio::engine::{Engine, StepError};
 use crate::twilio::settings::Settings;
@@ -39,8 +39,8 @@ pub(super) async fn back(engine: &Arc<Engine>, asked: &Asked) -> Response {
 }
 
 /// An extension of two to eight digits: an endpoint of older deployments, called by whoever knows
-/// our token.
-pub(super) async fn transfer(engine: &Arc<Engine>, asked: &Asked) -> Response {
+/// our token. It reaches whom the configuration names, when humans are there.
+pub(super) async fn transfer(engine: &Arc<Engine>, asked: &Asked, in_room: bool) -> Response {
     let wanted = given(&asked.params, "extension").map(str::parse::<Extension>);
     let target = match wanted {
         Some(Ok(extension)) => Some(Target::Extension(extension)),
@@ -60,7 +60,7 @@ pub(super) async fn transfer(engine: &Arc<Engine>, asked: &Asked) -> Response {
             "say which extension: ?extension=2001",
         );
     };
-    answer(engine, asked, Came::Transfer { target }).await
+    answer(engine, asked, Came::Transfer { target, in_room }).await
 }
 
 pub(super) async fn dial_ended(engine: &Arc<Engine>, asked: &Asked) -> Response {
@@ -223,5 +223,8 @@ fn arrival(asked: &Asked, sid: &str) -> Arrival {
         callee: CallerIdentity::from_untrusted(&called.unwrap_or_default(), None).number,
         prefix: asked.prefix.to_owned(),
         sip_headers: headers,
+        call_token: webhook
+            .call_token()
+            .map(|token| CallToken(token.to_owned())),
     }
 }

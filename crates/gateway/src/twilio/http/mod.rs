@@ -65,6 +65,10 @@ enum Endpoint {
     Back,
     /// To be transferred.
     Transfer,
+    /// To be transferred, in a conference.
+    Bridge,
+    /// The caller waits in a conference.
+    Room,
     /// The dial is over.
     DialEnded,
     /// The message is recorded.
@@ -84,14 +88,15 @@ enum Endpoint {
 }
 
 /// Webhooks with their methods.
-const ENDPOINTS: [(&str, Endpoint); 17] = [
+const ENDPOINTS: [(&str, Endpoint); 18] = [
     ("voice", Endpoint::Voice),
     ("call", Endpoint::Voice),
     ("verify_pin", Endpoint::Heard),
     ("process_audio", Endpoint::Heard),
     ("transfer", Endpoint::Transfer),
     ("transfer_callback", Endpoint::DialEnded),
-    ("voice_assistant/transfer_bridge", Endpoint::Transfer),
+    ("voice_assistant/transfer_bridge", Endpoint::Bridge),
+    ("room/{session}", Endpoint::Room),
     ("connect/{session}", Endpoint::Back),
     ("dial_status/{session}", Endpoint::DialEnded),
     ("message/{session}", Endpoint::Recorded),
@@ -125,7 +130,11 @@ pub fn routes(webhooks: Webhooks) -> Router {
         router = router
             .route(&format!("{prefix}/twilio/health"), get(probes::health))
             .route(&format!("{prefix}/twilio/test"), post(probes::test))
-            .route(&format!("{prefix}/twilio/media"), get(media::open));
+            .route(&format!("{prefix}/twilio/media"), get(media::open))
+            .route(
+                &format!("{prefix}/twilio/ringback.wav"),
+                get(probes::ringback),
+            );
     }
     router.with_state(webhooks)
 }
@@ -151,7 +160,9 @@ async fn webhook(
         Endpoint::Voice => calls::first(engine, &asked).await,
         Endpoint::Heard => calls::heard(engine, &asked).await,
         Endpoint::Back => calls::back(engine, &asked).await,
-        Endpoint::Transfer => calls::transfer(engine, &asked).await,
+        Endpoint::Transfer => calls::transfer(engine, &asked, false).await,
+        Endpoint::Bridge => calls::transfer(engine, &asked, true).await,
+        Endpoint::Room => reports::room(engine, &asked).await,
         Endpoint::DialEnded => calls::dial_ended(engine, &asked).await,
         Endpoint::Recorded => calls::recorded(engine, &asked).await,
         Endpoint::Whisper => reports::whisper(engine, &asked).await,

@@ -8,7 +8,7 @@ use switchhook_adapters::twilio::catalogue;
 
 use super::guard::Asked;
 use super::{Webhooks, given, twiml};
-use crate::twilio::{Engine, document};
+use crate::twilio::{Engine, document, invitation};
 
 /// `GET …/twilio/health`, as older deployments read it.
 pub(super) async fn health(State(webhooks): State<Webhooks>) -> Response {
@@ -26,6 +26,19 @@ pub(super) async fn health(State(webhooks): State<Webhooks>) -> Response {
 /// `POST …/twilio/test`.
 pub(super) async fn test() -> Response {
     twiml(&document::test())
+}
+
+/// `GET …/twilio/ringback.wav`: what a caller hears in a conference while the agent rings.
+pub(super) async fn ringback(State(webhooks): State<Webhooks>) -> Response {
+    let tone = invitation::ringback(webhooks.engine.settings.language);
+    (
+        [
+            ("content-type", "audio/wav"),
+            ("cache-control", "public, max-age=86400"),
+        ],
+        tone,
+    )
+        .into_response()
 }
 
 #[derive(Debug, Deserialize)]

@@ -9,9 +9,9 @@ use switchhook_model::{CallId, LegId};
 
 use super::guard::{Asked, refuse};
 use super::{given, taken, twiml};
-use crate::twilio::channel::{Channel, ChildStatus};
-use crate::twilio::document;
+use crate::twilio::channel::{Channel, ChildStatus, LegEnd};
 use crate::twilio::engine::{Engine, StepError};
+use crate::twilio::{document, invitation};
 
 /// The call and the leg a webhook of an agent's leg is about: both are in the URL we gave, and the
 /// leg must be one the call knows.
@@ -43,6 +43,35 @@ pub(super) async fn whisper(engine: &Arc<Engine>, asked: &Asked) -> Response {
     }
 }
 
+/// The caller is in the conference and waits for the agent. Whatever is answered here is all that the
+/// caller hears until then; an error would drop them out of the conference.
+pub(super) async fn room(engine: &Arc<Engine>, asked: &Asked) -> Response {
+    let Some((call, leg)) = about(asked) else {
+        return twiml(&invitation::silence());
+    };
+    let settings = &engine.settings;
+    let waits = engine
+        .step(&call, |channel, now| {
+            channel.waits(now, &leg);
+            channel
+                .has_seat(&leg)
+                .then(|| invitation::waiting(channel, settings))
+        })
+        .await;
+    match waits {
+        Ok(Some(document)) => twiml(&document),
+        Ok(None) | Err(StepError::Unknown) => twiml(&invitation::silence()),
+        Err(error) => {
+            tracing::error!(%error, "a caller who waits could not be kept");
+            refuse(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "webhook.not_stored",
+                "the step could not be stored; see the log",
+            )
+        }
+    }
+}
+
 /// The agent pressed a key.
 pub(super) async fn accept(engine: &Arc<Engine>, asked: &Asked) -> Response {
     let Some((call, leg)) = about(asked) else {
@@ -60,12 +89,18 @@ pub(super) async fn accept(engine: &Arc<Engine>, asked: &Asked) -> Response {
             if knows {
                 channel.accepted(now, &leg);
             }
-            knows && !channel.call.is_ended()
+            if !knows || channel.call.is_ended() {
+                return document::decline();
+            }
+            if channel.has_seat(&leg) {
+                return invitation::seat(&leg);
+            }
+            document::bridge()
         })
         .await;
     match accepted {
-        Ok(true) => twiml(&document::bridge()),
-        Ok(false) | Err(_) => twiml(&document::decline()),
+        Ok(document) => twiml(&document),
+        Err(_) => twiml(&document::decline()),
     }
 }
 
@@ -98,13 +133,19 @@ async fn child(
     leg: &LegId,
     status: &CallStatus,
 ) -> Result<(), StepError> {
-    let told = match status {
-        CallStatus::Ringing => ChildStatus::Ringing,
-        CallStatus::InProgress => ChildStatus::Answered,
-        status if status.is_final() => ChildStatus::Over,
-        _ => return Ok(()),
-    };
     let webhook = Webhook::new(&asked.params);
+    let sip_status = webhook.sip_response();
+    let told = match (status, status.cause(sip_status)) {
+        (CallStatus::Ringing, _) => ChildStatus::Ringing,
+        (CallStatus::InProgress, _) => ChildStatus::Answered,
+        (_, Some(cause)) => ChildStatus::Over(LegEnd {
+            answered: *status == CallStatus::Completed,
+            cause,
+            sip_status,
+        }),
+        // It was dialled, which is worth knowing of one that was dialled over REST.
+        (_, None) => ChildStatus::Dialled,
+    };
     let sid = webhook.call_sid().ok().map(|sid| sid.to_string());
     let sequence = webhook.sequence_number();
     engine

@@ -5,11 +5,14 @@ use switchhook_model::RequestId;
 
 use super::world::{Move, World, describe, rules};
 
-const WISH: Move = Move::Says("I would like to speak to a human please");
+pub(super) const WISH: Move = Move::Says("I would like to speak to a human please");
 
 /// Runs the moves, then again with a crash after each of them: nothing the caller or an agent
 /// notices may differ.
-fn survives(rules: &std::sync::Arc<crate::twilio::channel::Rules>, moves: &[Move]) -> World {
+pub(super) fn survives(
+    rules: &std::sync::Arc<crate::twilio::channel::Rules>,
+    moves: &[Move],
+) -> World {
     let plain = World::run(rules, moves, None);
     assert_eq!(plain.findings(), Vec::<String>::new());
     let told = |world: &World| -> Vec<String> { world.programs.iter().map(describe).collect() };

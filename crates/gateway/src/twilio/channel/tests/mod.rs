@@ -1,4 +1,5 @@
 //! Whole calls, webhook by webhook; each also with a crash after every one of them.
 
 mod ladders;
+mod meeting;
 mod world;

@@ -12,8 +12,12 @@ use switchhook_model::{
 };
 
 use crate::twilio::channel::{
-    Arrival, Came, Channel, ChildStatus, DialEnd, Effect, Program, Recorded, Rules, State,
+    Arrival, Came, Channel, ChildStatus, DialEnd, Effect, LegEnd, Program, Recorded, Rooms, Rules,
+    Seen, State,
 };
+
+/// The agent's leg.
+const AGENT: &str = "CA00000000000000000000000000000002";
 
 /// One thing that happens at the carrier or around it.
 #[derive(Debug, Clone)]
@@ -30,6 +34,17 @@ pub(super) enum Move {
     Rings,
     PicksUp,
     Accepts,
+    /// The agent's leg is over, with this status.
+    Over(&'static str),
+    /// The caller is in the conference.
+    Waits,
+    /// The carrier took the dial over REST, or did not.
+    Dials,
+    DialsNot(HangupCause),
+    /// The carrier has ended the agent's leg.
+    Drops,
+    /// It says what became of the caller's leg.
+    Sees(Seen),
     HangsUp,
     Leaves(u64),
     /// The model answers the last question.
@@ -76,7 +91,17 @@ pub(super) fn rules(change: impl FnOnce(&mut CallPolicy), accept_key: Option<cha
         accept_key,
         whisper: accept_key.is_some(),
         streams: false,
+        rooms: Rooms::OnDemand,
+        has_rest: false,
     })
+}
+
+/// The same, with agents met in conferences.
+pub(super) fn rooms(change: impl FnOnce(&mut CallPolicy), accept_key: Option<char>) -> Arc<Rules> {
+    let mut rules = Arc::into_inner(rules(change, accept_key)).unwrap();
+    rules.rooms = Rooms::Always;
+    rules.has_rest = true;
+    Arc::new(rules)
 }
 
 impl World {
@@ -89,6 +114,7 @@ impl World {
             callee: "+493023125001".to_owned(),
             prefix: String::new(),
             sip_headers: std::collections::BTreeMap::new(),
+            call_token: None,
         };
         let id = CallId::from_unique("t1");
         let mut world = Self {
@@ -170,6 +196,28 @@ impl World {
                 let leg = self.agent();
                 self.channel.accepted(now, &leg);
             }
+            Move::Over(status) => self.child(ChildStatus::Over(leg_end(status))),
+            Move::Waits => {
+                let leg = self.agent();
+                self.channel.waits(now, &leg);
+            }
+            Move::Dials => {
+                let leg = self.agent();
+                self.channel.invited(now, &leg, AGENT);
+            }
+            Move::DialsNot(cause) => {
+                let leg = self.agent();
+                self.channel.not_invited(now, &leg, cause, "refused");
+                self.give();
+            }
+            Move::Drops => {
+                let leg = self.agent();
+                self.channel.dropped(now, &leg);
+            }
+            Move::Sees(seen) => {
+                let leg = self.channel.state.caller_leg.clone();
+                self.channel.seen(now, &leg, seen);
+            }
             Move::HangsUp => self.channel.caller_gone(now),
             Move::Leaves(duration_ms) => {
                 self.now = self.now + Duration::from_millis(duration_ms);
@@ -241,7 +289,8 @@ impl World {
     fn child(&mut self, status: ChildStatus) {
         let leg = self.agent();
         self.channel
-            .child(self.now, &leg, Some("CA2"), None, status);
+            .child(self.now, &leg, Some(AGENT), None, status);
+        self.give();
     }
 
     pub fn agent(&self) -> LegId {
@@ -281,6 +330,12 @@ impl World {
                 Effect::Complete { .. } => "complete",
                 Effect::Record { .. } => "record",
                 Effect::LeaveStream => "leave_stream",
+                Effect::Invite { again: false, .. } => "invite",
+                Effect::Invite { again: true, .. } => "invite_again",
+                Effect::Drop { .. } => "drop",
+                Effect::Hold { on: true, .. } => "hold",
+                Effect::Hold { on: false, .. } => "unhold",
+                Effect::Look { .. } => "look",
             });
         }
     }
@@ -329,6 +384,7 @@ pub(super) fn describe(program: &Program) -> String {
         Program::Tell { say } => format!("tell {say:?}"),
         Program::Wait => "wait".to_owned(),
         Program::Dial { say, order } => format!("dial {} {say:?}", order.target),
+        Program::Meet { say, order } => format!("meet {} {say:?}", order.target),
         Program::Stream => "stream".to_owned(),
         Program::TakeMessage { say } => format!("record {say:?}"),
         Program::Refuse { busy } => format!("refuse busy={busy}"),
@@ -350,6 +406,21 @@ fn end(status: &str, bridged: Option<bool>) -> DialEnd {
         answered,
         cause,
         sip_status,
-        sid: Some("CA2".to_owned()),
+        sid: Some(AGENT.to_owned()),
+    }
+}
+
+/// The same as the agent's leg reports it.
+fn leg_end(status: &str) -> LegEnd {
+    let DialEnd {
+        answered,
+        cause,
+        sip_status,
+        ..
+    } = end(status, None);
+    LegEnd {
+        answered,
+        cause,
+        sip_status,
     }
 }

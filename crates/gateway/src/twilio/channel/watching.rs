@@ -1,0 +1,98 @@
+//! When nothing is heard of a call: what became of its legs is asked over REST.
+//!
+//! Reports get lost, most easily the last one. A call whose caller is gone must not stay open.
+
+use std::time::Duration;
+
+use switchhook_model::{LegId, Timestamp};
+
+use super::{Channel, ChildStatus, Effect, LegEnd, Stage};
+
+/// Longest silence of the carrier while it speaks, listens or rings. What is spoken, listened for and
+/// recorded ends earlier, or is worth a question.
+const SILENCE: Duration = Duration::from_secs(45);
+/// The same while caller and agent talk, and while the caller talks to us over a stream.
+const TALK: Duration = Duration::from_secs(300);
+
+/// What the carrier says of a leg.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seen {
+    Ringing,
+    Talking,
+    Over(LegEnd),
+    /// Nothing that is of use, or nothing at all.
+    Unknown,
+}
+
+impl Channel {
+    /// Something was heard of the call.
+    pub(super) fn heard_of(&mut self, now: Timestamp) {
+        if !self.rules.has_rest {
+            return;
+        }
+        let silence = match &self.state.stage {
+            Stage::Dialing { .. } | Stage::Streaming => Some(TALK),
+            Stage::New | Stage::Listening | Stage::Telling | Stage::TakingMessage => Some(SILENCE),
+            Stage::Over => self.has_living_seat().then_some(SILENCE),
+        };
+        self.state.look_at = silence.map(|silence| now + silence);
+    }
+
+    pub(super) fn next_look(&self) -> Option<Timestamp> {
+        if self.is_settled() {
+            return None;
+        }
+        // While the carrier waits for us, it is there.
+        let look_at = self.state.look_at.filter(|_| !self.state.in_hand);
+        look_at.into_iter().chain(self.next_invite()).min()
+    }
+
+    pub(super) fn look(&mut self, now: Timestamp) {
+        self.invite_overdue(now);
+        if self.state.in_hand || self.state.look_at.is_none_or(|at| at > now) {
+            return;
+        }
+        self.heard_of(now);
+        if self.state.stage != Stage::Over {
+            self.done.effects.push(Effect::Look {
+                leg: self.state.caller_leg.clone(),
+                sid: self.state.caller_sid.clone(),
+            });
+        }
+        let seats = self.living_seats().map(|(leg, sid)| Effect::Look {
+            leg: leg.clone(),
+            sid: sid.to_owned(),
+        });
+        let seats: Vec<Effect> = seats.collect();
+        self.done.effects.extend(seats);
+    }
+
+    fn has_living_seat(&self) -> bool {
+        self.living_seats().next().is_some()
+    }
+
+    /// Legs dialled over REST that are not over, as far as the call knows.
+    fn living_seats(&self) -> impl Iterator<Item = (&LegId, &str)> {
+        self.state.children.iter().filter_map(|(leg, child)| {
+            let sid = child.sid.as_deref()?;
+            (child.seat.is_some() && self.is_living(leg)).then_some((leg, sid))
+        })
+    }
+
+    /// What the carrier said of a leg it was asked about.
+    pub fn seen(&mut self, now: Timestamp, leg: &LegId, seen: Seen) {
+        if *leg == self.state.caller_leg {
+            if let Seen::Over(_) = seen {
+                self.caller_gone(now);
+            }
+            return;
+        }
+        let status = match seen {
+            Seen::Ringing => ChildStatus::Ringing,
+            Seen::Talking => ChildStatus::Answered,
+            Seen::Over(end) => ChildStatus::Over(end),
+            Seen::Unknown => return,
+        };
+        self.child(now, leg, None, None, status);
+    }
+}
