@@ -7,6 +7,7 @@ use std::process::Command;
 use anyhow::Context;
 use tempfile::TempDir;
 
+use crate::carrier;
 use crate::process::{Program, answers_http, free_port};
 use crate::scenarios::{NotInstalled, Setting};
 
@@ -18,8 +19,9 @@ const RTP_PORTS: &str = "10000-32000";
 pub struct Gateway {
     pub program: Program,
     pub sip: SocketAddr,
+    pub http: SocketAddr,
     /// Its data; removed after it has ended.
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 /// What the configuration admits.
@@ -49,6 +51,7 @@ impl Gateway {
         let file = dir.path().join("bench.toml");
         let text = format!(
             r#"mode = "demo"
+public_url = "{public_url}"
 
 [http]
 bind = "{http}"
@@ -76,6 +79,7 @@ bind = "{sip}"
 loopback_guests = true
 assistant_numbers = ["assistant"]
 {config}"#,
+            public_url = carrier::HOST,
             max_legs = limits.max_legs,
             data = dir.path().join("data").display(),
         );
@@ -93,8 +97,15 @@ assistant_numbers = ["assistant"]
         Ok(Self {
             program,
             sip,
-            _dir: dir,
+            http,
+            dir,
         })
+    }
+
+    /// Its database, as the store opens it.
+    pub fn database(&self) -> String {
+        let file = self.dir.path().join("data/switchhook.db");
+        format!("sqlite://{}", file.display())
     }
 }
 

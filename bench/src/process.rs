@@ -61,6 +61,15 @@ impl Program {
         Box::new(move || machine::process_time(pid))
     }
 
+    /// Ends it as a power cut does, from another thread.
+    pub fn killer(&self) -> impl FnOnce() + Send + use<> {
+        let pid = self.child.id().to_string();
+        move || {
+            // Already gone is as good.
+            let _ = Command::new("kill").args(["-KILL", &pid]).status();
+        }
+    }
+
     /// Memory in RAM, in KiB.
     pub fn resident_kib(&self) -> anyhow::Result<f64> {
         machine::resident_kib(self.child.id())

@@ -4,9 +4,11 @@ mod assistant_calls;
 mod beside_rustpbx;
 mod bridged;
 mod latency;
+mod media_streams;
 mod overload;
 mod signalling;
 mod sip_bridged;
+mod webhooks;
 
 use std::path::PathBuf;
 
@@ -33,7 +35,7 @@ pub struct Scenario {
     pub run: fn(&Setting, &mut Report) -> anyhow::Result<()>,
 }
 
-const ALL: [Scenario; 7] = [
+const ALL: [Scenario; 9] = [
     Scenario {
         name: "bridged",
         about: "bridged calls, also SRTP and Opus, and plain UDP echo",
@@ -63,6 +65,16 @@ const ALL: [Scenario; 7] = [
         name: "overload",
         about: "twice the admitted calls",
         run: overload::run,
+    },
+    Scenario {
+        name: "webhooks",
+        about: "signed webhooks of Twilio calls, stored before they are answered; kill -9",
+        run: webhooks::run,
+    },
+    Scenario {
+        name: "streams",
+        about: "assistant calls over Twilio's media streams, and over pipecat",
+        run: media_streams::run,
     },
     Scenario {
         name: "rustpbx",

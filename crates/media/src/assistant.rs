@@ -1,7 +1,8 @@
 //! Audio between a leg and an assistant: two bounded single-producer single-consumer queues.
 //!
-//! The worker never waits and never wakes a task: the assistant's side looks every 10 ms. A slow
-//! assistant loses its own audio (counted), nobody else's.
+//! The worker never waits and never wakes a task: the assistant's side looks every 10 ms. Where the far
+//! end is a task, too ([`crate::Line`]), each wakes the other instead. A slow assistant loses its own
+//! audio (counted), nobody else's.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use rtrb::{Consumer, Producer, RingBuffer};
 use thiserror::Error;
+use tokio::sync::Notify;
 
 use crate::frame::{FRAME_SAMPLES, Frame, SILENCE};
 use crate::gain::GainControl;
@@ -21,6 +23,26 @@ const IN_FRAMES: usize = 50;
 const OUT_FRAMES: usize = 150;
 /// How often the assistant's side looks at a queue: half a frame.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// Wake whoever waits at a queue, where no worker is at its other end. What rings while nobody waits
+/// is kept for the next wait.
+#[derive(Debug, Default)]
+pub(crate) struct Bells {
+    /// A frame of the party came, or none will come any more.
+    pub heard: Notify,
+    /// The assistant has something to say.
+    pub spoken: Notify,
+    /// There is room for more of it.
+    pub room: Notify,
+}
+
+/// Until `bell` rings; without bells a moment.
+async fn wait(bells: Option<&Arc<Bells>>, bell: impl FnOnce(&Bells) -> &Notify) {
+    match bells {
+        Some(bells) => bell(bells).notified().await,
+        None => tokio::time::sleep(LOOK_EVERY).await,
+    }
+}
 
 /// What the party said in one frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +70,7 @@ pub struct AudioIn {
     /// `None` only in measurements.
     detector: Option<VoiceDetector>,
     gain: Option<GainControl>,
+    bells: Option<Arc<Bells>>,
 }
 
 impl fmt::Debug for AudioIn {
@@ -74,7 +97,7 @@ impl AudioIn {
             if self.frames.is_abandoned() && self.frames.is_empty() {
                 return None;
             }
-            tokio::time::sleep(LOOK_EVERY).await;
+            wait(self.bells.as_ref(), |bells| &bells.heard).await;
         }
     }
 
@@ -157,6 +180,7 @@ pub struct AudioOut {
     generation: u32,
     partial: Frame,
     filled: usize,
+    bells: Option<Arc<Bells>>,
 }
 
 impl fmt::Debug for AudioOut {
@@ -201,7 +225,7 @@ impl AudioOut {
             if rest.is_empty() {
                 return Ok(());
             }
-            tokio::time::sleep(LOOK_EVERY).await;
+            wait(self.bells.as_ref(), |bells| &bells.room).await;
         }
     }
 
@@ -231,7 +255,7 @@ impl AudioOut {
             if self.frames.is_abandoned() {
                 return Err(PlayoutError::Closed);
             }
-            tokio::time::sleep(LOOK_EVERY).await;
+            wait(self.bells.as_ref(), |bells| &bells.room).await;
             self.enter(item)?;
         }
         self.push(true)
@@ -281,7 +305,11 @@ impl AudioOut {
             samples: self.partial,
         };
         self.filled = 0;
-        self.frames.push(frame).map_err(|_| PlayoutError::Closed)
+        let pushed = self.frames.push(frame).map_err(|_| PlayoutError::Closed);
+        if let Some(bells) = &self.bells {
+            bells.spoken.notify_one();
+        }
+        pushed
     }
 }
 
@@ -326,8 +354,8 @@ const REPORT_EVERY: u32 = 10;
 /// Samples over which cut audio fades out: 5 ms, so that it does not click.
 const CUT_FADE: usize = 40;
 
-/// Makes the two ends.
-pub(crate) fn connect() -> (AudioIn, AudioOut, Box<AssistantTap>) {
+/// Makes the two ends; `bells` where the far one is a task.
+pub(crate) fn connect(bells: Option<&Arc<Bells>>) -> (AudioIn, AudioOut, Box<AssistantTap>) {
     let (to_assistant, heard) = RingBuffer::new(IN_FRAMES);
     let (spoken, from_assistant) = RingBuffer::new(OUT_FRAMES);
     let state = Arc::new(PlayoutState::default());
@@ -335,6 +363,7 @@ pub(crate) fn connect() -> (AudioIn, AudioOut, Box<AssistantTap>) {
         frames: heard,
         detector: Some(VoiceDetector::new()),
         gain: None,
+        bells: bells.cloned(),
     };
     let audio_out = AudioOut {
         frames: spoken,
@@ -343,6 +372,7 @@ pub(crate) fn connect() -> (AudioIn, AudioOut, Box<AssistantTap>) {
         generation: 0,
         partial: SILENCE,
         filled: 0,
+        bells: bells.cloned(),
     };
     let tap = AssistantTap {
         to_assistant,

@@ -104,7 +104,7 @@ impl MediaLeg {
 
     /// Attaches an assistant. A former one's ends are closed.
     pub fn assistant(&self) -> (AudioIn, AudioOut) {
-        let (audio_in, audio_out, tap) = connect();
+        let (audio_in, audio_out, tap) = connect(None);
         self.command(Command::Assistant {
             slot: self.place.slot,
             tap: Some(tap),

@@ -54,6 +54,11 @@ impl Ears {
         self.assistant_speaks.store(speaks, Ordering::Relaxed);
     }
 
+    /// The same for another task to say.
+    pub fn assistant_speaks(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.assistant_speaks)
+    }
+
     /// Ends a running utterance now.
     pub fn finish(&self) {
         // Full means that the wish is already there.

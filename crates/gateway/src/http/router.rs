@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
+use axum::serve::ListenerExt as _;
 use axum::{Extension, Router, middleware};
 use tokio::net::TcpListener;
 use tower_http::compression::CompressionLayer;
@@ -100,6 +101,12 @@ pub async fn serve(
         routes = routes.merge(sip_socket::routes(sockets));
     }
     let service = routes.into_make_service_with_connect_info::<SocketAddr>();
+    // A carrier's websocket carries a small frame every 20 ms: none waits for the answer to the last.
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a connection keeps small packets back");
+        }
+    });
     axum::serve(listener, service)
         .with_graceful_shutdown(shutdown.cancelled_owned())
         .await

@@ -3,17 +3,26 @@
 //! The carrier keeps what we send until it is played, so what was sent is not what was heard. Marks
 //! tell: the carrier sends each back when everything before it was played. After `clear` all of them
 //! come back at once; those count for nothing.
+//!
+//! The first frame after a pause leaves when its audio is there, the others 20 ms after one another;
+//! in a pause no clock ticks.
+//!
+//! Nothing here waits for the call: what ears, mouth and marks report goes to a task of its own, which
+//! takes the call's lock and has steps stored.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::extract::ws::{Message, WebSocket};
+use futures::SinkExt;
 use switchhook_adapters::twilio::stream::{self, Incoming, Outgoing, Start};
 use switchhook_conversation::{Input, Output};
 use switchhook_media::{FRAME_MS, FRAME_SAMPLES, Law, Line, PlayoutReport, SILENCE};
 use switchhook_model::{CallId, Timestamp};
 use tokio::sync::mpsc;
-use tokio::time::MissedTickBehavior;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::Engine;
 use crate::calls::{Ears, Mouth, TalkInbox, recognise};
@@ -23,6 +32,10 @@ use crate::clock;
 const START_WAIT: Duration = Duration::from_secs(5);
 /// Reports of ears and mouth that may wait.
 const REPORTS: usize = 1024;
+/// Orders that may wait.
+const ORDERS: usize = 1024;
+/// From one frame to the next.
+const FRAME: Duration = Duration::from_millis(FRAME_MS as u64);
 /// One write to the carrier.
 const WRITE_LIMIT: Duration = Duration::from_secs(5);
 
@@ -36,13 +49,19 @@ pub(super) enum Order {
 /// The stream of one call, as the engine reaches it.
 #[derive(Debug, Clone)]
 pub(super) struct StreamHandle {
-    orders: mpsc::UnboundedSender<Order>,
+    orders: mpsc::Sender<Order>,
+    is_overrun: Arc<AtomicBool>,
 }
 
 impl StreamHandle {
-    /// Nothing of a stream that is gone is missed: the carrier comes.
+    /// Never waits. Nothing of a stream that is gone is missed: the carrier comes. One that is so far
+    /// behind that its orders do not fit is left, and the carrier comes for the next program, too.
     pub fn send(&self, order: Order) {
-        let _ = self.orders.send(order);
+        if let Err(mpsc::error::TrySendError::Full(_)) = self.orders.try_send(order)
+            && !self.is_overrun.swap(true, Ordering::Relaxed)
+        {
+            tracing::error!("a media stream does not keep up with its orders: left");
+        }
     }
 }
 
@@ -63,16 +82,27 @@ pub(super) async fn serve(engine: Arc<Engine>, mut socket: WebSocket) {
         tracing::error!(call.id = %call, format = ?start.format, "a media stream in another format: closed");
         return;
     }
-    let (orders, wanted) = mpsc::unbounded_channel();
-    let handle = StreamHandle { orders };
+    let (orders, wanted) = mpsc::channel(ORDERS);
+    let is_overrun = Arc::new(AtomicBool::new(false));
+    let handle = StreamHandle {
+        orders,
+        is_overrun: Arc::clone(&is_overrun),
+    };
     let Some(talk) = engine.stream_up(&call, program, handle).await else {
         tracing::warn!(call.id = %call, "nobody waits for this media stream: closed");
         return;
     };
     metrics::gauge!("switchhook_streams_active").increment(1.0);
-    let stream = Stream::open(&engine, &call, talk, start.stream_sid);
-    stream.run(socket, wanted).await;
+    let (stream, talker) = Stream::open(&engine, &call, talk, start.stream_sid);
+    let over = CancellationToken::new();
+    let telling = tokio::spawn(talker.run(over.clone()));
+    stream.run(socket, wanted, &is_overrun).await;
     metrics::gauge!("switchhook_streams_active").decrement(1.0);
+    // What was heard is told before the stream's end is.
+    over.cancel();
+    if let Err(error) = telling.await {
+        tracing::error!(call.id = %call, %error, "what was heard could not be told");
+    }
     engine.stream_down(&call).await;
 }
 
@@ -91,15 +121,42 @@ async fn first(socket: &mut WebSocket) -> Option<Start> {
     None
 }
 
-struct Stream {
+/// Tells the call what was reported, in order.
+struct Talker {
     engine: Arc<Engine>,
     call: CallId,
     talk: u32,
+    reports: mpsc::Receiver<Input>,
+    assistant_speaks: Arc<AtomicBool>,
+}
+
+impl Talker {
+    /// Until `over`, and then what is left.
+    async fn run(mut self, over: CancellationToken) {
+        loop {
+            let first = tokio::select! {
+                biased;
+                input = self.reports.recv() => input,
+                () = over.cancelled() => return,
+            };
+            let Some(first) = first else { return };
+            let mut inputs = vec![first];
+            while let Ok(more) = self.reports.try_recv() {
+                inputs.push(more);
+            }
+            let speaks = self.engine.listen(&self.call, self.talk, inputs).await;
+            self.assistant_speaks.store(speaks, Ordering::Relaxed);
+        }
+    }
+}
+
+struct Stream {
+    engine: Arc<Engine>,
+    call: CallId,
     sid: String,
     line: Line,
     ears: Ears,
     mouth: Mouth,
-    reports: mpsc::Receiver<Input>,
     report: TalkInbox,
     /// Of the current item, after the last `clear`.
     heard: Heard,
@@ -129,7 +186,7 @@ impl Heard {
 }
 
 impl Stream {
-    fn open(engine: &Arc<Engine>, call: &CallId, talk: u32, sid: String) -> Self {
+    fn open(engine: &Arc<Engine>, call: &CallId, talk: u32, sid: String) -> (Self, Talker) {
         let shared = &engine.shared;
         let (mut input, out, line) = Line::new();
         input.set_gain_control(shared.config.speech.gain_control);
@@ -143,34 +200,52 @@ impl Stream {
             shared.config.speech.voice.clone(),
             report.clone(),
         );
-        Self {
+        let talker = Talker {
             engine: Arc::clone(engine),
             call: call.clone(),
             talk,
+            reports,
+            assistant_speaks: ears.assistant_speaks(),
+        };
+        let stream = Self {
+            engine: Arc::clone(engine),
+            call: call.clone(),
             sid,
             line,
             ears,
             mouth,
-            reports,
             report,
             heard: Heard::default(),
             generation: 0,
             pending: Vec::with_capacity(FRAME_SAMPLES * 2),
             decoded: Vec::with_capacity(FRAME_SAMPLES),
-        }
+        };
+        (stream, talker)
     }
 
-    async fn run(mut self, mut socket: WebSocket, mut wanted: mpsc::UnboundedReceiver<Order>) {
-        let mut clock = tokio::time::interval(Duration::from_millis(u64::from(FRAME_MS)));
-        // Frames that are late are sent at once: the carrier's buffer takes them.
-        clock.set_missed_tick_behavior(MissedTickBehavior::Burst);
-        loop {
+    async fn run(
+        mut self,
+        mut socket: WebSocket,
+        mut wanted: mpsc::Receiver<Order>,
+        is_overrun: &AtomicBool,
+    ) {
+        let mut due = std::pin::pin!(tokio::time::sleep(Duration::ZERO));
+        let mut is_speaking = false;
+        while !is_overrun.load(Ordering::Relaxed) {
             tokio::select! {
                 biased;
-                _ = clock.tick() => {
-                    if self.speak(&mut socket).await.is_err() {
+                () = &mut due, if is_speaking => {
+                    let Ok(has_more) = self.speak(&mut socket).await else {
                         return;
-                    }
+                    };
+                    is_speaking = has_more;
+                    // Frames that are late are sent at once: the carrier's buffer takes them.
+                    let next = due.deadline() + FRAME;
+                    due.as_mut().reset(next);
+                }
+                () = self.line.written(), if !is_speaking => {
+                    is_speaking = true;
+                    due.as_mut().reset(Instant::now());
                 }
                 order = wanted.recv() => match order {
                     Some(Order::Voice(output)) => {
@@ -183,10 +258,9 @@ impl Stream {
                         return;
                     }
                 },
-                Some(input) = self.reports.recv() => self.tell(input).await,
                 message = socket.recv() => match message {
                     Some(Ok(Message::Text(text))) => {
-                        if self.take(&text).await.is_break() {
+                        if self.take(&text).is_break() {
                             return;
                         }
                     }
@@ -198,31 +272,33 @@ impl Stream {
         }
     }
 
-    /// The next 20 ms, if there is anything to say, and a mark where it matters.
-    async fn speak(&mut self, socket: &mut WebSocket) -> Result<(), Gone> {
+    /// The next 20 ms and a mark where it matters, in one write; false if there is nothing to say.
+    async fn speak(&mut self, socket: &mut WebSocket) -> Result<bool, Gone> {
         let mut frame = SILENCE;
         let mut reports = Vec::new();
         let has_audio = self.line.speak(&mut frame, |report| reports.push(report));
+        let mut texts = Vec::new();
         if has_audio {
             let mut mulaw = [0; FRAME_SAMPLES];
             Law::Mu.encode(&frame, &mut mulaw);
-            send(socket, Outgoing::media(&self.sid, &mulaw).to_json()).await?;
+            texts.push(Outgoing::media(&self.sid, &mulaw).to_json());
         }
         for report in reports {
             match report {
                 PlayoutReport::Progress { item, played_ms } => {
                     self.sent(item, played_ms);
-                    self.mark(socket, 'p', item, played_ms).await?;
+                    texts.push(self.mark('p', item, played_ms));
                 }
                 PlayoutReport::Finished { item, played_ms } => {
                     self.sent(item, played_ms);
-                    self.mark(socket, 'f', item, played_ms).await?;
+                    texts.push(self.mark('f', item, played_ms));
                 }
                 // Told when it was cut.
                 PlayoutReport::Cut { .. } | PlayoutReport::Underrun => {}
             }
         }
-        Ok(())
+        send(socket, texts).await?;
+        Ok(has_audio)
     }
 
     fn sent(&mut self, item: u32, sent_ms: u64) {
@@ -234,19 +310,13 @@ impl Stream {
         self.heard.sent_ms = sent_ms;
     }
 
-    async fn mark(
-        &mut self,
-        socket: &mut WebSocket,
-        kind: char,
-        item: u32,
-        ms: u64,
-    ) -> Result<(), Gone> {
+    fn mark(&self, kind: char, item: u32, ms: u64) -> String {
         let name = format!("{}:{kind}:{item}:{ms}", self.generation);
-        send(socket, Outgoing::mark(&self.sid, &name).to_json()).await
+        Outgoing::mark(&self.sid, &name).to_json()
     }
 
     /// A mark came back: so much was heard, unless it was thrown away.
-    async fn marked(&mut self, name: &str) {
+    fn marked(&mut self, name: &str) {
         let mut parts = name.split(':');
         let generation = parts.next().and_then(|part| part.parse::<u32>().ok());
         let kind = parts.next();
@@ -275,7 +345,7 @@ impl Stream {
                 total_ms: self.mouth.total_ms(item),
             }
         };
-        self.tell(input).await;
+        self.report.send(input);
     }
 
     async fn carry_out(&mut self, socket: &mut WebSocket, output: Output) -> Result<(), Gone> {
@@ -284,7 +354,7 @@ impl Stream {
             Output::Beep { item } => self.mouth.beep(item),
             Output::StopPlayout => {
                 self.mouth.cut();
-                send(socket, Outgoing::clear(&self.sid).to_json()).await?;
+                send(socket, vec![Outgoing::clear(&self.sid).to_json()]).await?;
                 self.generation += 1;
                 let heard = std::mem::take(&mut self.heard);
                 if heard.item != 0 {
@@ -293,7 +363,7 @@ impl Stream {
                         played_ms: heard.now_ms(clock::now()),
                         total_ms: self.mouth.total_ms(heard.item),
                     };
-                    self.tell(input).await;
+                    self.report.send(input);
                 }
             }
             Output::Transcribe { utterance } => {
@@ -314,7 +384,7 @@ impl Stream {
         Ok(())
     }
 
-    async fn take(&mut self, text: &str) -> std::ops::ControlFlow<()> {
+    fn take(&mut self, text: &str) -> std::ops::ControlFlow<()> {
         match stream::read(text) {
             Ok(Incoming::Media(media)) => {
                 if media.is_inbound() {
@@ -324,8 +394,8 @@ impl Stream {
                     }
                 }
             }
-            Ok(Incoming::Dtmf { digit, .. }) => self.tell(Input::Digit(digit)).await,
-            Ok(Incoming::Mark { name, .. }) => self.marked(&name).await,
+            Ok(Incoming::Dtmf { digit, .. }) => self.report.send(Input::Digit(digit)),
+            Ok(Incoming::Mark { name, .. }) => self.marked(&name),
             Ok(Incoming::Stop { .. }) => return std::ops::ControlFlow::Break(()),
             Ok(Incoming::Start(_) | Incoming::Connected { .. } | Incoming::Unknown { .. }) => {}
             Err(error) => tracing::debug!(call.id = %self.call, %error, "a stream message"),
@@ -347,22 +417,22 @@ impl Stream {
         let rest = frames.remainder().len();
         self.pending.drain(..self.pending.len() - rest);
     }
-
-    async fn tell(&mut self, first: Input) {
-        let mut inputs = vec![first];
-        while let Ok(more) = self.reports.try_recv() {
-            inputs.push(more);
-        }
-        self.ears
-            .set_assistant_speaks(self.engine.listen(&self.call, self.talk, inputs).await);
-    }
 }
 
 /// The carrier closed the socket, or does not read.
 struct Gone;
 
-async fn send(socket: &mut WebSocket, text: String) -> Result<(), Gone> {
-    match tokio::time::timeout(WRITE_LIMIT, socket.send(Message::Text(text.into()))).await {
+async fn send(socket: &mut WebSocket, texts: Vec<String>) -> Result<(), Gone> {
+    if texts.is_empty() {
+        return Ok(());
+    }
+    let write = async {
+        for text in texts {
+            socket.feed(Message::Text(text.into())).await?;
+        }
+        socket.flush().await
+    };
+    match tokio::time::timeout(WRITE_LIMIT, write).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) | Err(_) => Err(Gone),
     }
