@@ -15,12 +15,12 @@ SEED ?= 4
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-run: ## install what is missing, build, start the demo: call it with any softphone
+run: ## install what is missing, build, start the demo: call it by a page (the lab) or with any softphone
 	@scripts/install.sh run
 	@scripts/install-speech.sh "$(SWITCHHOOK_SPEECH_DIR)"
 	@$(MAKE) --no-print-directory web
 	cargo build --release --locked -p switchhook-gateway
-	target/release/switchhook serve --profile demo
+	@scripts/run.sh target/release/switchhook
 
 test: ## everything: lints, Rust, web, real phones, a real browser (installs what it needs)
 	@scripts/test.sh

@@ -13,6 +13,7 @@ pub mod baresip;
 pub mod certs;
 pub mod gateway;
 pub mod kamailio;
+pub mod lab;
 pub mod netns;
 pub mod phrases;
 pub mod ports;

@@ -20,6 +20,7 @@ mod early_media;
 mod harness;
 mod keys;
 mod killed;
+mod lab_page;
 mod lost_messages;
 mod nat;
 mod network;

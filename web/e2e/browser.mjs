@@ -24,9 +24,9 @@ export async function openBrowser(options = {}) {
   const context = await chromium.launchPersistentContext(profile, {
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
     headless: true,
-    args: ARGS,
     locale: 'en-GB',
     ...options,
+    args: [...ARGS, ...(options.args ?? [])],
   });
   return {
     context,

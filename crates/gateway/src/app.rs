@@ -26,7 +26,7 @@ use crate::speech::SpeechServer;
 use crate::switchboard::Switchboard;
 use crate::twilio::http::Webhooks;
 use crate::wire::WireLog;
-use crate::{brains, clock, registrations, signing_key, trunks, twilio, users, voices};
+use crate::{brains, clock, laboratory, registrations, signing_key, trunks, twilio, users, voices};
 
 /// Longest wait for running calls when the program is asked to stop.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -36,7 +36,8 @@ const UNREGISTER: Duration = Duration::from_secs(2);
 const SETTLE: Duration = Duration::from_secs(3);
 
 /// Runs until `stop`. Errors are of the start only.
-pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
+pub async fn run(mut config: Config, stop: CancellationToken) -> anyhow::Result<()> {
+    let lab = laboratory::adopt(&mut config).await;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
@@ -62,6 +63,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
             let server = SpeechServer::locate(&config.speech.dir)?;
             let url = server.url();
             tasks.spawn(server.supervise(last.clone()));
+            laboratory::tell_speech(&config, &url);
             (url, true)
         }
     };
@@ -147,7 +149,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     let http =
         crate::http_server::start(&shared, board, signing_key, metrics, webhooks, last.clone())
             .await?;
-    announce(&config);
+    announce(&config, lab.as_deref());
 
     stop.cancelled().await;
     draining.cancel();
@@ -384,10 +386,10 @@ fn trunk_config(name: &str, section: &TrunkSection) -> TrunkConfig {
 }
 
 /// What somebody who just started the program wants to know.
-fn announce(config: &Config) {
+fn announce(config: &Config, lab: Option<&str>) {
     use crate::config::Mode;
     tracing::info!(http = %config.http.bind, sip = %config.sip.bind, profile = config.profile, started_at = %clock::now(), "ready");
     if config.mode == Mode::Demo {
-        crate::cli::show_demo(config);
+        crate::cli::show_demo(config, lab);
     }
 }

@@ -12,6 +12,7 @@ mod clock;
 pub mod config;
 pub mod http;
 mod http_server;
+mod laboratory;
 mod metrics;
 mod network;
 mod notices;

@@ -3,8 +3,8 @@
 //! What belongs here: a scripted SIP phone ([`phone`]), sounds made and judged by frequency
 //! ([`audio`]), a counter of what is really on the wire ([`tap`]), a bad network ([`relay`]), a caller for
 //! `switchhook lab call` ([`call`]), imitations of an OpenAI-compatible server ([`providers`]), of
-//! Twilio ([`carrier`]) and of the staff's receiver ([`notices`]), a PostgreSQL server of one's own
-//! ([`postgres`]), and a clock that jumps ([`virtual_time`]). What does not: anything of the gateway.
+//! Twilio ([`carrier`], with a page and a [`visitor`] of it) and of the staff's receiver ([`notices`]), a
+//! PostgreSQL server of one's own ([`postgres`]), and a clock that jumps ([`virtual_time`]). What does not: anything of the gateway.
 //! The lab depends on
 //! none of the gateway's crates, so that an error there cannot hide here. Nothing depends on the
 //! lab but the binary's `lab` command and tests.
@@ -22,6 +22,7 @@ pub mod relay;
 pub mod tap;
 pub mod transcribe;
 pub mod virtual_time;
+pub mod visitor;
 
 use std::sync::OnceLock;
 

@@ -43,9 +43,8 @@ enum Command {
     User(user::UserCommand),
     /// Bring the database to this version's schema
     Migrate(SourceArgs),
-    /// Try things out: imitations and test calls
-    #[command(subcommand)]
-    Lab(lab::LabCommand),
+    /// Try things out: a carrier on this machine with a page to call by, and test calls
+    Lab(Box<lab::LabArgs>),
 }
 
 /// Where the configuration comes from.
@@ -64,9 +63,17 @@ impl SourceArgs {
     fn or_demo(self) -> Self {
         let nothing_said = self.config.is_none() && self.profile.is_none();
         if nothing_said && !std::path::Path::new("switchhook.toml").exists() {
+            return self.or_profile("demo");
+        }
+        self
+    }
+
+    /// This profile, if nothing is said, whatever else lies here.
+    fn or_profile(self, name: &str) -> Self {
+        if self.config.is_none() && self.profile.is_none() {
             return Self {
                 config: None,
-                profile: Some("demo".to_owned()),
+                profile: Some(name.to_owned()),
             };
         }
         self
@@ -131,7 +138,7 @@ pub fn main() -> ExitCode {
         Command::Token(args) => token::run(args),
         Command::User(command) => user::run(command),
         Command::Migrate(source) => serve::migrate(source),
-        Command::Lab(command) => lab::run(command),
+        Command::Lab(args) => lab::run(*args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -157,9 +164,10 @@ fn show(text: impl std::fmt::Display) {
     println!("{text}");
 }
 
-/// What somebody who started the demo wants to know.
-pub fn show_demo(config: &Config) {
-    show(serve::demo_card(config));
+/// What somebody who started the demo wants to know; `lab` is the address of the lab's page, if it
+/// runs.
+pub fn show_demo(config: &Config, lab: Option<&str>) {
+    show(serve::demo_card(config, lab));
 }
 
 /// A runtime for commands that need one.

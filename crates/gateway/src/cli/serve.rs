@@ -60,7 +60,7 @@ async fn stop_on_signal(stop: CancellationToken) {
 }
 
 /// Printed when the demo is up.
-pub(super) fn demo_card(config: &Config) -> String {
+pub(super) fn demo_card(config: &Config, lab: Option<&str>) -> String {
     let sip = config.sip.bind;
     let mut card = format!(
         "\n  Switchhook demo is up.\n\n  \
@@ -74,6 +74,11 @@ pub(super) fn demo_card(config: &Config) -> String {
             "  extension  {extension}  password {}  server {sip}  ({})\n",
             account.password.expose(),
             account.name.as_deref().unwrap_or("unnamed"),
+        ));
+    }
+    if let Some(lab) = lab {
+        card.push_str(&format!(
+            "\n  call it: {lab}  by microphone, a file or typed words, in any browser\n"
         ));
     }
     card.push_str(

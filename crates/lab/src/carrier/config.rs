@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 
+use super::page::PageConfig;
 use crate::audio::Audio;
 
 /// How fast the carrier's clock runs.
@@ -174,6 +175,8 @@ pub struct CarrierConfig {
     pub calls_per_second: Option<f64>,
     /// Whether `<Dial action>` is asked although the caller has hung up. Not documented either way.
     pub dial_action_after_hangup: bool,
+    /// A page for people beside the API, who call in and take calls by it.
+    pub page: Option<PageConfig>,
     /// Where it listens; port 0 takes any.
     pub bind: SocketAddr,
 }
@@ -202,6 +205,7 @@ impl Default for CarrierConfig {
             sip: BTreeMap::new(),
             calls_per_second: None,
             dial_action_after_hangup: false,
+            page: None,
             bind: SocketAddr::from(([127, 0, 0, 1], 0)),
         }
     }

@@ -206,6 +206,11 @@ impl Pulse {
         self.0.send_modify(|count| *count += 1);
     }
 
+    /// Changes with every beat.
+    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+        self.0.subscribe()
+    }
+
     /// Waits until `look` finds something.
     pub(super) async fn when<T>(&self, mut look: impl FnMut() -> Option<T>) -> T {
         let mut changed = self.0.subscribe();

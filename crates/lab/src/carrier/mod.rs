@@ -6,8 +6,8 @@
 //! (the comments name the page or the fact); where that is silent, the comment says so. It shares
 //! no code with the gateway's client of the same vendor: neither signing nor reading TwiML.
 //!
-//! What belongs here: the vendor's side of every conversation, its SIP trunk ([`Trunk`]) included.
-//! What does not: anything of the gateway.
+//! What belongs here: the vendor's side of every conversation, its SIP trunk ([`Trunk`]) and a page
+//! for people ([`PageConfig`]) included. What does not: anything of the gateway.
 //!
 //! ```no_run
 //! # use std::time::Duration; use switchhook_lab::carrier::*;
@@ -34,6 +34,7 @@ mod leg;
 mod log;
 mod messages;
 mod outbound;
+mod page;
 mod people;
 mod recordings;
 mod rest;
@@ -59,6 +60,7 @@ pub use config::{
 pub use inbound::CallIn;
 pub use log::{Answer, CarrierError, CarrierLog, Problem, RestRequest, Verb, Webhook, WebhookKind};
 pub use messages::{Fate, Message, MessageFate};
+pub use page::{PageConfig, SpeechAt};
 pub use people::phone::RungOnce;
 pub use people::{Behaviour, Ended, Heard, Party, Phone, Then};
 pub use recordings::Recording;
@@ -113,10 +115,17 @@ impl Carrier {
     ///
     /// # Errors
     /// If the port cannot be had.
-    pub async fn start(config: CarrierConfig) -> std::io::Result<Self> {
+    pub async fn start(mut config: CarrierConfig) -> std::io::Result<Self> {
         let bind = config.bind;
+        let page = config
+            .page
+            .take()
+            .map(|page| page::Page::prepare(page, &mut config));
         let shared = Shared::new(config);
-        let router = rest::router(Arc::clone(&shared));
+        let mut router = rest::router(Arc::clone(&shared));
+        if let Some(page) = page {
+            router = page.router(&shared).fallback_service(router);
+        }
         let (address, stop) = crate::providers::serve(bind, router).await?;
         shared.listens_at(address);
         Ok(Self {

@@ -9,6 +9,7 @@ mod dial;
 mod faults;
 mod messages;
 mod outbound;
+mod page;
 mod rest;
 mod sip;
 mod stream;

@@ -13,6 +13,9 @@ use tokio::time::Instant;
 use super::super::log::{Pulse, lock};
 use crate::audio::FRAME_SAMPLES;
 
+/// Half a second of live speech.
+const MOST_WAITING: usize = 4_000;
+
 /// Something a person heard.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Heard {
@@ -275,6 +278,15 @@ impl Line {
         state.mouth.extend(samples);
         drop(state);
         self.pulse.beat();
+    }
+
+    /// The person talks into the line now: what nobody took within half a second is lost, as speech
+    /// is that nobody hears.
+    pub(crate) fn talk(&self, samples: &[i16]) {
+        let mut state = self.state();
+        state.mouth.extend(samples);
+        let surplus = state.mouth.len().saturating_sub(MOST_WAITING);
+        state.mouth.drain(..surplus);
     }
 
     /// Whether the person still plays something.

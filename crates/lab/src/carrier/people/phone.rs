@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::line::{Act, Heard, Line};
 use super::party::Party;
-use super::target::{Kind, Target, plain};
+use super::target::{Kind, Target, anywhere, plain};
 use crate::carrier::Shared;
 use crate::carrier::amd::Nature;
 use crate::carrier::leg::{Leg, Status};
@@ -75,7 +75,7 @@ pub enum Behaviour {
         /// What they do then.
         then: Then,
     },
-    /// Rings until the test says [`Phone::answers_now`].
+    /// Rings until somebody says [`Phone::answers_now`] or [`Phone::decides`].
     AnswersWhenTold(Then),
     /// Rings until the carrier gives up.
     NoAnswer,
@@ -146,8 +146,17 @@ pub(crate) struct PhoneState {
     next: VecDeque<Behaviour>,
     rung: Vec<RungOnce>,
     answered: Vec<Party>,
-    /// How often it may still answer when told.
-    told: usize,
+    /// What is to become of calls that ring until told.
+    told: Vec<Told>,
+}
+
+/// What the person at a phone decides.
+#[derive(Debug)]
+struct Told {
+    /// Of which leg; any, if `None`.
+    call_sid: Option<String>,
+    /// Declined otherwise.
+    answers: bool,
 }
 
 /// A phone's handle in a test. Cheap to clone.
@@ -179,7 +188,7 @@ impl Phone {
                     next: VecDeque::new(),
                     rung: Vec::new(),
                     answered: Vec::new(),
-                    told: 0,
+                    told: Vec::new(),
                 }))
             });
             Arc::clone(state)
@@ -206,7 +215,16 @@ impl Phone {
 
     /// Somebody answers, once ([`Behaviour::AnswersWhenTold`]).
     pub fn answers_now(&self) -> &Self {
-        lock(&self.state).told += 1;
+        self.tell(None, true)
+    }
+
+    /// Somebody answers this leg, or declines it with 603 ([`Behaviour::AnswersWhenTold`]).
+    pub fn decides(&self, call_sid: &str, answers: bool) -> &Self {
+        self.tell(Some(call_sid.to_owned()), answers)
+    }
+
+    fn tell(&self, call_sid: Option<String>, answers: bool) -> &Self {
+        lock(&self.state).told.push(Told { call_sid, answers });
         self.shared.pulse.beat();
         self
     }
@@ -272,7 +290,14 @@ impl Shared {
         {
             return super::sip::ring(self, leg, target, address).await;
         }
-        let known = self.state().phones.get(&plain(&target.address)).cloned();
+        let known = {
+            let state = self.state();
+            let address = plain(&target.address);
+            let found = state.phones.get(&address);
+            found
+                .or_else(|| state.phones.get(&anywhere(&address)))
+                .cloned()
+        };
         let Some(phone) = known else {
             // Nobody has such a number here.
             return Rung::Refused {
@@ -298,10 +323,16 @@ impl Shared {
                 self.advance(leg, Status::Ringing);
                 let told = || {
                     let mut state = lock(&phone);
-                    state.told = state.told.checked_sub(1)?;
-                    Some(())
+                    let is_for_it = |told: &Told| match &told.call_sid {
+                        Some(sid) => *sid == leg.sid,
+                        None => true,
+                    };
+                    let at = state.told.iter().position(is_for_it)?;
+                    Some(state.told.swap_remove(at).answers)
                 };
-                self.pulse.when(told).await;
+                if !self.pulse.when(told).await {
+                    return refused(Status::Busy, 603);
+                }
                 (Duration::ZERO, then, Nature::Human)
             }
             Behaviour::Busy => return refused(Status::Busy, 486),

@@ -112,6 +112,14 @@ pub(in crate::carrier) fn plain(address: &str) -> String {
     address[..end].trim().to_owned()
 }
 
+/// The same user at any host: a phone plugged in as `sip:2001@*` is found wherever 2001 is dialled.
+pub(in crate::carrier) fn anywhere(address: &str) -> String {
+    match address.split_once('@') {
+        Some((user, _)) if address.starts_with("sip") => format!("{user}@*"),
+        Some(_) | None => address.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,6 +136,11 @@ mod tests {
         assert_eq!(code("sip:"), 13243);
         assert_eq!(code(&format!("sip:{}@example.com", "a".repeat(255))), 13250);
         assert_eq!(code("sip:a@example.com?X-Twilio-Foo=1"), 32113);
+        assert_eq!(
+            anywhere("sip:2001@192.0.2.1:5060"),
+            anywhere("sip:2001@pbx.example.com")
+        );
+        assert_eq!(anywhere("+493023125100"), "+493023125100");
         let number = |text: &str| Target::number(text, "x".into()).map(|t| t.address);
         assert_eq!(number("+49 30 23125-100"), Ok("+493023125100".to_owned()));
         assert_eq!(number("030 23125100").unwrap_err().0, 13223);

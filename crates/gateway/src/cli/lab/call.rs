@@ -1,20 +1,14 @@
-//! `switchhook lab`: tries things out against a running gateway.
+//! `switchhook lab call`: calls a running gateway, says something, prints what was heard.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
+use clap::Args;
 use switchhook_lab::call::{CallArgs, CallError, run as lab_call};
 use switchhook_lab::phone::Transport;
 
-use super::{Failure, runtime, show};
-
-#[derive(Debug, Subcommand)]
-pub(super) enum LabCommand {
-    /// Call a running gateway, say something, print what was heard
-    Call(LabCallArgs),
-}
+use crate::cli::{Failure, runtime, show};
 
 #[derive(Debug, Args)]
 pub(super) struct LabCallArgs {
@@ -50,8 +44,7 @@ pub(super) struct LabCallArgs {
     json: bool,
 }
 
-pub(super) fn run(command: LabCommand) -> Result<(), Failure> {
-    let LabCommand::Call(args) = command;
+pub(super) fn run(args: LabCallArgs) -> Result<(), Failure> {
     let report = runtime()?.block_on(lab_call(CallArgs {
         say: args.say,
         to: args.to,

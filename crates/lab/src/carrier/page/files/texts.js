@@ -1,0 +1,348 @@
+// Every word of the page. `{0}` is filled in by the caller.
+const en = {
+  skip: 'To the phone',
+  number: 'Number to call',
+  language: 'Language',
+  linkLive: 'live',
+  linkOff: 'not connected; trying again',
+  callerTitle: 'Call in',
+  from: 'Your number',
+  call: 'Call',
+  dialHint: 'Rings {0}. No account, nothing leaves this machine.',
+  typeLabel: 'Say by typing',
+  send: 'Say',
+  phrases: 'Phrases to choose from',
+  mic: 'Microphone',
+  micOn: 'Microphone is on',
+  wav: 'Play a file',
+  ear: 'Sound here',
+  keypad: 'Keypad',
+  hangUp: 'Hang up',
+  storyTitle: 'What the carrier does',
+  whichCall: 'Which call',
+  technical: 'Technical steps',
+  noSteps: 'Call, and see here what the carrier asks the gateway, says, and dials.',
+  phonesTitle: 'Phones that ring here',
+  phonesHint: 'You can be the human too. An extension rings here at whatever host it is dialled.',
+  addLabel: 'Extension, number or SIP address',
+  addPlaceholder: '2002, +493023125102, sip:desk@pbx.example.com',
+  add: 'Add a phone',
+  messagesTitle: 'Messages sent',
+  noMessages: 'No SMS or WhatsApp yet. Start with TWILIO_SMS_TO set, ask for a human, and let nobody answer.',
+  keysHelp: 'Keys:',
+  keyMic: 'microphone',
+  keyAnswer: 'answer',
+  keyDecline: 'decline',
+  keyHangUp: 'hang up',
+  keyType: 'type',
+  account: 'Account {0}, gateway {1}',
+  status: {
+    queued: 'queued',
+    initiated: 'being called',
+    ringing: 'ringing',
+    'in-progress': 'connected',
+    completed: 'over',
+    busy: 'busy',
+    failed: 'failed',
+    'no-answer': 'no answer',
+    canceled: 'cancelled',
+  },
+  listens: {
+    speech: 'The carrier listens for speech.',
+    keys: 'The carrier waits for keys.',
+    both: 'The carrier listens for speech and keys.',
+    stream: 'The gateway listens: sound goes both ways.',
+    record: 'A message is being recorded.',
+    people: 'You are connected; the other side hears you.',
+    none: 'Nobody listens at this moment. What you type waits for its turn.',
+  },
+  waiting: 'waits for its turn',
+  step: {
+    status: 'Call: {0}',
+    leg: 'Dialled {0}: {1}',
+    webhook: 'Asked the gateway {0}',
+    report: 'Told the gateway {0}',
+    played: 'Played a file',
+    beep: 'Beep',
+    ringing: 'Ringing tone',
+    music: 'Music on hold',
+    keys: 'Keys heard: {0}',
+    mine_keys: 'Keys pressed: {0}',
+    problem: 'Problem {1}: {0}',
+  },
+  verb: {
+    Gather: 'Gather: listening',
+    Dial: 'Dial: ringing',
+    Connect: 'Media stream: connected',
+    Record: 'Record: recording',
+    Pause: 'Pause',
+    Redirect: 'Redirect',
+    Hangup: 'Hangup',
+    Reject: 'Reject',
+    Start: 'Started beside the call',
+    Stop: 'Stopped beside the call',
+  },
+  refusedHint:
+    'The gateway refuses our signature: it started before the lab made its account. Restart the gateway.',
+  unreachedHint: 'The gateway does not answer at {0}. Is it running?',
+  said: 'Carrier',
+  mine: 'Caller',
+  voice: 'Other side',
+  rings: '{0} calls',
+  answer: 'Answer',
+  decline: 'Decline',
+  talking: 'talking',
+  does: {
+    by_hand: 'you answer',
+    no_answer: 'nobody answers',
+    busy: 'is busy',
+    declines: 'declines',
+    unreachable: 'cannot be reached',
+    machine: 'a mailbox answers',
+  },
+  doesLabel: 'What {0} does when it rings',
+  quiet: 'quiet',
+  lastRing: 'last: {0}',
+  sayAs: 'Say as {0}',
+  keysAs: 'Keys of {0}',
+  press: 'Press',
+  sayHint: 'Say something',
+  keysHint: 'Keys',
+  announce: '{0} rings',
+  fateLabel: 'What becomes of the next messages to {0}',
+  fateNext: 'Next ones:',
+  fate: {
+    '': 'as they are',
+    delivered: 'are delivered',
+    read: 'are read',
+    undelivered: 'are not delivered (30005)',
+    refused: 'are refused (21610)',
+    not_joined: 'not joined the sandbox (63015)',
+    writes: 'window open: they wrote to us',
+  },
+  messageStatus: {
+    queued: 'queued',
+    sent: 'sent',
+    delivered: 'delivered',
+    undelivered: 'not delivered',
+    failed: 'failed',
+    read: 'read',
+  },
+  template: 'Template {0}',
+  errorCode: 'error {0}',
+  noMic: 'The microphone cannot be used: {0}',
+  noFile: 'That file is no sound this browser can read.',
+  needsStream:
+    'Nobody here turns speech into words: speech by microphone or file needs twilio.talk = "stream", or the speech server of the gateway. Typing works.',
+  error: {
+    bad_number: 'That is no number we can use. Write it like +12025550123.',
+    bad_request: 'That cannot be sent like this.',
+    too_many: 'There are too many of these already.',
+    over: 'That is over already.',
+    no_call: 'There is no such call any more.',
+    sound_only: 'A media stream hears sound only, and no voice is at hand: use the microphone or a file.',
+    elsewhere: 'Open the page by the address the lab has printed.',
+    offline: 'The lab does not answer. Is it still running?',
+  },
+  samples: [
+    'I would like to speak to a human',
+    'What are your opening hours?',
+    'Yes, please',
+    'No, thank you',
+    'Goodbye',
+  ],
+};
+
+const de = {
+  skip: 'Zum Telefon',
+  number: 'Anzurufende Nummer',
+  language: 'Sprache',
+  linkLive: 'verbunden',
+  linkOff: 'nicht verbunden; neuer Versuch läuft',
+  callerTitle: 'Anrufen',
+  from: 'Ihre Nummer',
+  call: 'Anrufen',
+  dialHint: 'Ruft {0} an. Kein Konto, nichts verlässt diesen Rechner.',
+  typeLabel: 'Sprechen durch Tippen',
+  send: 'Sagen',
+  phrases: 'Sätze zur Auswahl',
+  mic: 'Mikrofon',
+  micOn: 'Mikrofon ist an',
+  wav: 'Datei abspielen',
+  ear: 'Ton hier',
+  keypad: 'Tastenfeld',
+  hangUp: 'Auflegen',
+  storyTitle: 'Was der Netzbetreiber tut',
+  whichCall: 'Welcher Anruf',
+  technical: 'Technische Schritte',
+  noSteps:
+    'Rufen Sie an; hier steht dann, was der Netzbetreiber das Gateway fragt, was er sagt und wen er wählt.',
+  phonesTitle: 'Telefone, die hier klingeln',
+  phonesHint:
+    'Sie können auch der Mensch sein. Eine Nebenstelle klingelt hier, unter welchem Host sie auch gewählt wird.',
+  addLabel: 'Nebenstelle, Nummer oder SIP-Adresse',
+  addPlaceholder: '2002, +493023125102, sip:desk@pbx.example.com',
+  add: 'Telefon dazu',
+  messagesTitle: 'Gesendete Nachrichten',
+  noMessages:
+    'Noch keine SMS oder WhatsApp. Starten Sie mit TWILIO_SMS_TO, verlangen Sie einen Menschen, und lassen Sie niemanden abnehmen.',
+  keysHelp: 'Tasten:',
+  keyMic: 'Mikrofon',
+  keyAnswer: 'annehmen',
+  keyDecline: 'ablehnen',
+  keyHangUp: 'auflegen',
+  keyType: 'tippen',
+  account: 'Konto {0}, Gateway {1}',
+  status: {
+    queued: 'wartet',
+    initiated: 'wird gerufen',
+    ringing: 'klingelt',
+    'in-progress': 'verbunden',
+    completed: 'beendet',
+    busy: 'besetzt',
+    failed: 'fehlgeschlagen',
+    'no-answer': 'keine Antwort',
+    canceled: 'abgebrochen',
+  },
+  listens: {
+    speech: 'Der Netzbetreiber hört auf Sprache.',
+    keys: 'Der Netzbetreiber wartet auf Tasten.',
+    both: 'Der Netzbetreiber hört auf Sprache und Tasten.',
+    stream: 'Das Gateway hört zu: Ton geht in beide Richtungen.',
+    record: 'Eine Nachricht wird aufgenommen.',
+    people: 'Sie sind verbunden; die andere Seite hört Sie.',
+    none: 'Gerade hört niemand zu. Getipptes wartet, bis es dran ist.',
+  },
+  waiting: 'wartet, bis es dran ist',
+  step: {
+    status: 'Anruf: {0}',
+    leg: 'Gewählt {0}: {1}',
+    webhook: 'Das Gateway gefragt {0}',
+    report: 'Dem Gateway gemeldet {0}',
+    played: 'Eine Datei gespielt',
+    beep: 'Piepton',
+    ringing: 'Freizeichen',
+    music: 'Wartemusik',
+    keys: 'Tasten gehört: {0}',
+    mine_keys: 'Tasten gedrückt: {0}',
+    problem: 'Problem {1}: {0}',
+  },
+  verb: {
+    Gather: 'Gather: hört zu',
+    Dial: 'Dial: es klingelt',
+    Connect: 'Media Stream: verbunden',
+    Record: 'Record: nimmt auf',
+    Pause: 'Pause',
+    Redirect: 'Redirect',
+    Hangup: 'Hangup',
+    Reject: 'Reject',
+    Start: 'Neben dem Anruf begonnen',
+    Stop: 'Neben dem Anruf beendet',
+  },
+  refusedHint:
+    'Das Gateway weist unsere Signatur zurück: Es lief schon, als das Labor sein Konto anlegte. Starten Sie das Gateway neu.',
+  unreachedHint: 'Das Gateway antwortet nicht unter {0}. Läuft es?',
+  said: 'Netzbetreiber',
+  mine: 'Anrufer',
+  voice: 'Andere Seite',
+  rings: '{0} ruft an',
+  answer: 'Annehmen',
+  decline: 'Ablehnen',
+  talking: 'im Gespräch',
+  does: {
+    by_hand: 'Sie nehmen ab',
+    no_answer: 'niemand nimmt ab',
+    busy: 'ist besetzt',
+    declines: 'lehnt ab',
+    unreachable: 'ist nicht erreichbar',
+    machine: 'eine Mailbox nimmt ab',
+  },
+  doesLabel: 'Was {0} tut, wenn es klingelt',
+  quiet: 'ruhig',
+  lastRing: 'zuletzt: {0}',
+  sayAs: 'Sprechen als {0}',
+  keysAs: 'Tasten von {0}',
+  press: 'Drücken',
+  sayHint: 'Etwas sagen',
+  keysHint: 'Tasten',
+  announce: '{0} klingelt',
+  fateLabel: 'Was aus den nächsten Nachrichten an {0} wird',
+  fateNext: 'Die nächsten:',
+  fate: {
+    '': 'unverändert',
+    delivered: 'kommen an',
+    read: 'werden gelesen',
+    undelivered: 'kommen nicht an (30005)',
+    refused: 'werden abgelehnt (21610)',
+    not_joined: 'nicht in der Sandbox (63015)',
+    writes: 'Fenster offen: sie schrieben uns',
+  },
+  messageStatus: {
+    queued: 'wartet',
+    sent: 'gesendet',
+    delivered: 'angekommen',
+    undelivered: 'nicht angekommen',
+    failed: 'fehlgeschlagen',
+    read: 'gelesen',
+  },
+  template: 'Vorlage {0}',
+  errorCode: 'Fehler {0}',
+  noMic: 'Das Mikrofon kann nicht benutzt werden: {0}',
+  noFile: 'Diese Datei ist kein Ton, den der Browser lesen kann.',
+  needsStream:
+    'Hier macht niemand aus Sprache Worte: Sprache per Mikrofon oder Datei braucht twilio.talk = "stream" oder den Sprachserver des Gateways. Tippen geht.',
+  error: {
+    bad_number: 'Mit dieser Nummer können wir nichts anfangen. Schreiben Sie sie wie +12025550123.',
+    bad_request: 'So kann das nicht gesendet werden.',
+    too_many: 'Davon gibt es schon zu viele.',
+    over: 'Das ist schon vorbei.',
+    no_call: 'Diesen Anruf gibt es nicht mehr.',
+    sound_only:
+      'Ein Media Stream hört nur Ton, und keine Stimme ist zur Hand: Nehmen Sie das Mikrofon oder eine Datei.',
+    elsewhere: 'Öffnen Sie die Seite unter der Adresse, die das Labor ausgegeben hat.',
+    offline: 'Das Labor antwortet nicht. Läuft es noch?',
+  },
+  samples: [
+    'Ich möchte mit einem Menschen sprechen',
+    'Wann haben Sie geöffnet?',
+    'Ja, bitte',
+    'Nein, danke',
+    'Auf Wiederhören',
+  ],
+};
+
+const ALL = { en, de };
+const KEPT = 'switchhook-lab-language';
+
+function first() {
+  try {
+    const kept = localStorage.getItem(KEPT);
+    if (kept in ALL) return kept;
+  } catch {
+    // Storage may be forbidden; the browser's language does.
+  }
+  return (navigator.languages ?? []).some((one) => one.startsWith('de')) &&
+    !(navigator.language ?? '').startsWith('en')
+    ? 'de'
+    : 'en';
+}
+
+export let language = first();
+
+export function speak(to) {
+  language = to;
+  try {
+    localStorage.setItem(KEPT, to);
+  } catch {
+    // It holds until the page is closed.
+  }
+}
+
+/** `t('step.leg', a, b)`: the words, with what is filled in. A word nobody knows is itself. */
+export function t(path, ...values) {
+  let found = ALL[language];
+  for (const part of path.split('.')) found = found?.[part];
+  if (found === undefined) return path.split('.').at(-1);
+  if (typeof found !== 'string') return found;
+  return found.replace(/\{(\d)\}/g, (_, at) => values[at] ?? '');
+}
