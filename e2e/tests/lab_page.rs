@@ -200,13 +200,13 @@ async fn demo_and_lab_start_and_end_together() {
             sleep(Duration::from_millis(50)).await;
         }
     }
-    while Command::new("kill")
-        .args(["-0", "--", &group])
-        .status()
-        .await
-        .unwrap()
-        .success()
-    {
+    let is_left = || {
+        let mut kill = Command::new("kill");
+        kill.args(["-0", "--", &group])
+            .stderr(std::process::Stdio::null());
+        kill.status()
+    };
+    while is_left().await.unwrap().success() {
         assert!(Instant::now() < deadline, "a process is left");
         sleep(Duration::from_millis(50)).await;
     }

@@ -10,7 +10,7 @@ import { api, until } from './gateway';
 
 const LAB = process.env.SWITCHHOOK_LAB_URL ?? '';
 /** Where pictures go, for looking at; none are taken without it. */
-const SHOTS = process.env.SWITCHHOOK_LAB_SHOTS;
+const SHOTS = process.env.LAB_SHOTS;
 const CALLER = resolve('../e2e/speech/human-a.wav');
 const SIZES = { desktop: { width: 1280, height: 900 }, phone: { width: 390, height: 844 } };
 const axeSource = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
@@ -111,7 +111,9 @@ describe.skipIf(!LAB)('the lab', () => {
     await page.locator('#dial').waitFor();
   });
 
-  it('is understood by microphone, rings at the page, is answered and hung up', async () => {
+  it('is understood by microphone, rings at the page, is answered and hung up', {
+    timeout: 150_000,
+  }, async () => {
     await until('the speech server', async () => {
       const state = (await (await fetch(`${LAB}/lab/state`)).json()) as { speech: boolean };
       return state.speech || undefined;
@@ -121,7 +123,8 @@ describe.skipIf(!LAB)('the lab', () => {
     await heard('How can I help').waitFor();
     await page.keyboard.press('Escape');
     await page.keyboard.press('m');
-    await ringing().waitFor();
+    // Recognised on this machine, which may be busy.
+    await ringing().waitFor({ timeout: 90_000 });
     await look('ringing-en');
     await page.keyboard.press('a');
     await talking().waitFor();

@@ -149,7 +149,7 @@ async fn hears(ear: &mut PageSocket, mouth: &mut PageSocket, hz: f64) -> Audio {
     let said = tone::sine(hz, 60_000);
     let mut frames = said.samples.chunks(160);
     let mut beat = tokio::time::interval(Duration::from_millis(20));
-    let mut heard = Vec::new();
+    let (mut heard, mut due) = (Vec::new(), 4_000);
     let deadline = Instant::now() + SOON;
     while Instant::now() < deadline {
         tokio::select! {
@@ -161,9 +161,13 @@ async fn hears(ear: &mut PageSocket, mouth: &mut PageSocket, hz: f64) -> Audio {
                 heard.extend(bytes.iter().map(|byte| Law::Mu.decode(*byte)));
             }
         }
-        let audio = Audio::phone(heard.clone());
-        if heard.len() % 1_600 == 0 && tone::present_ms(&audio, hz) > 1_000 {
-            return audio;
+        // Not after every frame: finding a tone takes its time.
+        if heard.len() >= due {
+            due = heard.len() + 4_000;
+            let audio = Audio::phone(heard.clone());
+            if tone::present_ms(&audio, hz) > 1_000 {
+                return audio;
+            }
         }
     }
     Audio::phone(heard)

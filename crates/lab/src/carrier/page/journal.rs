@@ -11,6 +11,7 @@ use super::Desk;
 use crate::carrier::leg::Leg;
 use crate::carrier::log::{Answer, CarrierLog, Verb, Webhook, WebhookKind, lock};
 use crate::carrier::people::Heard;
+use crate::carrier::people::target::plain;
 use crate::carrier::shared::Shared;
 use crate::carrier::sign::first;
 
@@ -86,8 +87,17 @@ impl Journal {
     /// Reads what is new.
     pub(super) fn catch_up(&mut self, shared: &Shared) {
         let legs = shared.state().legs.clone();
+        let mut turned = Vec::new();
         for leg in &legs {
-            self.status(leg);
+            let (status, is_over) = (leg.status().as_str(), leg.status().is_final());
+            let known = self.legs.entry(leg.sid.clone()).or_default();
+            if std::mem::replace(&mut known.status, status) != status {
+                // What led to the end comes before it.
+                if !is_over {
+                    self.add(&leg.sid, Step::new("status", status, ""));
+                }
+                turned.push((leg, status, is_over));
+            }
         }
         let log = shared.log();
         self.answers(&log);
@@ -107,6 +117,15 @@ impl Journal {
         for leg in &legs {
             self.heard(leg);
         }
+        // Last: what dials comes before who is dialled.
+        for (leg, status, is_over) in turned {
+            if is_over {
+                self.add(&leg.sid, Step::new("status", status, ""));
+            }
+            if let Some(parent) = &leg.parent {
+                self.add(parent, Step::new("leg", plain(&leg.to), status));
+            }
+        }
     }
 
     /// The steps of a call, the oldest first.
@@ -124,18 +143,6 @@ impl Journal {
             steps.pop_front();
         }
         steps.push_back(step);
-    }
-
-    fn status(&mut self, leg: &Leg) {
-        let status = leg.status().as_str();
-        let known = self.legs.entry(leg.sid.clone()).or_default();
-        if std::mem::replace(&mut known.status, status) == status {
-            return;
-        }
-        self.add(&leg.sid, Step::new("status", status, ""));
-        if let Some(parent) = &leg.parent {
-            self.add(parent, Step::new("leg", &leg.to, status));
-        }
     }
 
     fn answers(&mut self, log: &CarrierLog) {

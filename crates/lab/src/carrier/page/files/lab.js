@@ -173,8 +173,8 @@ function drawStory() {
 
 function told(text) {
   now = JSON.parse(text);
-  const call = sound.sid && leg(sound.sid);
-  if (sound.sid && (!call || call.over)) {
+  // A call that was just begun may not have been told of yet.
+  if (sound.sid && leg(sound.sid)?.over) {
     // The human has hung up: the caller's sound again, if there is one.
     const caller = calling();
     if (caller && caller.sid !== sound.sid) listenTo(caller.sid);
