@@ -120,6 +120,8 @@ describe.skipIf(!LAB)('the lab', () => {
     });
     await tabTo('#from');
     await page.keyboard.press('Enter');
+    // Until then the call before is shown.
+    await page.locator('#talk').waitFor();
     await heard('How can I help').waitFor();
     await page.keyboard.press('Escape');
     await page.keyboard.press('m');

@@ -266,6 +266,7 @@ pub(super) const TABLE: &[Variable] = &[
     process("RUST_LOG"),
     process("LOG_LEVEL"),
     process("SWITCHHOOK_LOG_FORMAT"),
+    process("SWITCHHOOK_LAB_LISTEN"),
     // Deployments' variables whose part of the product does not exist yet.
     later(
         "VOICE_AGENT_FALLBACK_DEPARTMENT",

@@ -13,8 +13,8 @@ use tokio::time::Instant;
 use super::super::log::{Pulse, lock};
 use crate::audio::FRAME_SAMPLES;
 
-/// Half a second of live speech.
-const MOST_WAITING: usize = 4_000;
+/// Live speech is at most so much behind: 200 ms.
+const MOST_WAITING: usize = 1_600;
 
 /// Something a person heard.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -280,10 +280,13 @@ impl Line {
         self.pulse.beat();
     }
 
-    /// The person talks into the line now: what nobody took within half a second is lost, as speech
-    /// is that nobody hears.
+    /// The person talks into the line now: what nobody takes is lost soon, as speech is that nobody
+    /// hears. While something longer is played it is lost at once.
     pub(crate) fn talk(&self, samples: &[i16]) {
         let mut state = self.state();
+        if state.mouth.len() > MOST_WAITING {
+            return;
+        }
         state.mouth.extend(samples);
         let surplus = state.mouth.len().saturating_sub(MOST_WAITING);
         state.mouth.drain(..surplus);
@@ -359,5 +362,27 @@ impl LineState {
             }
             None => false,
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn live_speech_is_never_far_behind_and_leaves_a_file_alone() {
+        let line = Line::new(Arc::new(Pulse::new()));
+        for n in 0..100 {
+            line.talk(&[n; FRAME_SAMPLES]);
+        }
+        let frame = line.frame().unwrap();
+        assert_eq!(frame[0], 90, "what is older than 200 ms is lost");
+        let line = Line::new(Arc::new(Pulse::new()));
+        line.play(&[7; 4_000]);
+        line.talk(&[1; FRAME_SAMPLES]);
+        for _ in 0..25 {
+            assert_eq!(line.frame(), Some([7; FRAME_SAMPLES]));
+        }
+        assert_eq!(line.frame(), None);
     }
 }

@@ -178,7 +178,11 @@ function told(text) {
     // The human has hung up: the caller's sound again, if there is one.
     const caller = calling();
     if (caller && caller.sid !== sound.sid) listenTo(caller.sid);
-    else sound.detach();
+    else {
+      sound.detach();
+      // Nobody is listened to without a call.
+      sound.microphone(false);
+    }
   }
   readAloud();
   draw();

@@ -22,7 +22,8 @@ export class Sound {
       this.#ear.connect(band(context)).connect(context.destination);
       const mouth = new AudioWorkletNode(context, 'mouth', { channelCount: 1, channelCountMode: 'explicit' });
       mouth.port.onmessage = ({ data }) => {
-        if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(data);
+        // Without a microphone or file it gives silence, which nobody needs.
+        if (this.isTalking && this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(data);
       };
       this.#mouth = band(context);
       // It says nothing to us, but only what is connected is run.
