@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use switchhook_e2e::api::{only_transfer, pretty};
+use switchhook_e2e::api::{only_attempt, only_transfer, pretty};
 use switchhook_e2e::gateway::{Gateway, GatewaySettings, binary};
 use switchhook_e2e::lab::{Lab, data, environment};
 use switchhook_e2e::process::Process;
@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep};
 use crate::common::*;
 
 const CALLER: &str = "+12025550177";
+const STAFF: &str = "+493023125190";
 
 struct Pair {
     lab: Lab,
@@ -141,6 +142,46 @@ async fn somebody_plays_a_file_into_a_media_stream() {
     }
     let call = pair.is_taken_and_ended(&sid).await;
     assert_eq!(call["outcome"]["code"], "transferred", "{}", pretty(&call));
+    pair.ends().await;
+}
+
+/// Nobody answers: staff's SMS is on the page, with what became of it.
+#[tokio::test]
+async fn the_notice_to_staff_is_read_on_the_page() {
+    let settings = GatewaySettings::demo()
+        .without_speech()
+        .env("SWITCHHOOK_SPEECH_URL", "http://127.0.0.1:9")
+        .env("TWILIO_SMS_TO", STAFF);
+    let pair = pair(settings).await;
+    let page = &pair.lab.page;
+    let busy = serde_json::json!({ "name": "2001", "does": "busy" });
+    page.does("phones", busy).await.unwrap();
+    let sid = page.calls_in(CALLER).await.unwrap();
+    page.until_step(&sid, "said", "How can I help")
+        .await
+        .unwrap();
+    page.says(&sid, "I would like to speak to a human please")
+        .await
+        .unwrap();
+    page.until_step(&sid, "said", "leave a message")
+        .await
+        .unwrap();
+    page.says(&sid, "Please call me back").await.unwrap();
+    let message = page
+        .until("the SMS to be delivered", |state| {
+            let message = state["messages"].get(0)?;
+            (message["status"] == "delivered").then(|| message.clone())
+        })
+        .await
+        .unwrap();
+    assert_eq!(message["to"], STAFF);
+    assert!(
+        message["body"].as_str().unwrap().contains(CALLER),
+        "{message:#}"
+    );
+    page.until_over(&sid).await.unwrap();
+    let call = pair.gateway.api().await.ended_call(ENDED).await;
+    assert_eq!(only_attempt(&call)["result"], "busy", "{}", pretty(&call));
     pair.ends().await;
 }
 
