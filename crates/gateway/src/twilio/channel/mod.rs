@@ -26,7 +26,7 @@ use switchhook_model::{ChatMessage, LegId, Timestamp, ToolSpec};
 
 pub use arrival::Arrival;
 pub use program::Program;
-pub use returned::{Came, ChildStatus, DialEnd, Recorded};
+pub use returned::{Came, ChildStatus, DialEnd, Lost, Recorded};
 pub use state::{Stage, State};
 
 use crate::calls::BookingRequest;

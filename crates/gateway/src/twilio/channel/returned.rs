@@ -47,6 +47,16 @@ pub struct Recorded {
     pub text: String,
 }
 
+/// Which report it was whose answer the carrier did not get, as far as it says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lost {
+    /// The announcement of the call.
+    First,
+    /// One about the program of this number.
+    Of(u32),
+    Unknown,
+}
+
 /// A status callback of a leg the carrier dialled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChildStatus {
@@ -203,6 +213,35 @@ impl Channel {
     }
 
     /// A status callback of the caller's leg said that it is over.
+    /// The carrier got no answer to a report, and asks what to do instead. If the report was taken, the
+    /// program given for it is given again; what it said is lost otherwise. Nothing is done twice: where
+    /// it is not known, it counts as lost.
+    pub fn unanswered(&mut self, now: Timestamp, lost: Lost) {
+        self.state.rescues += 1;
+        self.is_touched = true;
+        let was_taken = match lost {
+            Lost::First => self.state.given <= 1,
+            Lost::Of(program) => program < self.state.given,
+            Lost::Unknown => false,
+        };
+        if self.state.in_hand || was_taken {
+            return;
+        }
+        let came = match self.state.stage {
+            Stage::Listening => Came::Heard {
+                digits: None,
+                speech: None,
+            },
+            Stage::New
+            | Stage::Telling
+            | Stage::Dialing { .. }
+            | Stage::Streaming
+            | Stage::TakingMessage
+            | Stage::Over => Came::Back,
+        };
+        self.came(now, came);
+    }
+
     pub fn caller_gone(&mut self, now: Timestamp) {
         if self.state.stage == Stage::Over {
             return;
