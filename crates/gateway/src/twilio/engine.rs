@@ -30,6 +30,8 @@ pub(super) const VENDOR: &str = "twilio";
 const TRIES: u32 = 8;
 /// How late a deadline may be before another node looks after the call.
 const ORPHANED_AFTER: Duration = Duration::from_secs(5);
+/// How late the carrier may be when it was asked to come, or to end a leg.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(3);
 /// How often each node looks for such calls.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Calls looked after at a time.
@@ -311,7 +313,10 @@ impl Engine {
         if let Some(row) = &mut step.call {
             row.channel_state = Some(Json::of(&channel.state));
             row.node = Some(self.node.clone());
-            row.due_at = channel.next_deadline().filter(|_| !is_settled);
+            // A process that dies before it has asked the carrier is followed by one that asks.
+            let asked = channel.is_asked().then(|| now + ASK_AGAIN_AFTER);
+            let due = channel.next_deadline().into_iter().chain(asked).min();
+            row.due_at = due.filter(|_| !is_settled);
         }
         if revision == 1 {
             step.vendor_ids.push(VendorIdRow {

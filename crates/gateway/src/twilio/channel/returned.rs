@@ -80,6 +80,7 @@ impl Channel {
         let before = std::mem::replace(&mut self.state.stage, Stage::Telling);
         self.state.in_hand = true;
         let was_fetched = std::mem::take(&mut self.state.is_fetched);
+        self.ask_no_more();
         // With the stream's end, whoever closed it.
         self.line_up = false;
         self.state.leaves_stream = false;
@@ -247,6 +248,7 @@ impl Channel {
             return;
         }
         let before = std::mem::replace(&mut self.state.stage, Stage::Over);
+        self.ask_no_more();
         self.state.in_hand = false;
         self.line_up = false;
         self.state.dial = None;
