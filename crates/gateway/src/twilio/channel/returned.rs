@@ -281,11 +281,12 @@ impl Channel {
         if child.sid.is_none() {
             child.sid = sid.map(str::to_owned);
         }
-        if sequence.is_some() && sequence <= child.sequence {
-            // Late: what it says is known by a later one.
+        let is_late = sequence.is_some() && sequence <= child.sequence;
+        // What a late one says is known by a later one, but for this: that somebody had answered.
+        if is_late && (status != ChildStatus::Answered || child.picked_up) {
             return;
         }
-        child.sequence = sequence.or(child.sequence);
+        child.sequence = sequence.max(child.sequence);
         match status {
             ChildStatus::Ringing => {
                 // The dial comes after our sentences.
