@@ -73,7 +73,7 @@ pub(super) async fn serve(engine: Arc<Engine>, mut socket: WebSocket) {
     let stream = Stream::open(&engine, &call, talk, start.stream_sid);
     stream.run(socket, wanted).await;
     metrics::gauge!("switchhook_streams_active").decrement(1.0);
-    engine.stream_down(&call).await;
+    engine.stream_down(&call, program).await;
 }
 
 /// The `start` message. What comes before it says nothing.

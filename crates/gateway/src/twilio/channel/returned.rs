@@ -213,7 +213,6 @@ impl Channel {
         );
     }
 
-    /// A status callback of the caller's leg said that it is over.
     /// The carrier got no answer to a report, and asks what to do instead. If the report was taken, the
     /// program given for it is given again; what it said is lost otherwise. Nothing is done twice: where
     /// it is not known, it counts as lost.
@@ -243,6 +242,7 @@ impl Channel {
         self.came(now, came);
     }
 
+    /// A status callback of the caller's leg said that it is over.
     pub fn caller_gone(&mut self, now: Timestamp) {
         if self.state.stage == Stage::Over {
             return;
