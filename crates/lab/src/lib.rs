@@ -1,7 +1,8 @@
 //! Switchhook's laboratory: the other side of every conversation, under our control.
 //!
 //! What belongs here: a scripted SIP phone ([`phone`]), sounds made and judged by frequency
-//! ([`audio`]), a counter of what is really on the wire ([`tap`]), a bad network ([`relay`]), a caller for
+//! ([`audio`]), a counter of what is really on the wire ([`tap`]), a bad network ([`relay`]), a
+//! door that is shut between two requests ([`door`]), a caller for
 //! `switchhook lab call` ([`call`]), imitations of an OpenAI-compatible server ([`providers`]), of
 //! Twilio ([`carrier`], with a page and a [`visitor`] of it) and of the staff's receiver ([`notices`]), a
 //! PostgreSQL server of one's own ([`postgres`]), and a clock that jumps ([`virtual_time`]). What does not: anything of the gateway.
@@ -14,6 +15,7 @@
 pub mod audio;
 pub mod call;
 pub mod carrier;
+pub mod door;
 pub mod notices;
 pub mod phone;
 pub mod postgres;

@@ -106,10 +106,21 @@ fn trunk_may_refer(config: &Config, trunk: &TrunkId) -> bool {
         .is_some_and(|trunk| trunk.may_refer)
 }
 
+/// The shipped prompts for a silent caller before the one that offers a human.
+const SILENCE_PROMPTS_WITHOUT_HUMAN: usize = 2;
+
+/// Whether the configuration names anybody a caller could be passed on to.
+fn has_targets(config: &Config) -> bool {
+    let transfer = &config.transfer;
+    let mut lists = std::iter::once(&transfer.targets).chain(transfer.departments.values());
+    lists.any(|targets| !targets.is_empty())
+}
+
 /// How the assistant talks under this configuration.
 pub fn conversation(config: &Config) -> Result<ConversationConfig, UnknownZone> {
     let zone: LocalZone = config.time_zone.parse()?;
     let mut talk = ConversationConfig::new(config.language, zone);
+    let has_targets = has_targets(config);
     talk.texts = texts(config);
     talk.system_prompt = system_prompt(config);
     talk.departments = config
@@ -122,14 +133,15 @@ pub fn conversation(config: &Config) -> Result<ConversationConfig, UnknownZone> 
         })
         .collect();
     talk.allow_spoken_extension = config.transfer.spoken_extension;
-    talk.match_transfer_phrases = config.transfer.phrases;
+    // Where nobody can be reached, no human is spoken of.
+    talk.match_transfer_phrases = config.transfer.phrases && has_targets;
+    talk.keypad_human = has_targets;
+    if !has_targets {
+        talk.texts
+            .silence_prompts
+            .truncate(SILENCE_PROMPTS_WITHOUT_HUMAN);
+    }
     talk.match_exit_phrases = config.transfer.phrases;
-    let has_targets = !config.transfer.targets.is_empty()
-        || config
-            .transfer
-            .departments
-            .values()
-            .any(|targets| !targets.is_empty());
     talk.tools = ToolPolicy {
         request_human_transfer: has_targets,
         book_appointment: true,
@@ -206,9 +218,12 @@ fn system_prompt(config: &Config) -> String {
     }
     prompt.push_str(
         ", talking on the telephone. Answer in one or two short spoken sentences, without lists, \
-         markup or emoji. Never invent facts, and never claim that somebody was informed or that a \
-         human is coming: the telephone system says so itself when it is true.",
+         markup or emoji. Never invent facts, and never claim that somebody was informed",
     );
+    if has_targets(config) {
+        prompt.push_str(" or that a human is coming");
+    }
+    prompt.push_str(": the telephone system says so itself when it is true.");
     if let Some(instructions) = &config.assistant.instructions {
         prompt.push_str("\n\n");
         prompt.push_str(instructions);

@@ -393,9 +393,12 @@ pub(super) fn resolve(
             digest: signalling::digest(raw_sip.digest, &mut problems),
             loopback_guests,
             keep_headers,
-            assistant_numbers: raw_sip
-                .assistant_numbers
-                .unwrap_or_else(|| vec!["assistant".to_owned()]),
+            // A number that is attached to a trunk is called like one that is not.
+            assistant_numbers: raw_sip.assistant_numbers.unwrap_or_else(|| {
+                let own = twilio.as_ref().and_then(|twilio| twilio.number.as_ref());
+                let own = own.map(ToString::to_string);
+                std::iter::once("assistant".to_owned()).chain(own).collect()
+            }),
             codecs,
             network,
         },

@@ -31,6 +31,8 @@ pub(super) const VENDOR: &str = "twilio";
 const TRIES: u32 = 8;
 /// How late a deadline may be before another node looks after the call.
 const ORPHANED_AFTER: Duration = Duration::from_secs(5);
+/// How late the carrier may be when it was asked to come, or to end a leg.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(3);
 /// How often each node looks for such calls.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Calls looked after at a time.
@@ -48,6 +50,14 @@ pub enum StepError {
     /// The same webhook was answered already.
     #[error("answered before")]
     Answered,
+}
+
+/// Where an input comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    Anywhere,
+    /// A media stream of this node.
+    Stream,
 }
 
 impl From<StoreError> for StepError {
@@ -183,19 +193,46 @@ impl Engine {
     pub(super) async fn step<T>(
         self: &Arc<Self>,
         id: &CallId,
+        take: impl FnMut(&mut Channel, Timestamp) -> T,
+    ) -> Result<T, StepError> {
+        self.step_from(id, Origin::Anywhere, take).await
+    }
+
+    /// The same for what comes over a media stream of this node. Once another node has stored the call,
+    /// the stream is nobody's any more and is closed; the carrier comes for another.
+    pub(super) async fn step_of_stream<T>(
+        self: &Arc<Self>,
+        id: &CallId,
+        take: impl FnMut(&mut Channel, Timestamp) -> T,
+    ) -> Result<T, StepError> {
+        self.step_from(id, Origin::Stream, take).await
+    }
+
+    async fn step_from<T>(
+        self: &Arc<Self>,
+        id: &CallId,
+        origin: Origin,
         mut take: impl FnMut(&mut Channel, Timestamp) -> T,
     ) -> Result<T, StepError> {
         let slot = self.slots.get(id);
         let mut guard = slot.call.lock().await;
         for _ in 0..TRIES {
             let now = clock::now();
+            let mut is_adopted = false;
             let mut loaded = match guard.take() {
                 // Another node may have stored something since.
                 Some(loaded) if !self.shared.store.is_shared() || loaded.channel.has_stream() => {
                     loaded
                 }
+                Some(_) | None if origin == Origin::Stream => {
+                    slot.close_stream();
+                    return Err(StepError::Unknown);
+                }
                 Some(_) | None => match self.load(id, now).await {
-                    Ok(loaded) => loaded,
+                    Ok((loaded, adopted)) => {
+                        is_adopted = adopted;
+                        loaded
+                    }
                     Err(error) => {
                         drop(guard);
                         self.slots.forget(id);
@@ -204,6 +241,9 @@ impl Engine {
                 },
             };
             let result = take(&mut loaded.channel, now);
+            if is_adopted && self.shared.store.is_shared() {
+                loaded.channel.leave_foreign_stream();
+            }
             match self.commit(&slot, loaded, Vec::new(), now).await {
                 Ok(loaded) => {
                     let is_over = loaded.channel.is_settled();
@@ -214,7 +254,7 @@ impl Engine {
                     }
                     return Ok(result);
                 }
-                Err(StepError::Store(why)) if why == STALE => {}
+                Err(StepError::Store(why)) if why == STALE => slot.close_stream(),
                 Err(error) => return Err(error),
             }
         }
@@ -223,7 +263,8 @@ impl Engine {
         ))
     }
 
-    async fn load(&self, id: &CallId, now: Timestamp) -> Result<Loaded, StepError> {
+    /// The call as it is stored, and whether another process stored it.
+    async fn load(&self, id: &CallId, now: Timestamp) -> Result<(Loaded, bool), StepError> {
         let row = self
             .shared
             .store
@@ -240,10 +281,11 @@ impl Engine {
         let rules = Arc::clone(&self.rules);
         let channel = Channel::restore(call, state, rules, is_adopted, now)
             .map_err(|error| StepError::Unreadable(error.to_string()))?;
-        Ok(Loaded {
+        let loaded = Loaded {
             channel,
             revision: row.revision,
-        })
+        };
+        Ok((loaded, is_adopted))
     }
 
     /// Stores what came of an input, then does what it wants outside.
@@ -317,7 +359,10 @@ impl Engine {
         if let Some(row) = &mut step.call {
             row.channel_state = Some(Json::of(&channel.state));
             row.node = Some(self.node.clone());
-            row.due_at = channel.next_deadline().filter(|_| !is_settled);
+            // A process that dies before it has asked the carrier is followed by one that asks.
+            let asked = channel.is_asked().then(|| now + ASK_AGAIN_AFTER);
+            let due = channel.next_deadline().into_iter().chain(asked).min();
+            row.due_at = due.filter(|_| !is_settled);
         }
         let own = (revision == 1).then(|| {
             (

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use super::channel::Channel;
-use super::stream::StreamHandle;
+use super::stream::{self, StreamHandle};
 
 /// A call as it was loaded or stored last.
 #[derive(Debug)]
@@ -48,6 +48,13 @@ impl Default for Slot {
 impl Slot {
     pub fn set_stream(&self, stream: Option<StreamHandle>) {
         *lock(&self.stream) = stream;
+    }
+
+    /// The carrier comes for the next program.
+    pub fn close_stream(&self) {
+        if let Some(stream) = lock(&self.stream).take() {
+            stream.send(stream::Order::Leave);
+        }
     }
 
     pub fn stream(&self) -> Option<StreamHandle> {

@@ -103,7 +103,7 @@ pub(super) async fn serve(engine: Arc<Engine>, mut socket: WebSocket) {
     if let Err(error) = telling.await {
         tracing::error!(call.id = %call, %error, "what was heard could not be told");
     }
-    engine.stream_down(&call).await;
+    engine.stream_down(&call, program).await;
 }
 
 /// The `start` message. What comes before it says nothing.

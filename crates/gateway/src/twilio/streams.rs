@@ -89,12 +89,11 @@ impl Engine {
         }
     }
 
-    pub(super) async fn stream_down(self: &Arc<Self>, call: &CallId) {
-        if let Some(slot) = self.slots.find(call) {
-            slot.set_stream(None);
-        }
+    pub(super) async fn stream_down(self: &Arc<Self>, call: &CallId, program: u32) {
         let down = self
-            .step(call, |channel, now| channel.stream_down(now))
+            .step_of_stream(call, |channel, now| {
+                channel.stream_down(now, program);
+            })
             .await;
         match down {
             Ok(()) | Err(StepError::Unknown) => {}
@@ -110,7 +109,7 @@ impl Engine {
         inputs: Vec<Input>,
     ) -> bool {
         let speaking = self
-            .step(call, |channel, now| {
+            .step_of_stream(call, |channel, now| {
                 channel.listen(now, talk, inputs.iter().cloned());
                 channel.is_speaking()
             })

@@ -28,7 +28,7 @@ use switchhook_model::{ChatMessage, LegId, Timestamp, ToolSpec};
 
 pub use arrival::Arrival;
 pub use program::Program;
-pub use returned::{Came, ChildStatus, DialEnd, LegEnd, Recorded};
+pub use returned::{Came, ChildStatus, DialEnd, LegEnd, Lost, Recorded};
 pub use state::{CallToken, Stage, State};
 pub use watching::Seen;
 
@@ -189,6 +189,19 @@ impl Channel {
             self.done.effects.push(Effect::Fetch { sid });
             self.is_touched = true;
         }
+    }
+
+    /// The carrier is here, or the leg is gone: asking it to come would take it from what it is to do now.
+    fn ask_no_more(&mut self) {
+        let asks =
+            |effect: &Effect| matches!(effect, Effect::Fetch { .. } | Effect::Complete { .. });
+        self.done.effects.retain(|effect| !asks(effect));
+    }
+
+    /// Whether the carrier was asked to come, or to end the leg, and did not show yet that it was.
+    pub fn is_asked(&self) -> bool {
+        let is_there = self.state.in_hand || self.state.stage == Stage::Over;
+        !is_there && (self.state.is_fetched || self.state.hung_up)
     }
 
     /// What came of everything since this was last asked; nothing if nothing was done.

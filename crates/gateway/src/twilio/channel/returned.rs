@@ -51,6 +51,16 @@ pub struct Recorded {
     pub text: String,
 }
 
+/// Which report it was whose answer the carrier did not get, as far as it says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lost {
+    /// The announcement of the call.
+    First,
+    /// One about the program of this number.
+    Of(u32),
+    Unknown,
+}
+
 /// A status callback of a leg the carrier dialled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChildStatus {
@@ -86,6 +96,7 @@ impl Channel {
         let before = std::mem::replace(&mut self.state.stage, Stage::Telling);
         self.state.in_hand = true;
         let was_fetched = std::mem::take(&mut self.state.is_fetched);
+        self.ask_no_more();
         // With the stream's end, whoever closed it.
         self.line_up = false;
         self.state.leaves_stream = false;
@@ -236,12 +247,42 @@ impl Channel {
         self.event(now, event);
     }
 
+    /// The carrier got no answer to a report, and asks what to do instead. If the report was taken, the
+    /// program given for it is given again; what it said is lost otherwise. Nothing is done twice: where
+    /// it is not known, it counts as lost.
+    pub fn unanswered(&mut self, now: Timestamp, lost: Lost) {
+        self.state.rescues += 1;
+        self.is_touched = true;
+        let was_taken = match lost {
+            Lost::First => self.state.given <= 1,
+            Lost::Of(program) => program < self.state.given,
+            Lost::Unknown => false,
+        };
+        if self.state.in_hand || was_taken {
+            return;
+        }
+        let came = match self.state.stage {
+            Stage::Listening => Came::Heard {
+                digits: None,
+                speech: None,
+            },
+            Stage::New
+            | Stage::Telling
+            | Stage::Dialing { .. }
+            | Stage::Streaming
+            | Stage::TakingMessage
+            | Stage::Over => Came::Back,
+        };
+        self.came(now, came);
+    }
+
     /// A status callback of the caller's leg said that it is over.
     pub fn caller_gone(&mut self, now: Timestamp) {
         if self.state.stage == Stage::Over {
             return;
         }
         let before = std::mem::replace(&mut self.state.stage, Stage::Over);
+        self.ask_no_more();
         self.state.in_hand = false;
         self.line_up = false;
         self.state.dial = None;
@@ -281,11 +322,12 @@ impl Channel {
         let Some(child) = self.state.children.get_mut(leg) else {
             return;
         };
-        if sequence.is_some() && sequence <= child.sequence {
-            // Late: what it says is known by a later one.
+        let is_late = sequence.is_some() && sequence <= child.sequence;
+        // What a late one says is known by a later one, but for this: that somebody had answered.
+        if is_late && (status != ChildStatus::Answered || child.picked_up) {
             return;
         }
-        child.sequence = sequence.or(child.sequence);
+        child.sequence = sequence.max(child.sequence);
         match status {
             ChildStatus::Ringing => {
                 // The dial comes after our sentences.

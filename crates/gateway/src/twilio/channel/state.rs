@@ -159,6 +159,9 @@ pub struct State {
     /// The last one as the carrier got it: a repeated webhook gets it again.
     #[serde(default)]
     pub last: Option<String>,
+    /// How often the carrier had to ask again because an answer of ours did not arrive.
+    #[serde(default)]
+    pub rescues: u32,
     /// Idempotency tokens of the last webhooks.
     #[serde(default)]
     pub tokens: VecDeque<String>,
@@ -206,6 +209,7 @@ impl State {
             bookings: 0,
             given: 0,
             last: None,
+            rescues: 0,
             tokens: VecDeque::new(),
         }
     }

@@ -32,11 +32,31 @@ impl Channel {
         self.run(now);
     }
 
-    /// It is gone; the carrier comes for the next program, or the caller has hung up.
-    pub fn stream_down(&mut self, now: Timestamp) {
+    /// That of the program of this number is gone; the carrier comes for the next one, or the caller has
+    /// hung up.
+    pub fn stream_down(&mut self, now: Timestamp, program: u32) {
+        if self.state.given != program {
+            return;
+        }
         self.line_up = false;
         self.voice.clear();
         self.run(now);
+    }
+
+    /// The stream stands at another node, which does not know what this one knows: the carrier is to
+    /// come, and connect another one.
+    pub fn leave_foreign_stream(&mut self) {
+        let is_foreign = self.state.stage == Stage::Streaming
+            && self.state.had_stream
+            && !self.state.in_hand
+            && !self.line_up;
+        if !is_foreign || self.state.is_fetched || self.call.is_ended() {
+            return;
+        }
+        self.state.is_fetched = true;
+        self.is_touched = true;
+        let sid = self.state.caller_sid.clone();
+        self.done.effects.push(Effect::Fetch { sid });
     }
 
     /// Whether ears and mouth are connected.

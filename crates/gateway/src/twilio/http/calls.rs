@@ -7,12 +7,12 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use axum::response::Response;
 use switchhook_adapters::twilio::webhook::{CallStatus, Webhook};
-use switchhook_model::{CallerIdentity, Extension, Target, Timestamp};
+use switchhook_model::{CallId, CallerIdentity, Extension, Target, Timestamp};
 use tokio::time::Instant;
 
 use super::guard::{Asked, refuse};
 use super::{given, written, xml};
-use crate::twilio::channel::{Arrival, CallToken, Came, Channel, DialEnd, Recorded};
+use crate::twilio::channel::{Arrival, CallToken, Came, Channel, DialEnd, Lost, Recorded};
 use crate::twilio::document;
 use crate::twilio::engine::{Engine, StepError};
 use crate::twilio::settings::Settings;
@@ -20,6 +20,8 @@ use crate::twilio::settings::Settings;
 /// Longest time the carrier is kept waiting for a program. It gives up after 15 s, the caller hears
 /// nothing meanwhile, and our own filler comes after a second and a half.
 const PATIENCE: Duration = Duration::from_secs(6);
+/// How often a call goes on although an answer of ours did not arrive; then the caller hears an apology.
+const RESCUES: u32 = 8;
 
 pub(super) async fn first(engine: &Arc<Engine>, asked: &Asked) -> Response {
     answer(engine, asked, Came::First).await
@@ -118,30 +120,67 @@ async fn next(engine: &Arc<Engine>, asked: &Asked, came: Came) -> Result<String,
     let is_gone = webhook
         .call_status()
         .is_some_and(|status| status.is_final());
+    let settings = &engine.settings;
+    until_given(engine, &call, |channel, now| {
+        if let Some(known) = repeated(channel, asked) {
+            return Some(known);
+        }
+        if asked.is_new(channel) {
+            channel.came(now, came.clone());
+            if is_gone {
+                channel.caller_gone(now);
+            }
+        }
+        give(channel, now, false, settings)
+    })
+    .await
+}
+
+/// Takes a step that may give the next program, and waits for the program if it does not.
+async fn until_given(
+    engine: &Arc<Engine>,
+    call: &CallId,
+    step: impl FnMut(&mut Channel, Timestamp) -> Option<String>,
+) -> Result<String, StepError> {
     let until = Instant::now() + PATIENCE;
     let settings = &engine.settings;
-    let mut answered = engine
-        .step(&call, |channel, now| {
-            if let Some(known) = repeated(channel, asked) {
-                return Some(known);
-            }
-            if asked.is_new(channel) {
-                channel.came(now, came.clone());
-                if is_gone {
-                    channel.caller_gone(now);
-                }
-            }
-            give(channel, now, false, settings)
-        })
-        .await?;
+    let mut answered = engine.step(call, step).await?;
     while answered.is_none() {
-        engine.wait(&call, until).await;
+        engine.wait(call, until).await;
         let is_late = Instant::now() >= until;
         answered = engine
-            .step(&call, |channel, now| give(channel, now, is_late, settings))
+            .step(call, |channel, now| give(channel, now, is_late, settings))
             .await?;
     }
     answered.ok_or(StepError::Unknown)
+}
+
+/// The carrier did not get an answer and asks at the fallback URL: the call goes on where it is. None if
+/// it is not about a caller's leg.
+pub(super) async fn go_on(
+    engine: &Arc<Engine>,
+    asked: &Asked,
+    lost: Lost,
+) -> Result<Option<String>, StepError> {
+    let webhook = Webhook::new(&asked.params);
+    let (Ok(sid), None) = (webhook.call_sid(), given(&asked.params, "ParentCallSid")) else {
+        return Ok(None);
+    };
+    let call = match engine.call_of(sid.as_str()).await? {
+        Some(call) => call,
+        None => engine.arrive(arrival(asked, sid.as_str())).await?,
+    };
+    let settings = &engine.settings;
+    let given = until_given(engine, &call, |channel, now| {
+        if asked.is_new(channel) {
+            channel.unanswered(now, lost);
+        }
+        if channel.state.rescues > RESCUES {
+            return Some(written(&document::apology(settings)));
+        }
+        give(channel, now, false, settings)
+    });
+    given.await.map(Some)
 }
 
 /// The program given last, if this webhook is about an earlier one.

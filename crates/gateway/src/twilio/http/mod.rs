@@ -4,6 +4,7 @@
 //! what we ask the carrier to call next keeps the prefix it used.
 
 mod calls;
+mod faults;
 mod guard;
 mod media;
 mod probes;
@@ -170,7 +171,7 @@ async fn webhook(
         Endpoint::Status => reports::status(engine, &asked).await,
         Endpoint::RecordingStatus => reports::recording(engine, &asked).await,
         Endpoint::MessageStatus => reports::message(engine, &asked).await,
-        Endpoint::Error => probes::error(engine, &asked),
+        Endpoint::Error => faults::error(engine, &asked).await,
     }
 }
 

@@ -1,14 +1,12 @@
-//! What changes nothing: probes, and the apology behind every answer of ours that cannot be used.
+//! What changes nothing: probes.
 
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::json;
-use switchhook_adapters::twilio::catalogue;
 
-use super::guard::Asked;
-use super::{Webhooks, given, twiml};
-use crate::twilio::{Engine, document, invitation};
+use super::{Webhooks, twiml};
+use crate::twilio::{document, invitation};
 
 /// `GET …/twilio/health`, as older deployments read it.
 pub(super) async fn health(State(webhooks): State<Webhooks>) -> Response {
@@ -61,18 +59,4 @@ pub(super) async fn transfer_bridge(
         "message": "POST here with CallSid to connect the caller with this extension",
     }))
     .into_response()
-}
-
-/// The fallback URL: the carrier could not use an answer of ours.
-pub(super) fn error(engine: &Engine, asked: &Asked) -> Response {
-    let code = given(&asked.params, "ErrorCode").and_then(|code| code.parse::<u32>().ok());
-    let explained = code.and_then(catalogue::explain);
-    tracing::error!(
-        code,
-        cause = explained.map(|known| known.cause.en),
-        cure = explained.map(|known| known.cure.en),
-        "the carrier could not use our answer"
-    );
-    metrics::counter!("switchhook_carrier_errors_total", "vendor" => "twilio").increment(1);
-    twiml(&document::apology(&engine.settings))
 }

@@ -4,7 +4,7 @@ use switchhook_store::MessageFilter;
 
 use super::world::{Answer, CALL, World, inbound};
 
-const WISH: &str = "I would like to speak to a human please";
+pub(super) const WISH: &str = "I would like to speak to a human please";
 
 #[tokio::test]
 async fn a_new_call_is_greeted_under_every_prefix() {

@@ -76,7 +76,7 @@ async fn probes_need_no_signature_and_change_nothing() {
 async fn the_fallback_apologises() {
     let world = World::new().await;
     let answer = world
-        .post("/api/twilio/error", &inbound(&[("ErrorCode", "11200")]))
+        .post("/api/twilio/error", &inbound(&[("ErrorCode", "12100")]))
         .await;
     assert!(answer.body.contains("technical problem"), "{}", answer.body);
     assert!(answer.body.ends_with("<Hangup/></Response>"));

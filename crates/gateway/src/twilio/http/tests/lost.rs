@@ -1,0 +1,87 @@
+//! The carrier got no answer and asks at the fallback URL.
+
+use super::ladders::WISH;
+use super::world::{Answer, BASE, World, inbound};
+
+/// Asks as the carrier does when a request to `target` failed.
+async fn ask_again(world: &World, target: &str, code: &str) -> Answer {
+    let url = format!("{BASE}{target}");
+    let form = inbound(&[("ErrorCode", code), ("ErrorUrl", &url)]);
+    world.post("/twilio/error", &form).await
+}
+
+/// An answer that was lost is given again, and its step is not made twice.
+#[tokio::test]
+async fn a_lost_answer_is_given_again() {
+    let world = World::new().await;
+    let mut target = "/twilio/voice".to_owned();
+    let mut more: Vec<(&str, &str)> = vec![("CallStatus", "ringing")];
+    let rest = [
+        vec![("SpeechResult", WISH)],
+        vec![("DialCallStatus", "busy"), ("DialBridged", "false")],
+        vec![],
+        vec![("RecordingDuration", "5"), ("Digits", "#")],
+    ];
+    for next in rest {
+        let answer = world.post(&target, &inbound(&more)).await;
+        for code in ["11200", "11205"] {
+            assert_eq!(ask_again(&world, &target, code).await, answer, "{target}");
+        }
+        target = answer.next();
+        more = next;
+    }
+    assert_eq!(world.calls().await.len(), 1);
+}
+
+/// A report that did not reach us is lost, and nothing is done twice for it.
+#[tokio::test]
+async fn a_lost_report_dials_nobody_again() {
+    let world = World::new().await;
+    let announced = ask_again(&world, "/twilio/voice", "11205").await;
+    assert!(announced.body.contains("<Gather"), "{}", announced.body);
+    // What the caller said is lost: it is asked again.
+    let prompt = ask_again(&world, &announced.next(), "11200").await;
+    assert!(prompt.body.contains("still there"), "{}", prompt.body);
+    let dial = world
+        .post(&prompt.next(), &inbound(&[("SpeechResult", WISH)]))
+        .await;
+    assert!(dial.body.contains("<Dial "), "{}", dial.body);
+    // The end of the dial is lost.
+    let after = ask_again(&world, &dial.next(), "11200").await;
+    assert!(!after.body.contains("<Dial "), "{}", after.body);
+    assert_ne!(after.status, 500);
+    let calls = world.calls().await;
+    assert_eq!(calls.len(), 1);
+}
+
+/// A carrier that never gets an answer of ours is sent away in the end.
+#[tokio::test]
+async fn a_call_does_not_go_in_circles() {
+    let world = World::new().await;
+    let greeting = world
+        .post("/twilio/voice", &inbound(&[("CallStatus", "ringing")]))
+        .await;
+    for _ in 0..20 {
+        let answer = ask_again(&world, "/twilio/voice", "11200").await;
+        if answer != greeting {
+            assert!(answer.body.contains("technical problem"), "{}", answer.body);
+            assert!(answer.body.ends_with("<Hangup/></Response>"));
+            return;
+        }
+    }
+    panic!("it goes on for ever");
+}
+
+/// A leg that was dialled is no caller, and somebody else's call is not touched.
+#[tokio::test]
+async fn an_agents_leg_gets_an_apology() {
+    let world = World::new().await;
+    let form = [
+        ("CallSid", "CA00000000000000000000000000000002"),
+        ("ParentCallSid", "CA00000000000000000000000000000001"),
+        ("ErrorCode", "11200"),
+    ];
+    let answer = world.post("/twilio/error", &form).await;
+    assert!(answer.body.contains("technical problem"), "{}", answer.body);
+    assert!(world.calls().await.is_empty());
+}
