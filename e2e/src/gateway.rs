@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use switchhook_lab::transcribe::http_client;
 use tempfile::TempDir;
+use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
 use crate::api::Api;
@@ -25,6 +26,7 @@ pub struct GatewaySettings {
     env: BTreeMap<String, String>,
     speech: bool,
     config: Option<String>,
+    profile: Option<&'static str>,
 }
 
 impl GatewaySettings {
@@ -34,6 +36,7 @@ impl GatewaySettings {
             env: BTreeMap::new(),
             speech: true,
             config: Some(toml.to_owned()),
+            profile: None,
         }
     }
 
@@ -50,7 +53,21 @@ impl GatewaySettings {
             env: BTreeMap::new(),
             speech: true,
             config: None,
+            profile: None,
         }
+    }
+
+    /// A shipped profile as an installation starts it. Nobody may look in
+    /// ([`Gateway::api_of_a_new_user`]).
+    pub fn profile(name: &'static str) -> Self {
+        Self {
+            profile: Some(name),
+            ..Self::demo()
+        }
+        .env(
+            "SWITCHHOOK_SIGNING_KEY",
+            "a key of the end-to-end tests, long enough",
+        )
     }
 
     /// Without the shared speech server; set `SWITCHHOOK_SPEECH_URL` or leave it unreachable.
@@ -143,7 +160,10 @@ impl GatewaySettings {
                     path.display().to_string(),
                 ]
             }
-            None => vec!["serve".into(), "--profile".into(), "demo".into()],
+            None => {
+                let profile = self.profile.unwrap_or("demo");
+                vec!["serve".into(), "--profile".into(), profile.into()]
+            }
         };
         let mut gateway = Gateway {
             http: env["SWITCHHOOK_HTTP_BIND"]
@@ -221,6 +241,30 @@ impl Gateway {
     /// The operator API, logged in as the demo's user.
     pub async fn api(&self) -> Api {
         Api::log_in(self.http_url(""), self.client.clone(), "demo", "demo").await
+    }
+
+    /// The operator API as a user who is added for it, as an installation does.
+    pub async fn api_of_a_new_user(&self) -> Api {
+        const PASSWORD: &str = "wachsame Katze auf dem Dach";
+        let mut arguments = vec!["user", "add", "tester", "--role", "admin"];
+        arguments.extend(self.arguments.iter().skip(1).map(String::as_str));
+        let mut command = command(&self.env, self.dir.path(), &arguments);
+        command
+            .kill_on_drop(true)
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped());
+        let mut child = command.spawn().expect("the binary can be started");
+        let mut input = child.stdin.take().expect("its input is piped");
+        input
+            .write_all(PASSWORD.as_bytes())
+            .await
+            .expect("it reads the password");
+        drop(input);
+        let output = child.wait_with_output().await.expect("it is our own child");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "user add: {errors}");
+        Api::log_in(self.http_url(""), self.client.clone(), "tester", PASSWORD).await
     }
 
     /// What the running (or last) process has printed.

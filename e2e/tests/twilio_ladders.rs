@@ -1,0 +1,434 @@
+//! The ways a call over the carrier can go, each with callers and a phone of its own, several at once at
+//! one gateway.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use switchhook_e2e::api::{Api, pretty};
+use switchhook_e2e::gateway::{Gateway, GatewaySettings};
+use switchhook_e2e::ports;
+use switchhook_lab::carrier::{Behaviour, Carrier, Fate, MessageFate, Party, Phone, Then};
+use switchhook_lab::door::{Door, Knock, Stop};
+
+use crate::common::*;
+use crate::twilio_line::*;
+
+/// A desk for each ladder; an agent is asked for by extension.
+const CONFIG: &str = r#"
+mode = "demo"
+time_zone = "Europe/Berlin"
+language = "en"
+[extensions.2001]
+password = "demo-2001"
+[extensions.2002]
+password = "demo-2002"
+[extensions.2003]
+password = "demo-2003"
+[extensions.2004]
+password = "demo-2004"
+[extensions.2005]
+password = "demo-2005"
+[extensions.2006]
+password = "demo-2006"
+[extensions.2007]
+password = "demo-2007"
+[twilio]
+enabled = true
+[assistant]
+name = "Clara"
+company = "Example Hotel"
+brain = "scripted"
+[transfer]
+ring_timeout_s = 5
+targets = ["2001"]
+spoken_extension = true
+fallback = ["take_message", "notify_staff", "goodbye"]
+[users.demo]
+password = "demo"
+role = "admin"
+"#;
+
+/// A way a call can go.
+pub struct Ladder {
+    pub name: &'static str,
+    pub extension: &'static str,
+    pub behaves: Behaviour,
+    /// What the caller does.
+    pub caller: fn(&Party),
+    /// How it ends, whatever goes wrong meanwhile.
+    pub outcome: &'static str,
+    pub attempt: &'static str,
+    /// Text messages about it.
+    pub texts: usize,
+    /// How else it may end.
+    pub or: Option<Or>,
+}
+
+/// Another end of a ladder: outcome, attempt and text messages.
+#[derive(Clone, Copy)]
+pub struct Or {
+    outcome: &'static str,
+    attempt: &'static str,
+    texts: usize,
+    /// Where the call was stopped.
+    when: fn(Option<Stop>) -> bool,
+}
+
+/// Every outcome of a dial, and the ways callers and agents end a call.
+pub fn ladders() -> Vec<Ladder> {
+    let ladder = |name, extension, behaves, caller, outcome, attempt, texts| Ladder {
+        name,
+        extension,
+        behaves,
+        caller,
+        outcome,
+        attempt,
+        texts,
+        or: None,
+    };
+    let talks = Then::stays().hangs_up_after(Duration::from_secs(8));
+    let greets = Then::stays().says("Front desk, good morning");
+    let mut all = vec![
+        ladder(
+            "the agent hangs up",
+            "2001",
+            Behaviour::answers_then(talks),
+            asks_for::<2001>,
+            "transferred",
+            "answered",
+            0,
+        ),
+        ladder(
+            "the caller hangs up on the agent",
+            "2002",
+            Behaviour::answers_then(greets),
+            |party| {
+                asks_for::<2002>(party);
+                party.when_hears_hangs_up("good morning");
+            },
+            "transferred",
+            "answered",
+            0,
+        ),
+        ladder(
+            "nobody answers",
+            "2003",
+            Behaviour::NoAnswer,
+            |party| {
+                asks_for::<2003>(party);
+                leaves_a_message(party);
+            },
+            "message_taken",
+            "no_answer",
+            1,
+        ),
+        ladder(
+            "busy",
+            "2004",
+            Behaviour::Busy,
+            |party| {
+                asks_for::<2004>(party);
+                leaves_a_message(party);
+            },
+            "message_taken",
+            "busy",
+            1,
+        ),
+        ladder(
+            "rejected, and the caller leaves no message",
+            "2005",
+            Behaviour::Rejects,
+            |party| {
+                asks_for::<2005>(party);
+                party.when_hears_hangs_up("after the tone");
+            },
+            "caller_gone",
+            "failed",
+            0,
+        ),
+        ladder(
+            "the caller hangs up while it rings",
+            "2006",
+            Behaviour::NoAnswer,
+            |party| {
+                asks_for::<2006>(party);
+                let party = party.clone();
+                tokio::spawn(async move {
+                    // A call that does not come so far fails where it is looked at.
+                    if party.until_rings(ANSWER).await.is_ok() {
+                        party.hangs_up();
+                    }
+                });
+            },
+            "caller_gone",
+            "canceled",
+            0,
+        ),
+        ladder(
+            "unreachable",
+            "2007",
+            Behaviour::Unreachable,
+            |party| {
+                asks_for::<2007>(party);
+                leaves_a_message(party);
+            },
+            "message_taken",
+            "failed",
+            1,
+        ),
+    ];
+    // The caller's end is reported beside the agent's answer, and may come first.
+    all[1].or = Some(Or {
+        outcome: "caller_gone",
+        attempt: "canceled",
+        texts: 0,
+        when: |_| true,
+    });
+    all
+}
+
+/// The ladders of an agent who has to press a key ([`with_key`]); what is sent by WhatsApp is lost.
+pub fn ladders_with_key() -> Vec<Ladder> {
+    let presses = Then::stays()
+        .presses("Press 1", "1")
+        .hangs_up_after(Duration::from_secs(40));
+    vec![
+        Ladder {
+            name: "the agent takes the call",
+            extension: "2001",
+            behaves: Behaviour::answers_then(presses),
+            caller: |party| {
+                asks_for::<2001>(party);
+                leaves_a_message(party);
+            },
+            outcome: "transferred",
+            attempt: "answered",
+            texts: 0,
+            // A request about an agent's leg has no fallback URL: the leg ends.
+            or: Some(Or {
+                outcome: "message_taken",
+                attempt: "failed",
+                texts: 2,
+                when: |stop| matches!(stop, Some(Stop::Unanswered(_))),
+            }),
+        },
+        Ladder {
+            name: "nobody presses the key",
+            extension: "2002",
+            behaves: Behaviour::answers(),
+            caller: |party| {
+                asks_for::<2002>(party);
+                leaves_a_message(party);
+            },
+            outcome: "message_taken",
+            attempt: "failed",
+            texts: 2,
+            or: None,
+        },
+    ]
+}
+
+fn asks_for<const EXTENSION: u16>(party: &Party) {
+    let wish = format!("Connect me to extension {EXTENSION} please");
+    party.when_hears_says("How can I help", &wish);
+}
+
+fn leaves_a_message(party: &Party) {
+    party.when_hears_says("after the tone", "Please call me back tomorrow");
+}
+
+/// A gateway whose staff get text messages.
+pub fn desk() -> GatewaySettings {
+    GatewaySettings::media(CONFIG).env("TWILIO_SMS_TO", STAFF)
+}
+
+/// An agent has to press a key, and staff get WhatsApp messages first.
+pub fn desk_with_key() -> GatewaySettings {
+    desk()
+        .env("SWITCHHOOK_TWILIO_ACCEPT_KEY", "1")
+        .env("TWILIO_WHATSAPP_FROM", "whatsapp:+12025550186")
+        .env("TWILIO_WHATSAPP_TO", format!("whatsapp:{STAFF}"))
+        .env("SWITCHHOOK_NOTICE_WAYS", "whatsapp,sms")
+}
+
+/// What is sent to staff by WhatsApp is accepted and lost.
+pub fn loses_whatsapp(carrier: &Carrier) {
+    let fate = MessageFate::of(Fate::Undelivered(63016));
+    carrier.recipient(&format!("whatsapp:{STAFF}"), fate);
+}
+
+/// A caller of one ladder.
+pub struct Caller<'a> {
+    pub ladder: &'a Ladder,
+    pub number: String,
+    pub stop: Option<Stop>,
+    pub party: Party,
+}
+
+/// A gateway behind a door, with the phones of the ladders.
+pub struct House {
+    pub gateway: Gateway,
+    pub carrier: Arc<Carrier>,
+    pub door: Door,
+    phones: BTreeMap<&'static str, Phone>,
+    next: u32,
+}
+
+impl House {
+    pub async fn build(settings: GatewaySettings, ladders: &[Ladder]) -> Self {
+        let port = ports::free();
+        let gateway = vec![([127, 0, 0, 1], port).into()];
+        let door = Door::open(gateway).await.unwrap();
+        let line = line_by(settings, port, door.address(), |_| {}).await;
+        let carrier = Arc::new(line.carrier);
+        let known = Arc::clone(&carrier);
+        door.tells_apart_by(move |knock| caller_of(&known, knock));
+        let plug_in = |ladder: &Ladder| {
+            let address = format!("sip:{}@pbx.example.com", ladder.extension);
+            (ladder.name, carrier.phone(&address, ladder.behaves.clone()))
+        };
+        let phones = ladders.iter().map(plug_in).collect();
+        Self {
+            gateway: line.gateway,
+            carrier,
+            door,
+            phones,
+            next: 200,
+        }
+    }
+
+    /// A caller with a number of their own.
+    pub async fn call<'a>(&mut self, ladder: &'a Ladder, stop: Option<Stop>) -> Caller<'a> {
+        let number = format!("+493023125{:03}", self.next);
+        self.next += 1;
+        if let Some(stop) = stop {
+            self.door.stops(&number, stop);
+        }
+        let party = self.carrier.call_in(&number, OURS).await.unwrap();
+        (ladder.caller)(&party);
+        Caller {
+            ladder,
+            number,
+            stop,
+            party,
+        }
+    }
+
+    /// Until each of them was stopped at the door, or is through.
+    pub async fn stopped(&self, callers: &[Caller<'_>]) {
+        let mut counts = Vec::new();
+        let mut since = Instant::now();
+        let all = self.door.until(ANSWER, || {
+            let now: Vec<usize> = callers.iter().map(|c| self.door.count(&c.number)).collect();
+            if now != counts {
+                counts = now;
+                since = Instant::now();
+            }
+            let is_quiet = since.elapsed() > Duration::from_secs(2);
+            callers.iter().all(|caller| {
+                self.door.has_stopped(&caller.number) || (caller.party.is_over() && is_quiet)
+            })
+        });
+        assert!(all.await, "somebody was not stopped");
+    }
+
+    async fn over(&self, api: &Api, caller: &Caller<'_>) -> Value {
+        let what = || format!("{} {:?}", caller.ladder.name, caller.stop);
+        if let Err(error) = caller.party.ended(ANSWER).await {
+            panic!(
+                "{}: {error}; heard {:#?}",
+                what(),
+                caller.party.transcript()
+            );
+        }
+        let deadline = tokio::time::Instant::now() + ENDED;
+        loop {
+            let all = api.calls().await;
+            let own: Vec<&Value> = all
+                .iter()
+                .filter(|call| call["caller"] == caller.number)
+                .collect();
+            assert!(own.len() <= 1, "{}: one call", what());
+            let mut last = Value::Null;
+            if let Some(id) = own.first().and_then(|call| call["id"].as_str()) {
+                last = api.call(id).await;
+                // What is lost by one way is marked until it has arrived by the next.
+                if last["status"] == "ended" && last["violations"] == json!([]) {
+                    return last;
+                }
+            }
+            let now = tokio::time::Instant::now();
+            assert!(now < deadline, "{} is not over: {}", what(), pretty(&last));
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// The call went its way, whatever went wrong; gives the number of text messages about it.
+    pub async fn verify(&self, api: &Api, caller: &Caller<'_>) -> usize {
+        let ladder = caller.ladder;
+        let call = self.over(api, caller).await;
+        let of = || format!("{} {:?}: {}", ladder.name, caller.stop, pretty(&call));
+        let is_other = |or: &Or| (or.when)(caller.stop) && call["outcome"]["code"] == or.outcome;
+        let expected = match ladder.or.filter(is_other) {
+            Some(or) => (or.outcome, or.attempt, or.texts),
+            None => (ladder.outcome, ladder.attempt, ladder.texts),
+        };
+        assert_eq!(call["outcome"]["code"], expected.0, "{}", of());
+        let attempts: Vec<&Value> = call["transfers"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .flat_map(|transfer| transfer["attempts"].as_array().into_iter().flatten())
+            .map(|attempt| &attempt["result"])
+            .collect();
+        assert_eq!(attempts, [expected.1], "{}", of());
+        let rings = self.phones[ladder.name].rings();
+        let rings = rings.iter().filter(|ring| ring.from == caller.number);
+        assert_eq!(rings.count(), 1, "exactly one dial: {}", of());
+        expected.2
+    }
+
+    fn texts(&self, number: &str) -> Vec<String> {
+        let messages = self.carrier.messages().into_iter();
+        let of = messages.filter(|message| message.body.contains(number));
+        of.map(|message| message.to).collect()
+    }
+
+    /// Every text message that is owed was sent, and each once: name, caller and number of messages.
+    pub async fn texts_were_sent_once(&self, owed: &[(&str, String, usize)]) {
+        // One that was under way when a process died is taken again after its lease.
+        let all = self.door.until(Duration::from_secs(150), || {
+            owed.iter()
+                .all(|(_, number, texts)| self.texts(number).len() >= *texts)
+        });
+        let has_all = all.await;
+        for (ladder, number, texts) in owed {
+            let sent = self.texts(number);
+            assert_eq!(sent.len(), *texts, "{ladder} of {number}: {sent:?}");
+        }
+        assert!(has_all);
+    }
+}
+
+/// The caller whom a webhook is about; their number is in the text of every message.
+fn caller_of(carrier: &Carrier, knock: &Knock) -> Option<String> {
+    if knock.path().ends_with("/media") {
+        return None;
+    }
+    if let Some(sid) = knock.param("MessageSid") {
+        let messages = carrier.messages();
+        let message = messages.iter().find(|message| message.sid == sid)?;
+        let at = message.body.find("+493023125")?;
+        return message.body.get(at..at + 13).map(str::to_owned);
+    }
+    let sid = knock.param("CallSid")?;
+    let calls = carrier.calls();
+    let leg = calls.iter().find(|call| call.sid == sid)?;
+    let root = match &leg.parent {
+        Some(parent) => calls.iter().find(|call| call.sid == *parent)?,
+        None => leg,
+    };
+    Some(root.from.clone())
+}
