@@ -35,4 +35,5 @@ mod softphone;
 mod twilio;
 mod twilio_conference;
 mod twilio_line;
+mod twilio_pin;
 mod voices;

@@ -1,5 +1,6 @@
 //! The carrier's requests as they come over HTTP, against a real store.
 
 mod ladders;
+mod pin;
 mod signatures;
 mod world;
