@@ -42,5 +42,6 @@ mod twilio_killed;
 mod twilio_ladders;
 mod twilio_line;
 mod twilio_nodes;
+mod twilio_pin;
 mod twilio_receptionist;
 mod voices;

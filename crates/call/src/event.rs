@@ -53,6 +53,8 @@ pub enum AssistantEnd {
     Errors,
     /// The conversation's own time limit was reached.
     TimeLimit,
+    /// The caller was to say who they are, and gave no right PIN.
+    NotIdentified,
 }
 
 /// What the peer said about a REFER of ours, graded by what it proves.

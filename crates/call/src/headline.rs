@@ -99,6 +99,8 @@ pub enum ClauseKey {
     EndedBySilence,
     /// A limit was reached.
     EndedByLimit,
+    /// The caller gave no right PIN.
+    EndedWithoutPin,
     /// Providers failed.
     EndedByErrors,
     /// Audio was lost.
@@ -397,6 +399,7 @@ fn unanswered_clauses(view: &CallView, code: OutcomeCode, ended_at: Timestamp) -
             | OutcomeCode::CallerGone
             | OutcomeCode::TransferFailed
             | OutcomeCode::Silence
+            | OutcomeCode::NotIdentified
             | OutcomeCode::TurnLimit
             | OutcomeCode::TimeLimit
             | OutcomeCode::AssistantErrors
@@ -417,6 +420,7 @@ fn unanswered_clauses(view: &CallView, code: OutcomeCode, ended_at: Timestamp) -
 fn end_key(code: OutcomeCode, by: EndedBy) -> ClauseKey {
     match code {
         OutcomeCode::Silence => ClauseKey::EndedBySilence,
+        OutcomeCode::NotIdentified => ClauseKey::EndedWithoutPin,
         OutcomeCode::TurnLimit | OutcomeCode::TimeLimit => ClauseKey::EndedByLimit,
         OutcomeCode::AssistantErrors => ClauseKey::EndedByErrors,
         OutcomeCode::MediaLost => ClauseKey::EndedByMediaLoss,

@@ -45,6 +45,8 @@ pub enum OutcomeCode {
     TransferFailed,
     /// The caller said nothing for too long.
     Silence,
+    /// The caller gave no right PIN.
+    NotIdentified,
     /// The configured number of turns was reached.
     TurnLimit,
     /// The longest allowed duration was reached.
@@ -75,7 +77,7 @@ pub enum OutcomeCode {
 
 impl OutcomeCode {
     /// All codes, for the catalogue's readers.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Completed,
         Self::CallerHungUp,
         Self::Transferred,
@@ -86,6 +88,7 @@ impl OutcomeCode {
         Self::CallerCanceled,
         Self::TransferFailed,
         Self::Silence,
+        Self::NotIdentified,
         Self::TurnLimit,
         Self::TimeLimit,
         Self::AssistantErrors,
@@ -114,6 +117,7 @@ impl OutcomeCode {
             Self::CallerCanceled => "caller_canceled",
             Self::TransferFailed => "transfer_failed",
             Self::Silence => "silence",
+            Self::NotIdentified => "not_identified",
             Self::TurnLimit => "turn_limit",
             Self::TimeLimit => "time_limit",
             Self::AssistantErrors => "assistant_errors",
@@ -139,9 +143,11 @@ impl OutcomeCode {
             | Self::MessageTaken
             | Self::StaffNotified
             | Self::OperatorHangup => Responsible::Nobody,
-            Self::CallerHungUp | Self::CallerGone | Self::CallerCanceled | Self::Silence => {
-                Responsible::Caller
-            }
+            Self::CallerHungUp
+            | Self::CallerGone
+            | Self::CallerCanceled
+            | Self::Silence
+            | Self::NotIdentified => Responsible::Caller,
             Self::TransferFailed | Self::NoAnswer | Self::Busy | Self::Rejected => {
                 Responsible::Called
             }
@@ -173,6 +179,9 @@ impl OutcomeCode {
             ),
             Self::Silence => Some(
                 "Listen to the recording: if the caller did speak, check one-way audio (NAT, the advertised media address).",
+            ),
+            Self::NotIdentified => Some(
+                "If this happens often, let callers without a PIN reach a human (pin.human_without_pin), or set new PINs.",
             ),
             Self::TurnLimit => Some("Raise the turn limit if such long conversations are wanted."),
             Self::TimeLimit => Some("Raise max_call_s if such long calls are wanted."),

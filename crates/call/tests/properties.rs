@@ -126,6 +126,7 @@ fn any_event() -> impl Strategy<Value = Event> {
             AssistantEnd::TurnLimit,
             AssistantEnd::Errors,
             AssistantEnd::TimeLimit,
+            AssistantEnd::NotIdentified,
         ])
         .prop_map(|reason| Event::AssistantEnded { reason }),
         2 => message().prop_map(|message| Event::NoticeAccepted { message }),

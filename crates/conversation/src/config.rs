@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use switchhook_model::{Language, ToolSpec};
 
 use crate::clock::LocalZone;
+use crate::pin::{PinConfig, PinTexts};
 use crate::texts::ConversationTexts;
 
 /// Everything a conversation is told at its beginning.
@@ -33,6 +34,15 @@ pub struct ConversationConfig {
     pub timing: Timing,
     pub bounds: Bounds,
     pub message: MessageLimits,
+    /// The caller is asked for a PIN before anything else.
+    pub pin: Option<PinRules>,
+}
+
+/// The question for a PIN.
+#[derive(Debug, Clone)]
+pub struct PinRules {
+    pub config: PinConfig,
+    pub texts: PinTexts,
 }
 
 impl ConversationConfig {
@@ -54,6 +64,7 @@ impl ConversationConfig {
             timing: Timing::default(),
             bounds: Bounds::default(),
             message: MessageLimits::default(),
+            pin: None,
         }
     }
 }

@@ -8,6 +8,7 @@
 mod answering;
 mod deadlines;
 mod ear;
+mod identifying;
 mod listening;
 mod message;
 mod mouth;
@@ -18,11 +19,12 @@ mod snapshot;
 mod speaking;
 
 use serde::{Deserialize, Serialize};
-use switchhook_model::Timestamp;
+use switchhook_model::{Digit, Timestamp};
 
 use crate::config::{ConversationConfig, OnErrors};
 use crate::history::History;
 use crate::io::{EndReason, Heard, Input, Output};
+use crate::pin::PinCheck;
 
 pub use snapshot::{ConversationSnapshot, SNAPSHOT_VERSION, SnapshotError};
 
@@ -92,6 +94,8 @@ pub struct Conversation {
     open_transfer_call: Option<String>,
     next_request: u32,
     turns: u32,
+    /// Who is calling, where that is asked.
+    pin: Option<PinCheck>,
     out: Vec<Output>,
 }
 
@@ -100,6 +104,10 @@ impl Conversation {
     pub fn new(config: ConversationConfig, now: Timestamp) -> Self {
         Self {
             phrases: crate::intent::Matcher::new(&config),
+            pin: config
+                .pin
+                .as_ref()
+                .map(|rules| PinCheck::new(config.language, rules.config)),
             config,
             now,
             started_at: None,
@@ -159,7 +167,8 @@ impl Conversation {
             } => self.playout_progress(item, played_ms, total_ms),
             Input::PlayoutFinished { item } => self.playout_finished(item),
             Input::SynthesisFailed { item, error: _ } => self.synthesis_failed(item),
-            Input::Digit(digit) => self.digit(digit.as_char()),
+            Input::Digit(digit) => self.digit(digit),
+            Input::PinChecked(answer) => self.pin_checked(answer),
             Input::MessageRecorded {
                 text,
                 duration_ms,
@@ -185,6 +194,9 @@ impl Conversation {
         self.close_transfer(note.as_deref());
         self.mode = Mode::Conversing;
         self.rest();
+        if self.ask_for_pin() {
+            return;
+        }
         let greeting = if first {
             self.config.texts.greeting.clone()
         } else {
@@ -229,6 +241,8 @@ impl Conversation {
                 self.close_transfer(note.as_deref());
                 self.mode = Mode::Conversing;
                 self.rest();
+                // Whoever comes back from a human is still nobody we know.
+                self.ask_for_pin();
             }
             Mode::Conversing => self.close_transfer(note.as_deref()),
             Mode::TakingMessage(_) | Mode::Stopped { .. } => {}
@@ -310,7 +324,11 @@ impl Conversation {
         self.mode = Mode::Handover { since: self.now };
     }
 
-    fn digit(&mut self, key: char) {
+    fn digit(&mut self, digit: Digit) {
+        if self.is_identifying() && matches!(self.mode, Mode::Conversing) {
+            return self.pin_key(digit);
+        }
+        let key = digit.as_char();
         self.silence_prompts = 0;
         if self.idle_since.is_some() {
             self.idle_since = Some(self.now);

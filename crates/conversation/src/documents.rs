@@ -159,6 +159,7 @@ impl Documents {
                 | Output::CancelThink { .. }
                 | Output::AskForHuman { .. }
                 | Output::CallTool { .. }
+                | Output::CheckPin { .. }
                 | Output::EndCall { .. }
                 | Output::MessageTaken { .. }
                 | Output::MessageAbandoned

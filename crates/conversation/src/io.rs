@@ -5,6 +5,8 @@
 use serde::{Deserialize, Serialize};
 use switchhook_model::{ChatMessage, Digit, ModelDelta, Timestamp, ToolSpec};
 
+use crate::pin::Pin;
+
 /// One verbatim text of call control. The number is call control's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -80,6 +82,8 @@ pub enum Input {
     SynthesisFailed { item: u32, error: String },
     /// A key of the caller's keypad.
     Digit(Digit),
+    /// The answer to [`Output::CheckPin`].
+    PinChecked(PinAnswer),
     /// The whole message, from a channel that records it by itself after [`Output::Beep`]. `text`
     /// is empty where it was not recognised; `recorded` says that there is audio of it. Without
     /// both the caller left none.
@@ -131,6 +135,8 @@ pub enum Output {
         name: String,
         arguments: String,
     },
+    /// Look this PIN up; [`Input::PinChecked`] answers.
+    CheckPin { pin: Pin },
     /// The assistant is done and the caller has heard the farewell.
     EndCall { reason: EndReason },
     /// A message was left. `text` is empty where transcription failed; `recorded` says that there
@@ -160,6 +166,29 @@ pub enum EndReason {
     TimeLimit,
     /// Too many provider errors in a row.
     Errors,
+    /// The caller gave no right PIN.
+    NotIdentified,
+}
+
+/// What became of a PIN that was looked up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PinAnswer {
+    /// It is right.
+    Accepted {
+        /// How the caller is greeted.
+        name: Option<String>,
+        /// Whose it is.
+        account: String,
+    },
+    /// Nobody has it.
+    Refused {
+        /// How many more the caller's number or account is allowed.
+        tries_left: u32,
+    },
+    /// The caller's number, or the account, is allowed no more for now.
+    Locked,
+    /// It could not be looked up.
+    Unavailable,
 }
 
 /// Who spoke.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::io::{Input, Output, Turn};
+use crate::io::{Input, Output, PinAnswer, Turn};
 
 /// Shows only how long a text is.
 pub(crate) struct Chars<'a>(pub(crate) &'a str);
@@ -93,7 +93,10 @@ impl fmt::Debug for Input {
                 .field("item", item)
                 .field("error", error)
                 .finish(),
-            Self::Digit(digit) => f.debug_tuple("Digit").field(digit).finish(),
+            // It may be one of a PIN.
+            Self::Digit(_) => f.write_str("Digit(·)"),
+            Self::PinChecked(PinAnswer::Accepted { .. }) => f.write_str("PinChecked(Accepted)"),
+            Self::PinChecked(answer) => f.debug_tuple("PinChecked").field(answer).finish(),
             Self::MessageRecorded {
                 text,
                 duration_ms,
@@ -168,6 +171,7 @@ impl fmt::Debug for Output {
                 .field("name", name)
                 .field("arguments", &Chars(arguments))
                 .finish(),
+            Self::CheckPin { .. } => f.write_str("CheckPin"),
             Self::EndCall { reason } => f.debug_struct("EndCall").field("reason", reason).finish(),
             Self::MessageTaken {
                 text,

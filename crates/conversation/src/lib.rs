@@ -27,13 +27,13 @@ pub mod tools;
 
 pub use clock::{LocalZone, UnknownZone};
 pub use config::{
-    Bounds, ConversationConfig, Department, MessageLimits, OnErrors, Timing, ToolPolicy,
+    Bounds, ConversationConfig, Department, MessageLimits, OnErrors, PinRules, Timing, ToolPolicy,
 };
 pub use conversation::{
     Conversation, ConversationSnapshot, SNAPSHOT_VERSION, SnapshotError, TurnState,
 };
 pub use documents::{Documents, Returned, Spoken, Then};
 pub use endpointing::{EndpointEvent, Endpointing, EndpointingConfig};
-pub use io::{EndReason, Heard, Input, Output, SayId, Speaker, Turn, TurnLatency};
+pub use io::{EndReason, Heard, Input, Output, PinAnswer, SayId, Speaker, Turn, TurnLatency};
 pub use pin::{Pin, PinCheck, PinConfig, PinTexts, Verdict, spoken_digits};
 pub use texts::ConversationTexts;

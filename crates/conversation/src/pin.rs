@@ -256,6 +256,11 @@ impl PinCheck {
         matches!(self.stage, Stage::Asking(_))
     }
 
+    /// Whether keys were pressed whose end is awaited.
+    pub fn has_keys(&self) -> bool {
+        !self.keys.is_empty()
+    }
+
     /// What to say now, as a key. None while a PIN is being looked up and after a wish for a human.
     pub fn text(&self) -> Option<PinText> {
         match &self.stage {

@@ -176,7 +176,7 @@ fn carrier(
     stop: CancellationToken,
 ) -> anyhow::Result<Webhooks> {
     let verifier = settings.verifier()?;
-    let engine = twilio::Engine::new(Arc::clone(shared), settings, rest, stop);
+    let engine = twilio::Engine::new(Arc::clone(shared), settings, rest, stop)?;
     let handle = twilio::Handle(Arc::clone(&engine));
     shared.registry.also_ask(Arc::new(handle));
     tasks.spawn(Arc::clone(&engine).look_after_orphans());

@@ -3,6 +3,7 @@
 //!
 //! Start reading at [`app::run`], which builds every part once, then [`calls`].
 
+mod accounts;
 pub mod app;
 mod brains;
 mod bus;

@@ -378,6 +378,7 @@ function outcomeTone(code: string): BadgeTone {
     case 'busy':
     case 'rejected':
     case 'silence':
+    case 'not_identified':
     case 'turn_limit':
     case 'time_limit':
       return 'wait';

@@ -205,6 +205,7 @@ impl Call {
             | OutcomeCode::CallerCanceled
             | OutcomeCode::TransferFailed
             | OutcomeCode::Silence
+            | OutcomeCode::NotIdentified
             | OutcomeCode::TurnLimit
             | OutcomeCode::TimeLimit
             | OutcomeCode::AssistantErrors

@@ -39,6 +39,11 @@ impl Call {
                 Code::Fixed(OutcomeCode::TimeLimit),
                 "The conversation reached its time limit.",
             ),
+            AssistantEnd::NotIdentified => (
+                EndedBy::System,
+                Code::Fixed(OutcomeCode::NotIdentified),
+                "The caller gave no right PIN.",
+            ),
         };
         match self.phase.clone() {
             Phase::Assistant => {

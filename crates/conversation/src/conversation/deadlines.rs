@@ -11,6 +11,8 @@ use crate::io::{EndReason, Output};
 
 /// Speech without an end for this long: the gateway lost track of it.
 const MAX_SPEECH: Duration = Duration::from_secs(90);
+/// Time after the last key of a PIN whose end was not pressed.
+const KEYS_MS: u64 = 4_000;
 /// No single wake-up fires more deadlines than this: a bug must not hang a call.
 const MAX_FIRED: usize = 64;
 
@@ -84,7 +86,12 @@ impl Conversation {
                 if let Some(since) = self.idle_since
                     && !self.ear.is_busy()
                 {
-                    consider(since + ms(self.config.bounds.silence_ms), Due::Silence);
+                    let silence = if self.has_pin_keys() {
+                        KEYS_MS
+                    } else {
+                        self.config.bounds.silence_ms
+                    };
+                    consider(since + ms(silence), Due::Silence);
                 }
                 if let Some(started_at) = self.started_at {
                     let minutes = u64::from(self.config.bounds.max_minutes);
@@ -148,6 +155,9 @@ impl Conversation {
     }
 
     fn silence(&mut self) {
+        if self.is_identifying() {
+            return self.pin_silence();
+        }
         let prompts = &self.config.texts.silence_prompts;
         let last = prompts.len().saturating_sub(1);
         let n = usize::try_from(self.silence_prompts).unwrap_or(usize::MAX);

@@ -202,6 +202,9 @@ impl Conversation {
 
     /// The caller's go is over.
     fn caller_said(&mut self, turn: Turn, clock: ReplyClock) {
+        if self.is_identifying() {
+            return self.pin_said(turn);
+        }
         let text = turn.text.clone();
         self.finish_cut_if_dropped();
         self.close_finished_groups();

@@ -29,7 +29,10 @@ impl Conversation {
     /// Whether it is the caller's go once everything queued is heard: nothing is being thought or
     /// transcribed any more. Of a channel whose carrier listens only when told to.
     pub fn wants_to_listen(&self) -> bool {
-        matches!(self.mode, Mode::Conversing) && self.answer.is_none() && !self.ear.is_busy()
+        matches!(self.mode, Mode::Conversing)
+            && self.answer.is_none()
+            && !self.ear.is_busy()
+            && !self.checks_pin()
     }
 
     /// How long the caller may be silent from the end of what is queued, before they are asked

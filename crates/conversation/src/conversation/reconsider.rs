@@ -34,6 +34,7 @@ impl Conversation {
         let lost = self.answer.as_ref().map(|answer| answer.request);
         self.end_lost_speech(last_sign);
         self.fail_lost_transcripts();
+        self.pin_lost();
         // What the caller said may have led to another thought, which is in nobody's hands yet.
         if let Some(answer) = &self.answer
             && Some(answer.request) == lost

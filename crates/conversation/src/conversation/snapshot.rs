@@ -16,6 +16,7 @@ use super::mouth::Mouth;
 use super::{Conversation, Mode};
 use crate::config::ConversationConfig;
 use crate::history::History;
+use crate::pin::PinCheck;
 
 /// Grows whenever a stored conversation of the version before cannot be read any more.
 pub const SNAPSHOT_VERSION: u32 = 1;
@@ -92,6 +93,8 @@ struct State {
     open_transfer_call: Option<String>,
     next_request: u32,
     turns: u32,
+    #[serde(default)]
+    pin: Option<PinCheck>,
 }
 
 impl Conversation {
@@ -117,6 +120,7 @@ impl Conversation {
             open_transfer_call,
             next_request,
             turns,
+            pin,
             out: _,
         } = self;
         ConversationSnapshot {
@@ -125,7 +129,12 @@ impl Conversation {
                 now: *now,
                 started_at: *started_at,
                 mode: mode.clone(),
-                ear: ear.clone(),
+                // What was heard of a caller who may be saying a PIN is not stored.
+                ear: if self.is_identifying() {
+                    Ear::default()
+                } else {
+                    ear.clone()
+                },
                 mouth: mouth.clone(),
                 answer: answer.clone(),
                 history: history.clone(),
@@ -138,6 +147,7 @@ impl Conversation {
                 open_transfer_call: open_transfer_call.clone(),
                 next_request: *next_request,
                 turns: *turns,
+                pin: pin.clone(),
             })),
         }
     }
@@ -178,6 +188,7 @@ impl Conversation {
             open_transfer_call,
             next_request,
             turns,
+            pin,
         } = state;
         if !history.is_sound() || !mouth.segments().all(|segment| history.holds(segment)) {
             return Err(SnapshotError::Words);
@@ -201,6 +212,7 @@ impl Conversation {
             open_transfer_call,
             next_request,
             turns,
+            pin,
             out: Vec::new(),
         })
     }

@@ -321,6 +321,7 @@ impl Carrier {
             | Output::Beep { .. }
             | Output::StopPlayout
             | Output::AskForHuman { .. }
+            | Output::CheckPin { .. }
             | Output::EndCall { .. }
             | Output::MessageTaken { .. }
             | Output::MessageAbandoned

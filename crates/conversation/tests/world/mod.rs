@@ -302,6 +302,7 @@ impl World {
             | Output::EndUtterance
             | Output::CancelThink { .. }
             | Output::AskForHuman { .. }
+            | Output::CheckPin { .. }
             | Output::EndCall { .. }
             | Output::MessageTaken { .. }
             | Output::MessageAbandoned

@@ -251,6 +251,7 @@ impl Books {
                 Output::Transcribe { .. }
                 | Output::DropUtterance { .. }
                 | Output::EndUtterance
+                | Output::CheckPin { .. }
                 | Output::CancelThink { .. } => {}
             }
         }

@@ -177,7 +177,7 @@ fn texts(config: &Config) -> ConversationTexts {
 }
 
 /// What is said before anything is recorded.
-pub(super) fn announcement(config: &Config) -> Option<&'static str> {
+pub fn announcement(config: &Config) -> Option<&'static str> {
     let is_due = config.recording.enabled && config.recording.announce;
     is_due.then_some(match config.language {
         Language::En => "This call is recorded.",

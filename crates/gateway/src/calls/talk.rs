@@ -6,7 +6,7 @@ use std::sync::Arc;
 use switchhook_adapters::{ListenHints, Pcm, SpeechToText};
 use switchhook_call::{AssistantEnd, Event, Heard};
 use switchhook_conversation::{
-    self as conversation, Conversation, EndReason, Input, Output, SayId, Turn, tools,
+    self as conversation, Conversation, EndReason, Input, Output, PinAnswer, SayId, Turn, tools,
 };
 use switchhook_media::{MediaEvent, MediaLeg};
 use switchhook_model::{CallId, Language, LegId, RequestId, Target, Timestamp};
@@ -177,6 +177,10 @@ impl Talk {
                     self.inbox.send(input);
                 }
             }
+            // Nobody is asked for a PIN over SIP.
+            Output::CheckPin { .. } => {
+                self.inbox.send(Input::PinChecked(PinAnswer::Unavailable));
+            }
             Output::EndCall { reason } => {
                 let reason = match reason {
                     EndReason::Goodbye => AssistantEnd::Goodbye,
@@ -184,6 +188,7 @@ impl Talk {
                     EndReason::TurnLimit => AssistantEnd::TurnLimit,
                     EndReason::TimeLimit => AssistantEnd::TimeLimit,
                     EndReason::Errors => AssistantEnd::Errors,
+                    EndReason::NotIdentified => AssistantEnd::NotIdentified,
                 };
                 result.events.push(Event::AssistantEnded { reason });
             }

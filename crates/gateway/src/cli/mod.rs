@@ -4,6 +4,7 @@
 mod call;
 mod config;
 mod lab;
+mod pin;
 mod serve;
 mod token;
 mod user;
@@ -41,6 +42,8 @@ enum Command {
     /// Manage the console's users
     #[command(subcommand)]
     User(user::UserCommand),
+    /// Print the hash of a caller's PIN, read from standard input
+    Pin(pin::PinArgs),
     /// Bring the database to this version's schema
     Migrate(SourceArgs),
     /// Try things out: a carrier on this machine with a page to call by, and test calls
@@ -137,6 +140,7 @@ pub fn main() -> ExitCode {
         Command::Call(args) => call::run(args),
         Command::Token(args) => token::run(args),
         Command::User(command) => user::run(command),
+        Command::Pin(args) => pin::run(args),
         Command::Migrate(source) => serve::migrate(source),
         Command::Lab(args) => lab::run(*args),
     };

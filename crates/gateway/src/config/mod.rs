@@ -12,6 +12,7 @@ mod env;
 mod headers;
 mod networks;
 mod notice;
+mod pin;
 mod problems;
 mod raw;
 mod resolve;
@@ -36,8 +37,8 @@ pub use sip_network::SipNetwork;
 pub use types::{
     AssistantConfig, BrainConfig, Config, DataConfig, DtmfMode, ExtensionConfig, HttpConfig,
     LimitsConfig, LlmConfig, MediaSection, Mode, NoticeConfig, NoticeWay, OutboundConfig,
-    RecordingConfig, SipSection, SpeechConfig, TransferConfig, TransferVia, TrunkSection,
-    TrunkWatch, TwilioSection, TwilioVoice, UserSeed,
+    PinAccount, PinProof, PinSection, RecordingConfig, SipSection, SpeechConfig, TransferConfig,
+    TransferVia, TrunkSection, TrunkWatch, TwilioSection, TwilioVoice, UserSeed,
 };
 
 /// Profiles that are part of the binary: name and text.

@@ -56,6 +56,8 @@ pub struct RawConfig {
     pub limits: RawLimits,
     #[serde(default)]
     pub twilio: RawTwilio,
+    #[serde(default)]
+    pub pin: RawPin,
     /// Users made at the first start; keyed by name.
     #[serde(default)]
     pub users: BTreeMap<String, RawUser>,
@@ -458,6 +460,48 @@ pub struct RawTwilio {
     #[serde(default)]
     pub hints: Vec<String>,
     pub speech_model: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawPin {
+    /// Callers over Twilio say or enter a PIN before they talk to the assistant. Default false.
+    pub enabled: Option<bool>,
+    /// Callers without a PIN may ask for a human. Default true.
+    pub human_without_pin: Option<bool>,
+    /// An account is reached from its `numbers` only. Default false.
+    pub caller_number: Option<bool>,
+    /// Wrong PINs in one call; default 3.
+    pub tries: Option<u32>,
+    /// Wrong PINs from one number, and for one account, until it is locked; default 10.
+    pub lock_after: Option<u32>,
+    /// For so long, from the first wrong PIN; default 60.
+    pub lock_minutes: Option<u32>,
+    /// Goes into every hash, so that the hashes alone are worth nothing.
+    pub pepper: Option<Secret>,
+    pub pepper_file: Option<PathBuf>,
+    /// One PIN for everybody who may call, of four to six digits.
+    pub shared: Option<Secret>,
+    /// Take `test_pin`; not in production. Default false.
+    pub enable_test_pin: Option<bool>,
+    /// Default 1234.
+    pub test_pin: Option<Secret>,
+    /// Keyed by the account's id.
+    #[serde(default)]
+    pub accounts: BTreeMap<String, RawPinAccount>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawPinAccount {
+    /// How the caller is greeted.
+    pub name: Option<String>,
+    /// What `switchhook pin` prints.
+    pub hash: Option<Secret>,
+    pub hash_file: Option<PathBuf>,
+    /// Numbers the caller calls from.
+    #[serde(default)]
+    pub numbers: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -17,6 +17,7 @@ use super::env::Environment;
 use super::headers;
 use super::networks::Networks;
 use super::notice;
+use super::pin;
 use super::problems::Problems;
 use super::raw::{RawConfig, RawHours};
 use super::signalling;
@@ -367,6 +368,7 @@ pub(super) fn resolve(
         language,
         &mut problems,
     );
+    let pin = pin::resolve(raw.pin, mode, &mut problems);
     let notice = notice::resolve(raw.notice, mode, twilio.as_ref(), &mut problems);
     let config = Config {
         profile: profile.to_owned(),
@@ -468,6 +470,7 @@ pub(super) fn resolve(
         },
         limits,
         twilio,
+        pin,
         users,
         warnings,
     };

@@ -49,6 +49,8 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// None: no calls of Twilio are taken.
     pub twilio: Option<TwilioSection>,
+    /// None: callers need not say who they are.
+    pub pin: Option<PinSection>,
     pub users: Vec<UserSeed>,
     pub warnings: Vec<String>,
 }
@@ -287,6 +289,37 @@ pub struct TwilioVoice {
     pub language: String,
     pub hints: Vec<String>,
     pub speech_model: Option<String>,
+}
+
+/// Who callers say they are, and what a wrong PIN costs.
+#[derive(Debug, Clone)]
+pub struct PinSection {
+    pub accounts: Vec<PinAccount>,
+    pub human_without_pin: bool,
+    /// The caller's number must be one of the account's.
+    pub caller_number: bool,
+    /// Within one call.
+    pub tries: u32,
+    /// From one number or for one account, within `lock`.
+    pub lock_after: u32,
+    pub lock: Duration,
+    pub pepper: Option<Secret>,
+}
+
+#[derive(Debug, Clone)]
+pub struct PinAccount {
+    pub id: String,
+    pub name: Option<String>,
+    pub proof: PinProof,
+    pub numbers: Vec<E164>,
+}
+
+#[derive(Debug, Clone)]
+pub enum PinProof {
+    /// A PHC string.
+    Hash(Secret),
+    /// The PIN itself.
+    Shared(Secret),
 }
 
 #[derive(Debug, Clone, Copy)]

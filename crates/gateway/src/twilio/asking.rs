@@ -101,6 +101,7 @@ impl Asking {
             Effect::Invite { .. }
             | Effect::Think { .. }
             | Effect::CancelThink { .. }
+            | Effect::CheckPin { .. }
             | Effect::Book { .. }
             | Effect::LeaveStream => {}
         }

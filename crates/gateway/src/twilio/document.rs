@@ -39,13 +39,15 @@ pub(super) fn render(
             say,
             over,
             silence_ms,
+            pin,
         } => spoken(say).gather(Gather {
             input: GatherInput::Both,
-            action: Some(urls.to("process_audio")),
+            action: Some(urls.to(if *pin { "verify_pin" } else { "process_audio" })),
             timeout: Some(seconds(*silence_ms)),
             speech_timeout: Some(SpeechTimeout::Seconds(SPEECH_TIMEOUT_S)),
-            // A key is a wish of its own; a PIN is asked for by itself.
-            num_digits: Some(1),
+            // A key is a wish of its own; those of a PIN come in a row.
+            num_digits: (!pin).then_some(1),
+            finish_on_key: pin.then(|| "#".to_owned()),
             language: Some(settings.section.voice.language.clone()),
             hints: settings.section.voice.hints.clone(),
             speech_model: settings.section.voice.speech_model.clone(),

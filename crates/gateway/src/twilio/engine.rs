@@ -9,8 +9,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use switchhook_adapters::twilio::Carrier;
 use switchhook_call::Event;
-use switchhook_conversation::Input;
 use switchhook_conversation::documents::Documents;
+use switchhook_conversation::{Input, Pin, PinAnswer};
 use switchhook_model::{CallId, Target, Timestamp};
 use switchhook_store::{AnswerRow, CommitError, Json, Step, StoreError, VendorIdRow};
 use tokio::time::Instant;
@@ -20,6 +20,7 @@ use super::channel::{Arrival, Channel, Done, Effect, Rooms, Rules, State};
 use super::settings::Settings;
 use super::slots::{Loaded, Slot, Slots};
 use super::{brain, stream};
+use crate::accounts::Accounts;
 use crate::bus::LiveEvent;
 use crate::calls::{self, OtherCalls, Shared};
 use crate::clock;
@@ -71,6 +72,8 @@ pub struct Engine {
     pub(super) settings: Settings,
     pub(super) carrier: Option<Arc<dyn Carrier>>,
     rules: Arc<Rules>,
+    /// None: nobody is asked for a PIN.
+    accounts: Option<Accounts>,
     pub(super) slots: Slots,
     /// This process: what another one had in mind is dealt with when one of its calls is loaded.
     node: String,
@@ -86,14 +89,18 @@ impl std::fmt::Debug for Engine {
 }
 
 impl Engine {
+    /// # Errors
+    /// If a PIN of the configuration cannot be hashed.
     pub fn new(
         shared: Arc<Shared>,
         settings: Settings,
         carrier: Option<Arc<dyn Carrier>>,
         stop: CancellationToken,
-    ) -> Arc<Self> {
+    ) -> anyhow::Result<Arc<Self>> {
         let mut conversation = shared.conversation.clone();
         conversation.timing = Documents::timing(conversation.timing);
+        conversation.pin = settings.pin_rules();
+        let accounts = settings.pin.clone().map(Accounts::new).transpose()?;
         let rules = Rules {
             policy: shared.policy.clone(),
             profile: shared.config.profile.clone(),
@@ -108,15 +115,16 @@ impl Engine {
             },
             has_rest: carrier.is_some(),
         };
-        Arc::new(Self {
+        Ok(Arc::new(Self {
             shared,
+            accounts,
             settings,
             carrier,
             rules: Arc::new(rules),
             slots: Slots::default(),
             node: ulid::Ulid::generate().to_string(),
             stop,
-        })
+        }))
     }
 
     /// Looks after calls whose deadlines nobody kept: those of a process that is gone.
@@ -439,6 +447,11 @@ impl Engine {
                 });
                 slot.keep_thought(talk, request, task.abort_handle());
             }
+            Effect::CheckPin { talk, caller, pin } => {
+                let engine = Arc::clone(self);
+                let call = id.clone();
+                tokio::spawn(async move { engine.check_pin(&call, talk, &caller, pin).await });
+            }
             Effect::CancelThink { talk, request } => slot.drop_thought(talk, request),
             Effect::Book {
                 talk,
@@ -468,6 +481,25 @@ impl Engine {
             | Effect::Drop { .. }
             | Effect::Hold { .. }
             | Effect::Look { .. } => self.ask(slot, id, channel, effect),
+        }
+    }
+
+    async fn check_pin(self: &Arc<Self>, id: &CallId, talk: u32, caller: &str, pin: Pin) {
+        let answer = match &self.accounts {
+            Some(accounts) => {
+                let store = &self.shared.store;
+                accounts.check(store, caller, pin, clock::now()).await
+            }
+            None => PinAnswer::Unavailable,
+        };
+        let told = self
+            .step(id, |channel, now| {
+                channel.pin_checked(now, talk, answer.clone());
+            })
+            .await;
+        match told {
+            Ok(()) | Err(StepError::Unknown) => {}
+            Err(error) => tracing::error!(call.id = %id, %error, "an answer could not be taken"),
         }
     }
 

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use switchhook_adapters::Secret;
 use switchhook_adapters::twilio::rest::RestConfig;
 use switchhook_adapters::twilio::{Carrier, Credentials, TwilioRest, Verifier};
+use switchhook_conversation::{PinConfig, PinRules, PinTexts};
 use switchhook_model::Language;
 
-use crate::config::{self, Config, Mode, TwilioSection};
+use crate::calls;
+use crate::config::{self, Config, Mode, PinSection, TwilioSection};
 
 /// Everything.
 #[derive(Debug, Clone)]
@@ -23,6 +25,10 @@ pub struct Settings {
     /// Calls with the assistant are recorded.
     pub records: bool,
     pub max_message_s: u32,
+    /// Whose PINs there are; none: nobody is asked.
+    pub pin: Option<PinSection>,
+    /// What is said of a recording before the question for a PIN.
+    pub announcement: Option<&'static str>,
     /// Makes the tokens of media streams; the same on all nodes.
     pub stream_key: Secret,
 }
@@ -45,6 +51,8 @@ impl Settings {
             language: config.language,
             records: config.recording.enabled,
             max_message_s,
+            pin: config.pin.clone(),
+            announcement: calls::policy::announcement(config),
             stream_key: exposed(signing_key),
             section,
         })
@@ -63,6 +71,23 @@ impl Settings {
         let mut config = RestConfig::new(Credentials::token(account, exposed(token)));
         config.base_url = Some(section.api_url.clone());
         Ok(Some(Arc::new(TwilioRest::new(config)?)))
+    }
+
+    /// The question for a PIN, if callers are asked.
+    pub fn pin_rules(&self) -> Option<PinRules> {
+        let pin = self.pin.as_ref()?;
+        let mut texts = PinTexts::defaults(self.language);
+        if let Some(announcement) = self.announcement {
+            texts.prompt = format!("{announcement} {}", texts.prompt);
+        }
+        Some(PinRules {
+            config: PinConfig {
+                max_tries: pin.tries,
+                human_without_pin: pin.human_without_pin,
+                ..PinConfig::default()
+            },
+            texts,
+        })
     }
 
     /// Checks signatures. None without a token: then only unsigned requests of this machine are taken,

@@ -159,7 +159,7 @@ impl Channel {
     }
 
     /// Whether an agent is, or was, in the conference.
-    fn took(&self, child: &Child) -> bool {
+    pub(super) fn took(&self, child: &Child) -> bool {
         child.accepted || (child.picked_up && self.rules.accept_key.is_none())
     }
 

@@ -23,7 +23,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use switchhook_call::{Action, Call, CallPolicy, Event};
-use switchhook_conversation::{Conversation, ConversationConfig, Output, Turn};
+use switchhook_conversation::{Conversation, ConversationConfig, Output, Pin, Turn};
 use switchhook_model::{ChatMessage, LegId, Timestamp, ToolSpec};
 
 pub use arrival::Arrival;
@@ -72,6 +72,8 @@ pub enum Effect {
     },
     /// Nobody waits for that answer any more.
     CancelThink { talk: u32, request: u32 },
+    /// Look up whose PIN this is. `caller` is the number the carrier gave, or empty.
+    CheckPin { talk: u32, caller: String, pin: Pin },
     /// The model wants something booked: the call's booking of that number.
     Book {
         talk: u32,
@@ -272,8 +274,18 @@ impl Channel {
             }
             self.done.steps.push((event, actions));
         }
+        self.record();
         self.forget_finished_talk();
         self.leave_stream();
+    }
+
+    /// What is recorded holds no PIN: until it is known who calls, nothing is.
+    fn record(&mut self) {
+        if self.state.is_to_be_recorded && !self.asks_who_calls() {
+            self.state.is_to_be_recorded = false;
+            let sid = self.state.caller_sid.clone();
+            self.done.effects.push(Effect::Record { sid });
+        }
     }
 
     /// Whether a leg of the call still lives, as far as the call knows.

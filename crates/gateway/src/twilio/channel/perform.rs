@@ -109,10 +109,7 @@ impl Channel {
                 }
             }
             // The carrier names its recordings itself.
-            ActionKind::StartRecording { .. } => {
-                let sid = self.state.caller_sid.clone();
-                self.done.effects.push(Effect::Record { sid });
-            }
+            ActionKind::StartRecording { .. } => self.state.is_to_be_recorded = true,
             ActionKind::Hold { leg } => self.hold(leg, true),
             ActionKind::Resume { leg } => self.hold(leg, false),
             ActionKind::Refer { leg, attempt, .. } => {

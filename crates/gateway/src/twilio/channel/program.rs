@@ -17,6 +17,8 @@ pub enum Program {
         say: Vec<String>,
         over: Vec<String>,
         silence_ms: u64,
+        /// For a PIN: keys in a row, ended by `#`.
+        pin: bool,
     },
     /// Come back at once.
     Tell { say: Vec<String> },
@@ -83,6 +85,7 @@ impl Channel {
                 say,
                 over,
                 silence_ms,
+                pin: self.asks_for_pin(),
             },
             Then::Record => {
                 say.extend(over);

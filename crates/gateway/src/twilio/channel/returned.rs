@@ -114,7 +114,13 @@ impl Channel {
             }
             Came::Heard { digits, speech } => {
                 let speech = speech.filter(|text| !text.trim().is_empty());
-                let digits = digits.filter(|keys| !keys.is_empty());
+                let mut digits = digits.filter(|keys| !keys.is_empty());
+                if let Some(keys) = &mut digits
+                    && self.asks_for_pin()
+                {
+                    // The carrier keeps the key that ended it.
+                    keys.push('#');
+                }
                 let returned = match (digits, speech) {
                     (Some(digits), _) => Returned::Digits(digits),
                     (None, Some(text)) => Returned::Speech { text },

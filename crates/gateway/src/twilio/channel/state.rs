@@ -131,6 +131,12 @@ pub struct State {
     /// Agents are met in conferences from now on, whatever the configuration says.
     #[serde(default)]
     pub in_rooms: bool,
+    /// The call wants to be recorded, and is not yet.
+    #[serde(default)]
+    pub is_to_be_recorded: bool,
+    /// The account whose PIN the caller gave. Nothing that comes with a webhook changes it.
+    #[serde(default)]
+    pub identified: Option<String>,
     #[serde(default)]
     pub call_token: Option<CallToken>,
     /// When the carrier is asked what became of the legs, should nothing be heard of them until then.
@@ -198,6 +204,8 @@ impl State {
             dial: None,
             children: BTreeMap::new(),
             in_rooms: false,
+            is_to_be_recorded: false,
+            identified: None,
             call_token: None,
             look_at: None,
             refused: None,

@@ -3,7 +3,7 @@
 use switchhook_call::{AssistantEnd, Event, Heard};
 use switchhook_conversation::documents::Documents;
 use switchhook_conversation::{
-    self as conversation, Conversation, EndReason, Input, Output, SayId, tools,
+    self as conversation, Conversation, EndReason, Input, Output, PinAnswer, SayId, tools,
 };
 use switchhook_model::{RequestId, Target, Timestamp};
 
@@ -50,6 +50,29 @@ impl Channel {
         if self.talk.as_ref().is_some_and(Conversation::is_finished) {
             self.talk = None;
         }
+    }
+
+    /// Whether a PIN is what the caller is listened to for.
+    pub(super) fn asks_for_pin(&self) -> bool {
+        self.talk.as_ref().is_some_and(Conversation::asks_for_pin)
+    }
+
+    /// Whether the caller may still be saying a PIN, and no agent listens.
+    pub(super) fn asks_who_calls(&self) -> bool {
+        let is_asked = self.rules.conversation.pin.is_some() && self.state.identified.is_none();
+        let agent = self.state.dialling();
+        let agent = agent.and_then(|leg| self.state.children.get(leg));
+        is_asked && !agent.is_some_and(|agent| self.took(agent))
+    }
+
+    /// Whose the PIN was that the caller gave.
+    pub fn pin_checked(&mut self, now: Timestamp, talk: u32, answer: PinAnswer) {
+        if talk == self.state.talks
+            && let PinAnswer::Accepted { account, .. } = &answer
+        {
+            self.state.identified = Some(account.clone());
+        }
+        self.hear(now, talk, Input::PinChecked(answer));
     }
 
     /// For the running conversation, if it has this number: late words of a provider are nobody's.
@@ -167,6 +190,11 @@ impl Channel {
                     );
                 }
             }
+            Output::CheckPin { pin } => self.done.effects.push(Effect::CheckPin {
+                talk,
+                caller: self.call.view().caller,
+                pin,
+            }),
             Output::EndCall { reason } => {
                 let reason = match reason {
                     EndReason::Goodbye => AssistantEnd::Goodbye,
@@ -174,6 +202,7 @@ impl Channel {
                     EndReason::TurnLimit => AssistantEnd::TurnLimit,
                     EndReason::TimeLimit => AssistantEnd::TimeLimit,
                     EndReason::Errors => AssistantEnd::Errors,
+                    EndReason::NotIdentified => AssistantEnd::NotIdentified,
                 };
                 self.queue.push_back(Event::AssistantEnded { reason });
             }

@@ -2,4 +2,5 @@
 
 mod ladders;
 mod meeting;
+mod pin;
 mod world;

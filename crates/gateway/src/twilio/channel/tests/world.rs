@@ -6,7 +6,7 @@ use std::time::Duration;
 use switchhook_call::judge::{CallFact, CallRecord, Stamped, judge};
 use switchhook_call::{ActionKind, Call, CallPolicy, Event};
 use switchhook_conversation::documents::Documents;
-use switchhook_conversation::{ConversationConfig, Input, LocalZone};
+use switchhook_conversation::{ConversationConfig, Input, LocalZone, Pin, PinAnswer, Turn};
 use switchhook_model::{
     CallId, CallerIdentity, HangupCause, Language, LegId, MessageId, ModelDelta, Timestamp,
 };
@@ -46,6 +46,8 @@ pub(super) enum Move {
     /// It says what became of the caller's leg.
     Sees(Seen),
     HangsUp,
+    /// The last PIN was looked up.
+    PinIs(PinAnswer),
     Leaves(u64),
     /// The model answers the last question.
     Thinks(&'static str),
@@ -67,6 +69,9 @@ pub(super) struct World {
     pub facts: Vec<Stamped<CallFact>>,
     pub effects: Vec<&'static str>,
     thought: Option<(u32, u32)>,
+    /// The PIN that is being looked up.
+    pub pin: Option<(u32, Pin)>,
+    pub turns: Vec<Turn>,
     notices: Vec<MessageId>,
     /// Crash after so many moves.
     crash_after: Option<usize>,
@@ -125,6 +130,8 @@ impl World {
             facts: Vec::new(),
             effects: Vec::new(),
             thought: None,
+            pin: None,
+            turns: Vec::new(),
             notices: Vec::new(),
             crash_after: None,
             moves: 0,
@@ -219,6 +226,11 @@ impl World {
                 self.channel.seen(now, &leg, seen);
             }
             Move::HangsUp => self.channel.caller_gone(now),
+            Move::PinIs(answer) => {
+                let (talk, _) = self.pin.take().expect("a PIN is looked up");
+                self.channel.pin_checked(now, talk, answer);
+                self.give();
+            }
             Move::Leaves(duration_ms) => {
                 self.now = self.now + Duration::from_millis(duration_ms);
                 self.comes(Came::Recorded(Recorded {
@@ -318,6 +330,7 @@ impl World {
                 });
             }
         }
+        self.turns.extend(done.turns);
         for effect in done.effects {
             self.effects.push(match effect {
                 Effect::Think { talk, request, .. } => {
@@ -330,6 +343,10 @@ impl World {
                 Effect::Complete { .. } => "complete",
                 Effect::Record { .. } => "record",
                 Effect::LeaveStream => "leave_stream",
+                Effect::CheckPin { talk, pin, .. } => {
+                    self.pin = Some((talk, pin));
+                    "check_pin"
+                }
                 Effect::Invite { again: false, .. } => "invite",
                 Effect::Invite { again: true, .. } => "invite_again",
                 Effect::Drop { .. } => "drop",
@@ -380,6 +397,12 @@ impl World {
 
 pub(super) fn describe(program: &Program) -> String {
     match program {
+        Program::Listen {
+            say,
+            over,
+            pin: true,
+            ..
+        } => format!("ask for a PIN {say:?} {over:?}"),
         Program::Listen { say, over, .. } => format!("listen {say:?} {over:?}"),
         Program::Tell { say } => format!("tell {say:?}"),
         Program::Wait => "wait".to_owned(),

@@ -2,5 +2,6 @@
 
 mod ladders;
 mod lost;
+mod pin;
 mod signatures;
 mod world;

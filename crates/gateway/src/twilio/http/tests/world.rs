@@ -87,7 +87,7 @@ impl World {
         settings.sip_domain = Some("pbx.example.com".to_owned());
         let verifier = Verifier::new(BASE, vec![Secret::new(TOKEN)], BTreeMap::new()).unwrap();
         let stop = tokio_util::sync::CancellationToken::new();
-        let engine = Engine::new(Arc::clone(&shared), settings, None, stop);
+        let engine = Engine::new(Arc::clone(&shared), settings, None, stop).unwrap();
         let router = routes(Webhooks::new(engine, Some(verifier), Vec::new()));
         Self {
             store,
