@@ -42,6 +42,7 @@ mod twilio_killed;
 mod twilio_ladders;
 mod twilio_line;
 mod twilio_nodes;
+mod twilio_outbound;
 mod twilio_pin;
 mod twilio_receptionist;
 mod voices;

@@ -73,6 +73,7 @@ const row: Shape<CallRow> = {
   id: text,
   direction: oneOf(...DIRECTIONS),
   channel: text,
+  simulated: optional(flag),
   profile: text,
   status: oneOf(...STATUSES),
   caller: text,

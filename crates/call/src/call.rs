@@ -5,6 +5,7 @@ mod beginning;
 mod ending;
 mod holding;
 mod legs;
+mod machine;
 mod referring;
 mod replacing;
 mod timers;
@@ -96,6 +97,9 @@ pub struct Call {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) takes_own_message: bool,
     outcome: Option<CallOutcome>,
+    /// Nobody was really called: the call was acted by this program.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    simulated: bool,
     #[serde(default, skip_serializing_if = "Links::is_plain")]
     pub(crate) links: Links,
     /// Headers of the caller's INVITE that the configuration keeps.
@@ -280,6 +284,7 @@ impl Call {
             counters: Counters::default(),
             takes_own_message: false,
             outcome: None,
+            simulated: false,
             links: Links::default(),
             sip_headers: BTreeMap::new(),
         }
@@ -289,6 +294,13 @@ impl Call {
     #[must_use]
     pub fn over(mut self, channel: Channel) -> Self {
         self.channel = channel;
+        self
+    }
+
+    /// The same call acted by this program, without anybody at the other end.
+    #[must_use]
+    pub fn acted(mut self) -> Self {
+        self.simulated = true;
         self
     }
 
@@ -324,6 +336,7 @@ impl Call {
             id: self.id.clone(),
             direction: self.direction,
             channel: self.channel,
+            simulated: self.simulated,
             profile: self.profile.clone(),
             assistant: self.assistant.clone(),
             status: self.status(),
@@ -426,6 +439,7 @@ impl Call {
             Event::LegRinging { leg } => self.leg_ringing(out, &leg),
             Event::LegEarlyMedia { leg, plays } => self.leg_early_media(out, &leg, plays),
             Event::LegAnswered { leg } => self.leg_answered(out, &leg),
+            Event::MachineAnswered { leg, is_fax } => self.machine_answered(out, &leg, is_fax),
             Event::LegFailed {
                 leg,
                 cause,

@@ -117,6 +117,13 @@ pub enum Event {
         /// The leg that answered.
         leg: LegId,
     },
+    /// A dialled leg was answered, or had been, by a machine.
+    MachineAnswered {
+        /// The leg.
+        leg: LegId,
+        /// A fax: nothing that is said to it is heard by anybody.
+        is_fax: bool,
+    },
     /// A leg ended before it was answered.
     LegFailed {
         /// The leg that failed.

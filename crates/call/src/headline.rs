@@ -85,6 +85,8 @@ pub enum ClauseKey {
     TalkedToAssistant,
     /// `callee` was not reached: `cause`.
     NotReached,
+    /// A machine answered at `callee`: a mailbox or a fax.
+    MachineAnswered,
     /// The caller gave up before being answered, after `seconds`.
     GaveUp,
     /// The caller hung up.
@@ -331,6 +333,9 @@ fn closing_clauses(view: &CallView) -> Vec<Clause> {
     let Some(outcome) = &view.outcome else {
         return live_clause(view).into_iter().collect();
     };
+    if outcome.code == OutcomeCode::Voicemail {
+        return vec![clause(ClauseKey::MachineAnswered).arg("callee", &view.callee)];
+    }
     let mut clauses = Vec::new();
     let ended_at = view.ended_at.unwrap_or(view.started_at);
     match view.answered_at {
@@ -404,6 +409,7 @@ fn unanswered_clauses(view: &CallView, code: OutcomeCode, ended_at: Timestamp) -
             | OutcomeCode::TimeLimit
             | OutcomeCode::AssistantErrors
             | OutcomeCode::OperatorHangup
+            | OutcomeCode::Voicemail
             | OutcomeCode::Restarted
             | OutcomeCode::Shutdown,
             Direction::Inbound | Direction::Outbound,
@@ -442,6 +448,7 @@ fn end_key(code: OutcomeCode, by: EndedBy) -> ClauseKey {
         | OutcomeCode::NoAnswer
         | OutcomeCode::Busy
         | OutcomeCode::Rejected
+        | OutcomeCode::Voicemail
         | OutcomeCode::Unreachable
         | OutcomeCode::NotAcceptable
         | OutcomeCode::Failed => match by {

@@ -46,7 +46,7 @@ pub use hours::{HoursError, OpenHours};
 pub use leg::{HeldBy, Leg, LegKind, LegState, Party};
 pub use notice::{NoticeBody, NoticeState, NoticeTemplate};
 pub use outcome::{CallOutcome, OutcomeCode, Responsible};
-pub use policy::{CallPolicy, FallbackStep, PolicyError, RecordPolicy};
+pub use policy::{CallPolicy, FallbackStep, MachinePolicy, PolicyError, RecordPolicy};
 pub use texts::{TextError, TextKey, Texts};
 pub use timer::TimerId;
 pub use transfer::{

@@ -61,6 +61,8 @@ pub enum OutcomeCode {
     Busy,
     /// The called party refused.
     Rejected,
+    /// A machine answered: a mailbox or a fax.
+    Voicemail,
     /// The called party could not be reached.
     Unreachable,
     /// No common codec.
@@ -77,7 +79,7 @@ pub enum OutcomeCode {
 
 impl OutcomeCode {
     /// All codes, for the catalogue's readers.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Completed,
         Self::CallerHungUp,
         Self::Transferred,
@@ -96,6 +98,7 @@ impl OutcomeCode {
         Self::NoAnswer,
         Self::Busy,
         Self::Rejected,
+        Self::Voicemail,
         Self::Unreachable,
         Self::NotAcceptable,
         Self::Failed,
@@ -125,6 +128,7 @@ impl OutcomeCode {
             Self::NoAnswer => "no_answer",
             Self::Busy => "busy",
             Self::Rejected => "rejected",
+            Self::Voicemail => "voicemail",
             Self::Unreachable => "unreachable",
             Self::NotAcceptable => "not_acceptable",
             Self::Failed => "failed",
@@ -148,9 +152,11 @@ impl OutcomeCode {
             | Self::CallerCanceled
             | Self::Silence
             | Self::NotIdentified => Responsible::Caller,
-            Self::TransferFailed | Self::NoAnswer | Self::Busy | Self::Rejected => {
-                Responsible::Called
-            }
+            Self::TransferFailed
+            | Self::NoAnswer
+            | Self::Busy
+            | Self::Rejected
+            | Self::Voicemail => Responsible::Called,
             Self::TurnLimit | Self::TimeLimit | Self::Restarted | Self::Shutdown => Responsible::Us,
             Self::AssistantErrors
             | Self::Unreachable
@@ -188,7 +194,9 @@ impl OutcomeCode {
             Self::AssistantErrors => Some(
                 "See the health page for the failing provider; check its key, quota and base URL.",
             ),
-            Self::NoAnswer | Self::Busy | Self::Rejected => Some("Try again later."),
+            Self::NoAnswer | Self::Busy | Self::Rejected | Self::Voicemail => {
+                Some("Try again later.")
+            }
             Self::Unreachable => Some(
                 "Check that the extension is registered, or that the trunk's address and the number are right.",
             ),

@@ -39,6 +39,31 @@ pub enum RecordPolicy {
     AllCalls,
 }
 
+/// What follows when a machine answers a call of ours. A fax is hung up on in any case.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum MachinePolicy {
+    /// Hang up.
+    #[default]
+    HangUp,
+    /// Say [`crate::TextKey::MachineMessage`], then hang up.
+    Message,
+    /// The assistant talks to whatever it is.
+    GoOn,
+}
+
+impl MachinePolicy {
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde passes a reference"
+    )]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// The rules of one call, copied into it when it begins: a changed configuration applies to the
 /// next call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,6 +116,9 @@ pub struct CallPolicy {
     /// How the assistant's and operators' transfers are carried out.
     #[serde(skip_serializing_if = "TransferMethod::is_default")]
     pub transfer_method: TransferMethod,
+    /// What follows when a machine answers a call of ours.
+    #[serde(skip_serializing_if = "MachinePolicy::is_default")]
+    pub machine: MachinePolicy,
 }
 
 #[expect(
@@ -130,6 +158,7 @@ impl Default for CallPolicy {
             language: Language::default(),
             texts: Texts::default(),
             transfer_method: TransferMethod::default(),
+            machine: MachinePolicy::default(),
         }
     }
 }

@@ -52,13 +52,15 @@ pub enum TextKey {
     NotInformedAfterAll,
     /// The longest allowed duration is reached.
     TimeLimit,
+    /// For the answering machine of somebody we called.
+    MachineMessage,
     /// The last words.
     Goodbye,
 }
 
 impl TextKey {
     /// All keys, in the order a caller may hear them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Hold,
         Self::HoldInstead,
         Self::NobodyAnswered,
@@ -80,6 +82,7 @@ impl TextKey {
         Self::TryingAnotherWay,
         Self::NotInformedAfterAll,
         Self::TimeLimit,
+        Self::MachineMessage,
         Self::Goodbye,
     ];
 
@@ -107,6 +110,7 @@ impl TextKey {
             Self::TryingAnotherWay => "trying_another_way",
             Self::NotInformedAfterAll => "not_informed_after_all",
             Self::TimeLimit => "time_limit",
+            Self::MachineMessage => "machine_message",
             Self::Goodbye => "goodbye",
         }
     }
@@ -153,6 +157,9 @@ impl TextKey {
             Self::TimeLimit => {
                 "I am sorry, this call has reached its time limit and has to end now."
             }
+            Self::MachineMessage => {
+                "Hello, we tried to reach you by telephone. We will call again another time. Goodbye."
+            }
             Self::Goodbye => "Goodbye.",
         }
     }
@@ -198,6 +205,9 @@ impl TextKey {
             Self::TimeLimit => {
                 "Es tut mir leid, dieses Gespräch hat die längste erlaubte Dauer erreicht und endet jetzt."
             }
+            Self::MachineMessage => {
+                "Guten Tag, wir haben versucht, Sie telefonisch zu erreichen. Wir rufen ein anderes Mal wieder an. Auf Wiederhören."
+            }
             Self::Goodbye => "Auf Wiederhören.",
         }
     }
@@ -229,6 +239,9 @@ impl TextKey {
                 "عذراً، علمت للتو أن رسالتي إلى الفريق لم تصل. من فضلك اتصل لاحقاً."
             }
             Self::TimeLimit => "عذراً، بلغت هذه المكالمة مدتها القصوى ويجب أن تنتهي الآن.",
+            Self::MachineMessage => {
+                "مرحباً، حاولنا الاتصال بك هاتفياً. سنعاود الاتصال بك في وقت آخر. مع السلامة."
+            }
             Self::Goodbye => "مع السلامة.",
         }
     }

@@ -114,6 +114,9 @@ pub struct CallView {
     pub direction: Direction,
     /// By which way the caller came in.
     pub channel: Channel,
+    /// Nobody was really called: the call was acted by this program.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub simulated: bool,
     /// The profile it runs under.
     pub profile: String,
     /// The assistant's name, if one takes part.

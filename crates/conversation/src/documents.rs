@@ -131,6 +131,11 @@ impl Documents {
         }
     }
 
+    /// How long a text is estimated to take, from the request for it to its last word, in milliseconds.
+    pub fn speaking_ms(language: Language, text: &str) -> u64 {
+        START_MS + Self::new(language).speech_ms(text)
+    }
+
     /// Takes up what is to be said of the outputs of [`Conversation::handle`]; all of them are to
     /// pass here, in order. The reports that come back are to be handed to the conversation at
     /// once: where it stops the document the carrier is speaking, they tell how far that came.

@@ -139,13 +139,15 @@ pub async fn run(mut config: Config, stop: CancellationToken) -> anyhow::Result<
     tasks.spawn(route_sip(Arc::clone(&shared), sip_events, last.clone()));
     tasks.spawn(trunks::measure(sip.clone(), last.clone()));
 
-    let webhooks = match settings {
+    let (webhooks, engine) = match settings {
         Some(settings) => {
-            twilio::http::routes(carrier(&shared, settings, rest, &tasks, last.clone())?)
+            let (webhooks, engine) = carrier(&shared, settings, rest, &tasks, last.clone())?;
+            (twilio::http::routes(webhooks), Some(engine))
         }
-        None => axum::Router::new(),
+        None => (axum::Router::new(), None),
     };
-    let board = Switchboard::new(Arc::clone(&shared), speech_url, draining.clone());
+    let board =
+        Switchboard::new(Arc::clone(&shared), speech_url, draining.clone()).with_twilio(engine);
     let http =
         crate::http_server::start(&shared, board, signing_key, metrics, webhooks, last.clone())
             .await?;
@@ -174,7 +176,7 @@ fn carrier(
     rest: Option<Arc<dyn Carrier>>,
     tasks: &TaskTracker,
     stop: CancellationToken,
-) -> anyhow::Result<Webhooks> {
+) -> anyhow::Result<(Webhooks, Arc<twilio::Engine>)> {
     let verifier = settings.verifier()?;
     let engine = twilio::Engine::new(Arc::clone(shared), settings, rest, stop)?;
     let handle = twilio::Handle(Arc::clone(&engine));
@@ -182,7 +184,10 @@ fn carrier(
     tasks.spawn(Arc::clone(&engine).look_after_orphans());
     tasks.spawn(Arc::clone(&engine).fetch_recordings());
     let proxies = shared.config.http.trusted_proxies.clone();
-    Ok(Webhooks::new(engine, verifier, proxies))
+    Ok((
+        Webhooks::new(Arc::clone(&engine), verifier, proxies),
+        engine,
+    ))
 }
 
 /// Opens the database named by the configuration.

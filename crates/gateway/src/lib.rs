@@ -17,6 +17,7 @@ mod laboratory;
 mod metrics;
 mod network;
 mod notices;
+mod outbound;
 mod registrations;
 mod signing_key;
 mod speech;

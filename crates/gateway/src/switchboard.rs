@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use switchhook_call::Event;
-use switchhook_model::{CallId, Extension, Target};
+use switchhook_model::{CallId, E164, Extension, Target};
 use tokio::sync::{broadcast, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -15,11 +15,12 @@ use crate::calls::{self, CallInput, Shared, StartError, destination};
 use crate::clock;
 use crate::config::Mode;
 use crate::http::ports::{
-    CallOrder, Capacity, CommandError, Contact, ExtensionStatus, InitiateError, Initiated,
+    CallOrder, CallTo, Capacity, CommandError, Contact, ExtensionStatus, InitiateError, Initiated,
     Integration, IntegrationState, Operator, Readiness, RecordingOrder, SipListener, SipReach,
     TransferOrder, TransferTo, TrunkView,
 };
-use crate::trunks;
+use crate::twilio::Placed;
+use crate::{outbound, trunks, twilio};
 
 /// How long a call may take to obey: its task may be storing a step.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
@@ -30,6 +31,9 @@ pub struct Switchboard {
     shared: Arc<Shared>,
     draining: CancellationToken,
     speech: watch::Receiver<Integration>,
+    twilio: Option<Arc<twilio::Engine>>,
+    /// Held from the look at the limits until the call that passed them is stored.
+    admission: tokio::sync::Mutex<()>,
 }
 
 impl Switchboard {
@@ -59,7 +63,16 @@ impl Switchboard {
             shared,
             draining,
             speech,
+            twilio: None,
+            admission: tokio::sync::Mutex::new(()),
         }
+    }
+
+    /// With calls over Twilio.
+    #[must_use]
+    pub fn with_twilio(mut self, engine: Option<Arc<twilio::Engine>>) -> Self {
+        self.twilio = engine;
+        self
     }
 
     /// Whether policy allows an operator to dial this, and why not.
@@ -77,6 +90,102 @@ impl Switchboard {
             Some(row) if row.head.status != "ended" => Ok(row.head.status),
             Some(_) | None => Err(CommandError::NotLive),
         }
+    }
+
+    async fn over_sip(
+        &self,
+        target: Target,
+        assistant: Option<String>,
+    ) -> Result<CallId, InitiateError> {
+        calls::start_outbound(&self.shared, target, assistant)
+            .await
+            .map_err(|StartError::Store(detail)| InitiateError::Internal { detail })
+    }
+
+    /// Over SIP.
+    fn ringing(&self, call: CallId) -> Initiated {
+        Initiated {
+            call,
+            status: "ringing".to_owned(),
+            call_sid: None,
+            twilio_configured: self.has_account(),
+            message: "the phone is being called".to_owned(),
+        }
+    }
+
+    fn has_account(&self) -> bool {
+        self.twilio
+            .as_ref()
+            .is_some_and(|engine| engine.has_account())
+    }
+
+    /// Over Twilio where that is set up, else over a trunk; without either it is acted.
+    async fn call_number(
+        &self,
+        number: &E164,
+        (assistant, customer): (Option<String>, Option<String>),
+        by: &str,
+    ) -> Result<Initiated, InitiateError> {
+        let config = &self.shared.config;
+        let simulates = config.outbound.simulate;
+        let engine = self.twilio.as_ref();
+        let carrier = engine.filter(|engine| engine.can_call() || simulates);
+        let has_trunk = !config.trunks.is_empty() && !simulates;
+        let engine = match (carrier, has_trunk) {
+            (Some(engine), _) => Some(engine),
+            (None, true) => None,
+            (None, false) => match engine {
+                None => return Err(InitiateError::NoTrunk),
+                Some(engine) if engine.has_account() => return Err(InitiateError::NoNumber),
+                // Without an account it is acted.
+                Some(engine) => Some(engine),
+            },
+        };
+        let admission = self.admission.lock().await;
+        let customer = customer.as_deref();
+        outbound::admit(
+            &self.shared,
+            outbound::Wish { number, customer },
+            clock::now(),
+        )
+        .await?;
+        tracing::info!(by, "call to a number requested");
+        let target = Target::Number(number.clone());
+        let Some(engine) = engine else {
+            let call = self.over_sip(target, assistant).await?;
+            return Ok(self.ringing(call));
+        };
+        let simulated = simulates || !engine.can_call();
+        let assistant = assistant.unwrap_or_else(|| config.assistant.name.clone());
+        let call = engine
+            .begin_call(target, assistant, simulated)
+            .await
+            .map_err(|error| InitiateError::Internal {
+                detail: error.to_string(),
+            })?;
+        drop(admission);
+        let mut begun = self.ringing(call.clone());
+        match engine.placed(&call, simulated).await {
+            Placed::Yes { sid } => begun.call_sid = Some(sid),
+            Placed::Acted => {
+                begun.status = "simulation".to_owned();
+                begun.message = if simulates {
+                    "nobody is called: calls are simulated (outbound.simulate, TELEPHONY_MOCK)"
+                } else {
+                    "nobody is called: without TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN the call is simulated"
+                }
+                .to_owned();
+            }
+            Placed::No { detail } => {
+                let message = format!("the call was not placed: {detail}");
+                return Err(InitiateError::Carrier { call, message });
+            }
+            Placed::Unknown => {
+                begun.message =
+                    "it is not known yet whether Twilio places the call; see its page".to_owned();
+            }
+        }
+        Ok(begun)
     }
 
     async fn tell(&self, call: &CallId, event: Event) -> Result<(), CommandError> {
@@ -261,28 +370,32 @@ impl Operator for Switchboard {
                 known: vec![config.assistant.name.clone()],
             });
         }
-        self.check_target(&order.to)
+        let target = match order.to {
+            CallTo::Target(target) => target,
+            CallTo::National(text) => {
+                Target::Number(outbound::number(&text, config.outbound.region)?)
+            }
+        };
+        self.check_target(&target)
             .map_err(|reason| InitiateError::NotAllowed {
-                target: order.to.to_string(),
+                target: target.to_string(),
                 reason,
             })?;
-        match &order.to {
+        if let Target::Number(number) = &target {
+            let wish = (order.assistant, order.customer_id);
+            return self.call_number(number, wish, &order.by).await;
+        }
+        match &target {
             Target::Extension(extension) if !self.is_registered(extension) => {
                 return Err(InitiateError::Unregistered {
                     extension: extension.to_string(),
                 });
             }
-            Target::Number(_) if config.trunks.is_empty() => return Err(InitiateError::NoTrunk),
             Target::Extension(_) | Target::Number(_) | Target::SipUri(_) => {}
         }
         tracing::info!(by = order.by, "call requested");
-        let call = calls::start_outbound(&self.shared, order.to, order.assistant)
-            .await
-            .map_err(|StartError::Store(detail)| InitiateError::Internal { detail })?;
-        Ok(Initiated {
-            call,
-            status: "ringing".to_owned(),
-        })
+        let call = self.over_sip(target, order.assistant).await?;
+        Ok(self.ringing(call))
     }
 
     async fn extensions(&self) -> Vec<ExtensionStatus> {

@@ -167,6 +167,8 @@ export interface CallRow {
   id: string;
   direction: Direction;
   channel?: string;
+  /** Nobody was really called: the gateway acted both ends. */
+  simulated?: boolean;
   profile?: string;
   status: CallStatus;
   caller: string;

@@ -26,7 +26,17 @@ import { between, clockDuration, dayHeading, latency, localDay } from '../lib/fo
 import { shortTarget } from '../lib/party';
 import { assistantUri } from '../lib/sip';
 import { routes } from '../routes';
-import { type BadgeTone, Blank, Button, Failure, Loading, StatusBadge, Time, useWord } from '../ui/basics';
+import {
+  type BadgeTone,
+  Blank,
+  Button,
+  Failure,
+  Loading,
+  SimulatedBadge,
+  StatusBadge,
+  Time,
+  useWord,
+} from '../ui/basics';
 import { useKeys, useLocale, useMayAct, useNow, useTitle } from '../ui/hooks';
 import { EndCallDialog, StartCallDialog } from './dialogs';
 
@@ -318,6 +328,7 @@ function Row({ row, onEnd }: { row: CallRow; onEnd?: (row: CallRow) => void }) {
               {number}
             </bdi>
           )}
+          <SimulatedBadge row={row} />
           <ViolationMark row={row} />
         </div>
       </td>
@@ -377,6 +388,7 @@ function outcomeTone(code: string): BadgeTone {
     case 'no_answer':
     case 'busy':
     case 'rejected':
+    case 'voicemail':
     case 'silence':
     case 'not_identified':
     case 'turn_limit':

@@ -55,6 +55,12 @@ export function StatusBadge({ status }: { status: CallStatus }) {
   );
 }
 
+/** Nobody was really called. */
+export function SimulatedBadge({ row }: { row: { simulated?: boolean } }) {
+  const { t } = useTranslation();
+  return row.simulated ? <Badge tone="quiet">{t('call.simulated')}</Badge> : null;
+}
+
 /** Words for the API's codes. A code newer than this page is shown as it is, with spaces. */
 export function useWord(): (group: string, code: string | null | undefined) => string {
   const { t } = useTranslation();

@@ -210,6 +210,7 @@ impl Call {
             | OutcomeCode::TimeLimit
             | OutcomeCode::AssistantErrors
             | OutcomeCode::OperatorHangup
+            | OutcomeCode::Voicemail
             | OutcomeCode::MediaLost
             | OutcomeCode::Restarted
             | OutcomeCode::Shutdown => false,
@@ -221,6 +222,12 @@ impl Call {
         if let Some(explained) = explained {
             view.detail = format!("{} {}", view.detail, explained.detail);
             view.remedy = Some(explained.remedy);
+        } else if let Some(said) = self.legs.iter().rev().filter(|_| refused).find_map(|leg| {
+            let said = leg.detail.as_deref()?;
+            leg.sip_status.is_none().then_some(said)
+        }) {
+            // Of a carrier that is no SIP peer: it names cause and cure itself.
+            view.detail = format!("{} {said}.", view.detail);
         }
         Some(view)
     }
@@ -257,6 +264,14 @@ pub(crate) fn unanswered_inbound(cause: HangupCause) -> Ending {
 }
 
 pub(crate) fn unanswered_outbound(cause: HangupCause) -> Ending {
+    // Nobody says goodbye before the answer: it came, and went again before we took it up.
+    if cause == HangupCause::Normal {
+        return Ending {
+            by: EndedBy::Caller,
+            code: Code::Fixed(OutcomeCode::CallerHungUp),
+            detail: "The call was answered, and ended before the assistant could speak.".to_owned(),
+        };
+    }
     let by = match cause {
         HangupCause::Busy | HangupCause::Rejected | HangupCause::Normal => EndedBy::Caller,
         HangupCause::NoAnswer

@@ -186,7 +186,7 @@ impl Call {
             Phase::Farewell { ending, .. } => {
                 let ending = Ending {
                     by: EndedBy::Caller,
-                    ..ending
+                    ..super::machine::cut(ending)
                 };
                 self.end(out, ending, pending);
             }

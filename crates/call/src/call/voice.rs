@@ -70,6 +70,7 @@ impl Call {
         out.emit(CallEvent::TextTold { say, key, heard });
         match self.phase.clone() {
             Phase::Farewell { last, ending } if last.say == say => {
+                let ending = super::machine::heard(ending, key, heard);
                 self.end(out, ending, TransferOutcome::Failed);
             }
             Phase::Transferring(step) => self.said_in_transfer(out, &step, say),

@@ -81,6 +81,7 @@ impl Clause {
             ClauseKey::NotReached => {
                 format!("{callee}: {}", self.get("cause").replace('_', " "))
             }
+            ClauseKey::MachineAnswered => format!("{callee}: an answering machine answered"),
             ClauseKey::GaveUp => format!("the caller gave up after {time}, before the answer"),
             ClauseKey::EndedByCaller => "the caller hung up".to_owned(),
             ClauseKey::EndedByAgent => "the human hung up".to_owned(),
@@ -162,6 +163,7 @@ impl Clause {
                 };
                 format!("{callee}: {cause}")
             }
+            ClauseKey::MachineAnswered => format!("{callee}: ein Anrufbeantworter ging dran"),
             ClauseKey::GaveUp => format!("gab nach {time} auf, bevor abgenommen wurde"),
             ClauseKey::EndedByCaller => "der Anrufer legte auf".to_owned(),
             ClauseKey::EndedByAgent => "der Mensch legte auf".to_owned(),

@@ -76,6 +76,7 @@ fn states_result(key: TextKey) -> bool {
         | TextKey::TryingAnotherWay
         | TextKey::NotInformedAfterAll
         | TextKey::TimeLimit
+        | TextKey::MachineMessage
         | TextKey::Goodbye => false,
     }
 }
@@ -203,6 +204,7 @@ fn fits(record: &CallRecord, transfer: &TransferView, said: &Told) -> bool {
             | TextKey::TryingAnotherWay
             | TextKey::NotInformedAfterAll
             | TextKey::TimeLimit
+            | TextKey::MachineMessage
             | TextKey::Goodbye => true,
         }
 }

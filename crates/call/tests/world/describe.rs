@@ -25,6 +25,10 @@ impl World {
             }
             Event::LegAnswered { leg } if *leg == self.caller_leg() => inward("caller", "ACK"),
             Event::LegAnswered { leg } => inward(&self.name(leg), "200 OK"),
+            Event::MachineAnswered { leg, is_fax } => {
+                let what = if *is_fax { "fax" } else { "machine" };
+                inward(&self.name(leg), &format!("200 OK ({what})"))
+            }
             Event::LegFailed {
                 leg, sip_status, ..
             } => {

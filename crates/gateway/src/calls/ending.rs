@@ -15,7 +15,7 @@ use super::recording::Recording;
 use super::recover::late_event;
 use super::task::CallTask;
 use super::verdict;
-use crate::clock;
+use crate::{clock, outbound};
 
 /// Longest wait for the last transcript of a call that is over.
 const TALK_LIMIT: Duration = Duration::from_secs(60);
@@ -64,6 +64,7 @@ impl CallTask {
                 | CallInput::Recording { .. } => {}
             }
         }
+        outbound::account(&self.shared, &self.id).await;
         verdict::pronounce(&self.shared.store, &self.id).await;
         tracing::info!(outcome = ?self.call.view().outcome.map(|o| o.code.code()), "call ended");
     }

@@ -1,6 +1,6 @@
 //! From the configuration to the rules that `call` and `conversation` follow.
 
-use switchhook_call::{CallPolicy, RecordPolicy};
+use switchhook_call::{CallPolicy, RecordPolicy, Texts};
 use switchhook_conversation::{
     Bounds, ConversationConfig, ConversationTexts, Department, EndpointingConfig, LocalZone,
     ToolPolicy, UnknownZone,
@@ -46,8 +46,17 @@ pub fn call(config: &Config) -> CallPolicy {
         max_call_s: whole_seconds(config.limits.call),
         notice_timeout_s: whole_seconds(config.notice.wait),
         language: config.language,
+        machine: config.outbound.machine,
+        texts: call_texts(config),
         ..CallPolicy::default()
     }
+}
+
+/// Sentences of the call that differ from the shipped ones; they were checked.
+fn call_texts(config: &Config) -> Texts {
+    let message = config.outbound.machine_message.as_deref();
+    let texts = message.map(|text| ("machine_message", text));
+    Texts::from_config(texts).unwrap_or_default()
 }
 
 /// How staff are reached.

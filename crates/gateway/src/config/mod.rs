@@ -12,6 +12,7 @@ mod env;
 mod headers;
 mod networks;
 mod notice;
+mod outbound;
 mod pin;
 mod problems;
 mod raw;
@@ -35,10 +36,11 @@ pub use env::Environment;
 pub use secret::Secret;
 pub use sip_network::SipNetwork;
 pub use types::{
-    AssistantConfig, BrainConfig, Config, DataConfig, DtmfMode, ExtensionConfig, HttpConfig,
-    LimitsConfig, LlmConfig, MediaSection, Mode, NoticeConfig, NoticeWay, OutboundConfig,
-    PinAccount, PinProof, PinSection, RecordingConfig, SipSection, SpeechConfig, TransferConfig,
-    TransferVia, TrunkSection, TrunkWatch, TwilioSection, TwilioVoice, UserSeed,
+    AssistantConfig, AssistantVia, BrainConfig, CallingHours, Config, DataConfig, Detection,
+    DtmfMode, ExtensionConfig, HttpConfig, LimitsConfig, LlmConfig, MediaSection, Mode,
+    NoticeConfig, NoticeWay, OutboundConfig, OutboundLimits, PinAccount, PinProof, PinSection,
+    Prices, RecordingConfig, SipSection, SpeechConfig, TransferConfig, TransferVia, TrunkSection,
+    TrunkWatch, TwilioSection, TwilioVoice, UserSeed,
 };
 
 /// Profiles that are part of the binary: name and text.
@@ -47,6 +49,10 @@ const SHIPPED_PROFILES: &[(&str, &str)] = &[
     (
         "phone-to-pbx",
         include_str!("../../../../profiles/phone-to-pbx.toml"),
+    ),
+    (
+        "outbound-agent",
+        include_str!("../../../../profiles/outbound-agent.toml"),
     ),
     (
         "receptionist-de",

@@ -392,6 +392,36 @@ pub struct RawOutbound {
     pub pass_headers: Vec<String>,
     /// Redirections (3xx) one dial follows; default 3.
     pub max_redirects: Option<usize>,
+    /// Whose national numbers are understood: two letters of ISO 3166, `DE`. Default: none.
+    pub region: Option<String>,
+    /// When numbers may be called, by the called party's clock; default: at any time.
+    pub hours: Option<RawHours>,
+    /// Time zones by the beginning of the number; the longest that fits, else `time_zone`.
+    #[serde(default)]
+    pub time_zones: BTreeMap<String, String>,
+    /// Calls to numbers begun in a minute; default 30.
+    pub calls_per_minute: Option<u32>,
+    /// Calls to one number, or for one `customer_id`, in a day; default 5.
+    pub customer_calls_per_day: Option<u32>,
+    /// Calls to numbers at the same time; default 20.
+    pub max_calls: Option<u32>,
+    /// Minutes of calls to numbers in a day; default 1000.
+    pub minutes_per_day: Option<u32>,
+    /// Most that calls to numbers may cost in a day, by `price_per_minute`; default: no limit.
+    pub spend_per_day: Option<f64>,
+    /// Prices of a begun minute by the beginning of the number; the longest that fits, else the
+    /// highest.
+    #[serde(default)]
+    pub price_per_minute: BTreeMap<String, f64>,
+    /// What follows when a machine answers: `hang_up` (default), `message` or `go_on`.
+    pub machine: Option<String>,
+    /// `before` (default: the party hears nothing until it is known), `beside` (the assistant talks
+    /// meanwhile) or `off`.
+    pub machine_detection: Option<String>,
+    /// What is said to a machine; default: a sentence of the language.
+    pub machine_message: Option<String>,
+    /// Call nobody: every call to a number is acted by this program. Default false.
+    pub simulate: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -430,6 +460,12 @@ pub struct RawTwilio {
     pub number: Option<String>,
     /// The number at which an assistant of somebody else's (ElevenLabs) answers.
     pub assistant_number: Option<String>,
+    /// Who talks to those we call: `own` assistant, or somebody else's at `assistant_number`, reached
+    /// by `number` or by `sip`. Default: `number` where `assistant_number` is set, else `own`.
+    pub assistant_via: Option<String>,
+    /// Where `assistant_number` is reached by SIP: host, host:port, with `;transport=tcp` or `tls`.
+    /// Default `sip.rtc.elevenlabs.io:5060;transport=tcp`.
+    pub assistant_sip: Option<String>,
     /// The number agents see when a caller is transferred; default: the caller's own if
     /// `pass_caller`, else `number`.
     pub caller_id: Option<String>,

@@ -17,6 +17,7 @@ use super::env::Environment;
 use super::headers;
 use super::networks::Networks;
 use super::notice;
+use super::outbound;
 use super::pin;
 use super::problems::Problems;
 use super::raw::{RawConfig, RawHours};
@@ -275,6 +276,8 @@ pub(super) fn resolve(
         problems.add(format!("outbound.trunk: there is no trunk named {trunk:?}"));
     }
 
+    let calling = outbound::resolve(&mut raw.outbound, &time_zone, &mut problems);
+
     let users = raw
         .users
         .into_iter()
@@ -363,7 +366,7 @@ pub(super) fn resolve(
 
     let twilio = twilio::resolve(
         raw.twilio,
-        mode,
+        (mode, calling.simulate),
         raw.public_url.as_deref(),
         language,
         &mut problems,
@@ -467,6 +470,13 @@ pub(super) fn resolve(
             headers: outbound_headers,
             pass_headers,
             max_redirects: raw.outbound.max_redirects.unwrap_or(3),
+            region: calling.region,
+            hours: calling.hours,
+            limits: calling.limits,
+            machine: calling.machine,
+            detection: calling.detection,
+            machine_message: calling.machine_message,
+            simulate: calling.simulate,
         },
         limits,
         twilio,

@@ -438,3 +438,69 @@ User-to-User = "56a3;encoding=hex"
     }
     assert_eq!(found.len(), 10, "{text}");
 }
+
+#[test]
+fn calls_to_numbers_are_configured_or_their_problems_named() {
+    let found = problems(
+        "mode = \"demo\"\n[outbound]\nregion = \"XX\"\nmachine = \"beep\"\nmachine_detection = \"x\"\n\
+         spend_per_day = 5.0\ntime_zones = { \"49\" = \"Mars/Base\" }\n\
+         hours = { weekly = [{ days = [\"someday\"], from = \"9\", to = \"20:00\" }] }\n\
+         [twilio]\nassistant_via = \"sip\"\nassistant_sip = \"a;transport=udp\"",
+        &[],
+    )
+    .join("\n");
+    for expected in [
+        "outbound.region",
+        "outbound.machine:",
+        "outbound.machine_detection",
+        "outbound.price_per_minute",
+        "\"49\" is not the beginning",
+        "outbound.hours.weekly[0].days",
+        "twilio.assistant_number (ELEVENLABS_PHONE_NUMBER)",
+        "twilio.assistant_sip",
+    ] {
+        assert!(found.contains(expected), "{expected} not in {found}");
+    }
+}
+
+#[test]
+fn the_outbound_profile_starts_by_the_variables_of_its_guide() {
+    let load = |more: &[(&str, &str)]| {
+        let key = "k".repeat(40);
+        let mut pairs = vec![("JWT_SECRET", key.as_str())];
+        pairs.extend(more);
+        load(
+            &Source::Profile("outbound-agent".into()),
+            &Environment::from_pairs(pairs),
+        )
+    };
+    // Who calls nobody needs no account.
+    let config = load(&[("TELEPHONY_MOCK", "true")]).unwrap();
+    assert!(config.outbound.simulate);
+    assert_eq!(config.language.code(), "ar");
+    let missing = load(&[]).unwrap_err().problems.join("\n");
+    for name in [
+        "TWILIO_ACCOUNT_SID",
+        "TWILIO_AUTH_TOKEN",
+        "SWITCHHOOK_PUBLIC_URL",
+    ] {
+        assert!(missing.contains(name), "{name} not in {missing}");
+    }
+    let sid = format!("AC{}", "0".repeat(32));
+    let account = [
+        ("API_URL", "https://gw.example.com"),
+        ("TWILIO_ACCOUNT_SID", sid.as_str()),
+        ("TWILIO_AUTH_TOKEN", "0123456789abcdef0123456789abcdef"),
+        ("TWILIO_PHONE_NUMBER", "+12025550100"),
+    ];
+    let own = load(&account).unwrap().twilio.unwrap();
+    assert_eq!(own.assistant_via, AssistantVia::Own);
+    let mut theirs = account.to_vec();
+    theirs.push(("ELEVENLABS_PHONE_NUMBER", "+12025550199"));
+    let theirs = load(&theirs).unwrap().twilio.unwrap();
+    assert_eq!(theirs.assistant_via, AssistantVia::Number);
+    assert_eq!(
+        theirs.assistant_sip,
+        ("sip.rtc.elevenlabs.io".to_owned(), Some(5060), false)
+    );
+}

@@ -4,21 +4,23 @@ use switchhook_model::{E164, Language};
 
 use super::problems::Problems;
 use super::raw::RawTwilio;
-use super::types::{Mode, TransferVia, TwilioSection, TwilioVoice};
+use super::types::{AssistantVia, Mode, TransferVia, TwilioSection, TwilioVoice};
 
 pub(super) const API_URL: &str = "https://api.twilio.com";
+/// ElevenLabs takes calls by SIP over TCP or TLS only.
+const ASSISTANT_SIP: &str = "sip.rtc.elevenlabs.io:5060;transport=tcp";
 
 /// Nothing if no key of the section is set.
 pub(super) fn resolve(
     raw: RawTwilio,
-    mode: Mode,
+    (mode, simulates): (Mode, bool),
     public_url: Option<&str>,
     language: Language,
     problems: &mut Problems,
 ) -> Option<TwilioSection> {
     if !raw
         .enabled
-        .unwrap_or(raw.account_sid.is_some() || raw.auth_token.is_some())
+        .unwrap_or(simulates || raw.account_sid.is_some() || raw.auth_token.is_some())
     {
         return None;
     }
@@ -32,7 +34,8 @@ pub(super) fn resolve(
             "twilio.account_sid (TWILIO_ACCOUNT_SID): expected AC and 32 hexadecimal digits, as the console shows it",
         );
     }
-    if mode == Mode::Production {
+    // Who calls nobody needs no account.
+    if mode == Mode::Production && !simulates {
         if raw.account_sid.is_none() {
             problems.add("twilio.account_sid (TWILIO_ACCOUNT_SID) is missing");
         }
@@ -53,6 +56,35 @@ pub(super) fn resolve(
     let phone_number = number("twilio.number", raw.number);
     let assistant_number = number("twilio.assistant_number", raw.assistant_number);
     let caller_id = number("twilio.caller_id", raw.caller_id);
+    let assistant_via = match raw.assistant_via.as_deref() {
+        None if assistant_number.is_some() => AssistantVia::Number,
+        None | Some("own") => AssistantVia::Own,
+        Some("number") => AssistantVia::Number,
+        Some("sip") => AssistantVia::Sip,
+        Some(other) => {
+            problems.add(format!(
+                "twilio.assistant_via: expected own, number or sip, got {other:?}"
+            ));
+            AssistantVia::Own
+        }
+    };
+    if assistant_via != AssistantVia::Own && assistant_number.is_none() {
+        problems.add(
+            "twilio.assistant_number (ELEVENLABS_PHONE_NUMBER) is missing: twilio.assistant_via needs the number at which the other assistant answers",
+        );
+    }
+    if assistant_number.is_some() && assistant_number == phone_number {
+        problems.add(
+            "twilio.assistant_number and twilio.number are the same: the number that is shown is not the one the other assistant answers at",
+        );
+    }
+    let assistant_sip = raw.assistant_sip.as_deref().unwrap_or(ASSISTANT_SIP);
+    let assistant_sip = sip_host(assistant_sip).unwrap_or_else(|| {
+        problems.add(
+            "twilio.assistant_sip: expected host:port;transport=tcp or tls; UDP is not taken there",
+        );
+        (String::new(), None, false)
+    });
     let transport = raw.sip_transport.unwrap_or_else(|| "udp".to_owned());
     let transport = transport.to_lowercase();
     if !["udp", "tcp", "tls"].contains(&transport.as_str()) {
@@ -122,6 +154,8 @@ pub(super) fn resolve(
         ),
         number: phone_number,
         assistant_number,
+        assistant_via,
+        assistant_sip,
         caller_id,
         passes_caller: raw.pass_caller.unwrap_or(true),
         sip_domain,
@@ -163,6 +197,25 @@ fn bare_host(text: &str) -> String {
         .next()
         .unwrap_or(rest)
         .to_owned()
+}
+
+/// Host, port and whether TLS is used, of `host:port;transport=tcp`.
+fn sip_host(text: &str) -> Option<(String, Option<u16>, bool)> {
+    let text = text.strip_prefix("sip:").unwrap_or(text);
+    let (address, transport) = text.split_once(';').unwrap_or((text, "transport=tcp"));
+    let is_tls = match transport {
+        "transport=tcp" => false,
+        "transport=tls" => true,
+        _ => return None,
+    };
+    let (host, port) = match address.split_once(':') {
+        Some((host, port)) => (
+            host,
+            Some(port.parse::<u16>().ok().filter(|port| *port > 0)?),
+        ),
+        None => (address, None),
+    };
+    is_host(host).then(|| (host.to_owned(), port, is_tls))
 }
 
 fn is_host(text: &str) -> bool {

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use switchhook_call::{FallbackStep, OpenHours, TransferMethod};
+use switchhook_call::{FallbackStep, MachinePolicy, OpenHours, TransferMethod};
 use switchhook_media::Codec;
 use switchhook_media::srtp::sdes::SrtpPolicy;
 use switchhook_model::{E164, Extension, Language, Target};
@@ -247,6 +247,63 @@ pub struct OutboundConfig {
     pub headers: BTreeMap<String, String>,
     pub pass_headers: Vec<String>,
     pub max_redirects: usize,
+    /// Whose national numbers are understood.
+    pub region: Option<phonenumber::country::Id>,
+    pub hours: Option<CallingHours>,
+    pub limits: OutboundLimits,
+    pub machine: MachinePolicy,
+    pub detection: Detection,
+    pub machine_message: Option<String>,
+    /// Nobody is really called.
+    pub simulate: bool,
+}
+
+/// When numbers may be called.
+#[derive(Debug, Clone)]
+pub struct CallingHours {
+    pub otherwise: OpenHours,
+    /// By the beginning of the number.
+    pub by_prefix: BTreeMap<String, OpenHours>,
+}
+
+/// How much may be called. Of calls to numbers only.
+#[derive(Debug, Clone)]
+pub struct OutboundLimits {
+    pub calls_per_minute: u32,
+    /// To one number, or for one customer.
+    pub customer_calls_per_day: u32,
+    /// At the same time.
+    pub max_calls: u32,
+    pub minutes_per_day: u32,
+    pub prices: Option<Prices>,
+}
+
+/// What calls cost, and may cost. In whatever currency the prices are in.
+#[derive(Debug, Clone)]
+pub struct Prices {
+    pub per_day: f64,
+    /// Of a begun minute, by the beginning of the number; at least one.
+    pub per_minute: BTreeMap<String, f64>,
+}
+
+/// When it is found out whether a machine answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Detection {
+    /// Before anybody talks.
+    Before,
+    /// While the assistant talks.
+    Beside,
+    Off,
+}
+
+/// Who talks to those we call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AssistantVia {
+    Own,
+    /// Somebody else's, dialled by its number.
+    Number,
+    /// Somebody else's, by SIP.
+    Sip,
 }
 
 /// How a caller at Twilio is connected with an agent.
@@ -268,6 +325,9 @@ pub struct TwilioSection {
     pub number: Option<E164>,
     /// Where an assistant of somebody else's answers.
     pub assistant_number: Option<E164>,
+    pub assistant_via: AssistantVia,
+    /// Host, port and whether TLS is used.
+    pub assistant_sip: (String, Option<u16>, bool),
     pub caller_id: Option<E164>,
     pub passes_caller: bool,
     pub sip_domain: Option<String>,

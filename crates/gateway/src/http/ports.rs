@@ -63,10 +63,18 @@ pub enum TransferTo {
     Department(String),
 }
 
+/// Whom to call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CallTo {
+    Target(Target),
+    /// A number as people of the configured region write it.
+    National(String),
+}
+
 /// A call asked for by an operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallOrder {
-    pub to: Target,
+    pub to: CallTo,
     pub assistant: Option<String>,
     pub agent_type: Option<String>,
     pub customer_id: Option<String>,
@@ -77,8 +85,14 @@ pub struct CallOrder {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Initiated {
     pub call: CallId,
-    /// The call's status, `ringing` as a rule.
+    /// The call's status, `ringing` as a rule; `simulation` where nobody is really called.
     pub status: String,
+    /// Twilio's id.
+    pub call_sid: Option<String>,
+    /// Whether there are credentials.
+    pub twilio_configured: bool,
+    /// One sentence for people.
+    pub message: String,
 }
 
 /// Why a command to a call was not taken.
@@ -111,6 +125,24 @@ pub enum InitiateError {
     UnknownAssistant { given: String, known: Vec<String> },
     #[error("numbers need a trunk, and none is configured; add [trunks.NAME] to the configuration")]
     NoTrunk,
+    #[error(
+        "twilio.number (TWILIO_PHONE_NUMBER) is missing: the number that is shown to those we call"
+    )]
+    NoNumber,
+    #[error("this is no number we can call: {reason}")]
+    InvalidNumber { reason: String },
+    #[error("nobody is called at this time of day there ({time_zone}); outbound.hours says when")]
+    OutsideHours { time_zone: String },
+    /// Too many, too often or too dear; each has its own code.
+    #[error("{message}")]
+    Limit {
+        code: &'static str,
+        message: String,
+        retry_after_s: u64,
+    },
+    /// The call is stored as failed.
+    #[error("{message}")]
+    Carrier { call: CallId, message: String },
     #[error("all {calls_max} lines are in use; try again in {retry_after_s} s")]
     Full { calls_max: u32, retry_after_s: u32 },
     #[error("the gateway is shutting down and takes no new calls")]

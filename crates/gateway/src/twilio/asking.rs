@@ -99,6 +99,8 @@ impl Asking {
             Effect::Look { leg, sid } => self.look(&leg, &sid).await,
             // These are not asked of the carrier, or not here.
             Effect::Invite { .. }
+            | Effect::Place
+            | Effect::Find
             | Effect::Think { .. }
             | Effect::CancelThink { .. }
             | Effect::CheckPin { .. }

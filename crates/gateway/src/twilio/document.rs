@@ -12,11 +12,14 @@ use super::channel::{Channel, Program};
 use super::invitation;
 use super::settings::Settings;
 use super::streams;
+use crate::config::AssistantVia;
 
 /// Silence that ends what the caller says, in seconds: the least the carrier allows.
 const SPEECH_TIMEOUT_S: u32 = 1;
 /// Silence that ends a message, in seconds.
 const MESSAGE_SILENCE_S: u32 = 4;
+/// Seconds somebody else's assistant may ring.
+const OTHER_RINGS_S: u32 = 30;
 
 /// The program as a document.
 ///
@@ -81,6 +84,14 @@ pub(super) fn render(
             let action = urls.of_call("dial_status");
             spoken(say).dial(invitation::entrance(&urls, &order.leg, action))
         }
+        Program::Elsewhere => Document::new().dial(Dial {
+            timeout: Some(OTHER_RINGS_S),
+            // Never anything else: the carrier refuses what is no number of the account.
+            caller_id: settings.section.number.as_ref().map(ToString::to_string),
+            action: Some(urls.of_call("dial_status")),
+            targets: vec![other(channel, settings)?],
+            ..Dial::default()
+        }),
         Program::Stream => Document::new().connect(Connect {
             action: Some(urls.of_call("connect")),
             method: Method::Post,
@@ -114,6 +125,29 @@ pub(super) fn render(
         Program::Hangup => Document::new().hangup(),
     };
     document.to_xml()
+}
+
+/// Somebody else's assistant. By SIP it is told which call this is, and who was called.
+fn other(channel: &Channel, settings: &Settings) -> Result<Noun, TwimlError> {
+    let section = &settings.section;
+    let number = section.assistant_number.as_ref();
+    let number = number.map(ToString::to_string).unwrap_or_default();
+    if section.assistant_via != AssistantVia::Sip {
+        return Ok(Noun::Number(Number {
+            number,
+            ..Number::default()
+        }));
+    }
+    let (host, port, is_tls) = &section.assistant_sip;
+    let transport = if *is_tls {
+        SipTransport::Tls
+    } else {
+        SipTransport::Tcp
+    };
+    let uri = SipUri::new(&number, host, *port, Some(transport))?
+        .header("X-CALL-ID", channel.call.id().as_str())?
+        .header("X-CALLER-ID", &channel.call.view().callee)?;
+    Ok(Noun::Sip(Sip::new(uri)))
 }
 
 /// Where the carrier is to come back to.

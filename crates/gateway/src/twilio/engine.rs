@@ -12,7 +12,7 @@ use switchhook_call::Event;
 use switchhook_conversation::documents::Documents;
 use switchhook_conversation::{Input, Pin, PinAnswer};
 use switchhook_model::{CallId, Target, Timestamp};
-use switchhook_store::{AnswerRow, CommitError, Json, Step, StoreError, VendorIdRow};
+use switchhook_store::{AnswerRow, CallRow, CommitError, Json, Step, StoreError, VendorIdRow};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -24,7 +24,8 @@ use crate::accounts::Accounts;
 use crate::bus::LiveEvent;
 use crate::calls::{self, OtherCalls, Shared};
 use crate::clock;
-use crate::config::TransferVia;
+use crate::config::{AssistantVia, TransferVia};
+use crate::outbound;
 
 /// The vendor in the table of foreign ids.
 pub(super) const VENDOR: &str = "twilio";
@@ -74,6 +75,10 @@ pub struct Engine {
     rules: Arc<Rules>,
     /// None: nobody is asked for a PIN.
     accounts: Option<Accounts>,
+    /// Of calls we place.
+    calling: Arc<Rules>,
+    /// Of calls this program acts.
+    acted: Arc<Rules>,
     pub(super) slots: Slots,
     /// This process: what another one had in mind is dealt with when one of its calls is loaded.
     node: String,
@@ -114,13 +119,17 @@ impl Engine {
                 TransferVia::Conference => Rooms::Always,
             },
             has_rest: carrier.is_some(),
+            elsewhere: settings.section.assistant_via != AssistantVia::Own,
         };
+        let (calling, acted) = (rules.calling(), rules.acted());
         Ok(Arc::new(Self {
             shared,
             accounts,
             settings,
             carrier,
             rules: Arc::new(rules),
+            calling: Arc::new(calling),
+            acted: Arc::new(acted),
             slots: Slots::default(),
             node: ulid::Ulid::generate().to_string(),
             stop,
@@ -129,6 +138,7 @@ impl Engine {
 
     /// Looks after calls whose deadlines nobody kept: those of a process that is gone.
     pub async fn look_after_orphans(self: Arc<Self>) {
+        self.take_up_placed().await;
         let mut due = tokio::time::interval(LOOK_EVERY);
         while self.stop.run_until_cancelled(due.tick()).await.is_some() {
             let late = clock::now() - ORPHANED_AFTER;
@@ -194,6 +204,14 @@ impl Engine {
                 Err(error)
             }
         }
+    }
+
+    pub(super) fn rules_of(&self, is_placed: bool, is_acted: bool) -> Arc<Rules> {
+        Arc::clone(match (is_placed, is_acted) {
+            (_, true) => &self.acted,
+            (true, false) => &self.calling,
+            (false, false) => &self.rules,
+        })
     }
 
     /// Lets the call take one input. `take` may be called more than once, each time on what is stored
@@ -279,25 +297,34 @@ impl Engine {
             .call(id)
             .await?
             .ok_or(StepError::Unknown)?;
+        let is_adopted = row.node.as_deref() != Some(self.node.as_str());
+        let loaded = self.read(row, is_adopted, now)?;
+        Ok((loaded, is_adopted))
+    }
+
+    pub(super) fn read(
+        &self,
+        row: CallRow,
+        is_adopted: bool,
+        now: Timestamp,
+    ) -> Result<Loaded, StepError> {
         let stored = row.channel_state.ok_or(StepError::Unknown)?;
         let call = switchhook_call::Call::restore(row.snapshot.as_str())
             .map_err(|error| StepError::Unreadable(error.to_string()))?;
         let state: State = stored
             .read()
             .map_err(|error| StepError::Unreadable(format!("{:?} error", error.classify())))?;
-        let is_adopted = row.node.as_deref() != Some(self.node.as_str());
-        let rules = Arc::clone(&self.rules);
+        let rules = self.rules_of(state.placing.is_some(), state.simulated);
         let channel = Channel::restore(call, state, rules, is_adopted, now)
             .map_err(|error| StepError::Unreadable(error.to_string()))?;
-        let loaded = Loaded {
+        Ok(Loaded {
             channel,
             revision: row.revision,
-        };
-        Ok((loaded, is_adopted))
+        })
     }
 
     /// Stores what came of an input, then does what it wants outside.
-    async fn commit(
+    pub(super) async fn commit(
         self: &Arc<Self>,
         slot: &Arc<Slot>,
         mut loaded: Loaded,
@@ -372,11 +399,10 @@ impl Engine {
             let due = channel.next_deadline().into_iter().chain(asked).min();
             row.due_at = due.filter(|_| !is_settled);
         }
-        let own = (revision == 1).then(|| {
-            (
-                channel.state.caller_leg.clone(),
-                channel.state.caller_sid.clone(),
-            )
+        let own = channel.take_new_sid();
+        let own = own.filter(|_| !channel.state.simulated).map(|sid| {
+            self.slots.know(&sid, &id);
+            (channel.state.caller_leg.clone(), sid)
         });
         let ids = own.into_iter().chain(done.sids.iter().cloned());
         step.vendor_ids.extend(ids.map(|(leg, sid)| VendorIdRow {
@@ -469,6 +495,10 @@ impl Engine {
                     engine.hear(&call, talk, vec![result]).await;
                 });
             }
+            Effect::Place => self.place(id),
+            Effect::Find => self.find(id),
+            Effect::Complete { .. } if channel.state.simulated => self.acted_is_over(id),
+            Effect::Fetch { .. } | Effect::Record { .. } if channel.state.simulated => {}
             Effect::LeaveStream => {
                 if let Some(stream) = slot.stream() {
                     stream.send(stream::Order::Leave);
@@ -536,6 +566,7 @@ impl Engine {
 
     async fn over(&self, id: &CallId) {
         self.slots.forget(id);
+        outbound::account(&self.shared, id).await;
         calls::judge(&self.shared.store, id).await;
         tracing::info!(call.id = %id, "call ended");
     }

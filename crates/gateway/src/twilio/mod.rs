@@ -13,11 +13,14 @@ mod engine;
 pub mod http;
 mod invitation;
 pub mod messages;
+mod outgoing;
 mod recordings;
 mod settings;
+mod simulation;
 mod slots;
 mod stream;
 mod streams;
 
 pub use engine::{Engine, Handle};
+pub use outgoing::{Placed, session_of};
 pub use settings::Settings;

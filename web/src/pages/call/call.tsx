@@ -10,7 +10,17 @@ import { headline } from '../../lib/headline';
 import { Moment, MomentContext } from '../../lib/moment';
 import { shortTarget } from '../../lib/party';
 import { routes } from '../../routes';
-import { Blank, Button, CopyText, Failure, Loading, StatusBadge, Time, useWord } from '../../ui/basics';
+import {
+  Blank,
+  Button,
+  CopyText,
+  Failure,
+  Loading,
+  SimulatedBadge,
+  StatusBadge,
+  Time,
+  useWord,
+} from '../../ui/basics';
 import { useKeys, useLocale, useMayAct, useNow, useTitle } from '../../ui/hooks';
 import { DirectionMark } from '../calls';
 import { EndCallDialog, TransferDialog } from '../dialogs';
@@ -102,6 +112,7 @@ function Head({ call }: { call: CallDetail }) {
       <div className="call-title">
         <StatusBadge status={call.status} />
         <DirectionMark row={call} />
+        <SimulatedBadge row={call} />
         <bdi className="call-party">
           <Party name={call.caller_name} number={call.caller} />
         </bdi>

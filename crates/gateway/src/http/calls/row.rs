@@ -18,6 +18,8 @@ pub(in crate::http) struct CallListRow {
     pub direction: Direction,
     /// `sip`, `twilio`, `browser` or `livekit`.
     pub channel: String,
+    /// Nobody was really called: the program acted both ends.
+    pub simulated: bool,
     pub profile: String,
     pub assistant: Option<String>,
     /// `ringing`, `assistant`, `transferring`, `with_agent` or `ended`.
@@ -84,6 +86,7 @@ fn row(head: CallHead, view: &Value, latencies: &[Value], violations: u64) -> Ca
         id: head.id,
         direction: head.direction,
         channel: head.channel,
+        simulated: view["simulated"] == true,
         profile: head.profile,
         assistant: head.assistant,
         status: head.status,

@@ -19,6 +19,8 @@ pub(super) struct CallView {
     direction: String,
     /// `sip`, `twilio`, `browser` or `livekit`.
     channel: String,
+    /// Nobody was really called: the program acted both ends.
+    simulated: Option<bool>,
     profile: String,
     assistant: Option<String>,
     /// `ringing`, `assistant`, `transferring`, `with_agent` or `ended`.

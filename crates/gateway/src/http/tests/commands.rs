@@ -7,7 +7,7 @@ use switchhook_model::Target;
 
 use super::world::{Asked, World, call_id};
 use crate::http::auth::Role;
-use crate::http::ports::{CommandError, InitiateError, TransferTo};
+use crate::http::ports::{CallTo, CommandError, InitiateError, TransferTo};
 
 #[tokio::test]
 async fn an_operator_ends_a_call() {
@@ -191,7 +191,7 @@ async fn an_operator_starts_a_call() {
     assert_eq!(answer.status, 202);
     let started = answer.json();
     assert_eq!(started["call_id"], "call_new");
-    assert_eq!(started["session_id"], "call_new");
+    assert_eq!(started["session_id"], "vs_new");
     assert_eq!(started["status"], "ringing");
     assert_eq!(started["twilio_configured"], false);
     let asked = world.operator.asked();
@@ -201,7 +201,7 @@ async fn an_operator_starts_a_call() {
     assert_eq!(order.assistant.as_deref(), Some("Mia"));
     assert_eq!(order.customer_id, None);
 
-    for phone in ["", "abc", "12", "555-0100", "sip:", "+1 202 555 0100"] {
+    for phone in ["", "abc", "12", "sip:", "+1 202 555 <b>", "1;ext=2"] {
         let answer = world
             .post("/api/calls/initiate", json!({"phone": phone}))
             .await;
@@ -211,7 +211,48 @@ async fn an_operator_starts_a_call() {
             answer.refused(422, "target.invalid");
         }
     }
+    // As people write it: the gateway knows of which region.
+    for phone in ["555-0100", "+1 202 555 0100", "030 23125110"] {
+        let answer = world
+            .post("/api/calls/initiate", json!({"phone": phone}))
+            .await;
+        assert_eq!(answer.status, 202, "{phone}");
+        let asked = world.operator.asked();
+        let Some(Asked::Initiate(order)) = asked.last() else {
+            panic!("{asked:?}");
+        };
+        assert_eq!(order.to, CallTo::National(phone.to_owned()));
+    }
     let refusals = [
+        (
+            InitiateError::InvalidNumber { reason: "x".into() },
+            422,
+            "target.invalid",
+        ),
+        (
+            InitiateError::OutsideHours {
+                time_zone: "Asia/Riyadh".into(),
+            },
+            422,
+            "outbound.hours",
+        ),
+        (
+            InitiateError::Limit {
+                code: "outbound.rate",
+                message: "no more".into(),
+                retry_after_s: 60,
+            },
+            429,
+            "outbound.rate",
+        ),
+        (
+            InitiateError::Carrier {
+                call: call_id("failed"),
+                message: "Twilio refused".into(),
+            },
+            502,
+            "carrier.refused",
+        ),
         (
             InitiateError::Unregistered {
                 extension: "2005".into(),
@@ -236,6 +277,9 @@ async fn an_operator_starts_a_call() {
             .post("/api/calls/initiate", json!({"phone": "2005"}))
             .await;
         answer.refused(status, code);
+        if code == "carrier.refused" {
+            assert_eq!(answer.json()["error"]["details"]["call_id"], "call_failed");
+        }
         if code == "calls.full" {
             assert_eq!(answer.header("retry-after"), "7");
         }

@@ -461,6 +461,9 @@ impl Operator for FakeOperator {
             None => Ok(Initiated {
                 call: call_id("new"),
                 status: "ringing".into(),
+                call_sid: None,
+                twilio_configured: false,
+                message: "the phone is being called".into(),
             }),
         }
     }

@@ -12,7 +12,7 @@ use super::{Channel, Rules, State};
 
 /// Seconds the carrier takes beyond a ring timeout until it reports the end of its dial: it rings
 /// five seconds longer than it is told, speaks our sentence first, and its request may be slow.
-const RING_REPORT_S: u32 = 30;
+pub(super) const RING_REPORT_S: u32 = 30;
 
 /// A caller whom nobody knows yet.
 #[derive(Debug, Clone)]
@@ -49,6 +49,7 @@ impl Channel {
             name: rules.assistant.clone(),
         };
         let mut channel = Self::new(call, state, rules);
+        channel.has_new_sid = true;
         channel.queue.push_back(Event::CallerArrived {
             leg,
             caller: arrival.caller,

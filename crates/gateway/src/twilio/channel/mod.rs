@@ -7,8 +7,10 @@
 //! runs: what is needed to go on is stored with each step ([`State`]).
 
 mod arrival;
+mod elsewhere;
 mod meeting;
 mod perform;
+mod placing;
 mod program;
 mod returned;
 mod state;
@@ -22,11 +24,12 @@ mod tests;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use switchhook_call::{Action, Call, CallPolicy, Event};
+use switchhook_call::{Action, Call, CallPolicy, Event, RecordPolicy};
 use switchhook_conversation::{Conversation, ConversationConfig, Output, Pin, Turn};
 use switchhook_model::{ChatMessage, LegId, Timestamp, ToolSpec};
 
 pub use arrival::Arrival;
+pub use placing::{CalledStatus, Outgoing, Picker, Placing, Request};
 pub use program::Program;
 pub use returned::{Came, ChildStatus, DialEnd, LegEnd, Lost, Recorded};
 pub use state::{CallToken, Stage, State};
@@ -35,7 +38,7 @@ pub use watching::Seen;
 use crate::calls::BookingRequest;
 
 /// What does not change during a call and is not stored with it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Rules {
     pub policy: CallPolicy,
     pub profile: String,
@@ -50,6 +53,34 @@ pub struct Rules {
     pub rooms: Rooms,
     /// Whether the carrier can be asked for anything over REST.
     pub has_rest: bool,
+    /// Whether those we call are connected with somebody else's assistant.
+    pub elsewhere: bool,
+}
+
+impl Rules {
+    /// The same for those we call: nobody asks them who they are.
+    #[must_use]
+    pub fn calling(&self) -> Self {
+        let mut rules = self.clone();
+        rules.conversation.pin = None;
+        rules
+    }
+
+    /// The same for calls this program acts: nothing of them is recorded, and nobody else talks.
+    #[must_use]
+    pub fn acted(&self) -> Self {
+        let mut rules = self.calling();
+        rules.policy.record = RecordPolicy::Off;
+        Self {
+            accept_key: None,
+            whisper: false,
+            streams: false,
+            rooms: Rooms::OnDemand,
+            has_rest: false,
+            elsewhere: false,
+            ..rules
+        }
+    }
 }
 
 /// When caller and agent meet in a conference, in place of a dial from the caller's leg.
@@ -99,6 +130,10 @@ pub enum Effect {
     Hold { room: String, sid: String, on: bool },
     /// Ask the carrier what became of a leg.
     Look { leg: LegId, sid: String },
+    /// Ask the carrier for the call.
+    Place,
+    /// Find out what became of that.
+    Find,
     /// Close the media stream: the carrier comes for the next program.
     LeaveStream,
 }
@@ -138,6 +173,8 @@ pub struct Channel {
     is_touched: bool,
     /// The media stream stands. Not stored: it ends with the process.
     line_up: bool,
+    /// The carrier's id of the caller's leg is to be stored.
+    has_new_sid: bool,
     /// For ears and mouth.
     voice: Vec<Output>,
 }
@@ -153,6 +190,7 @@ impl Channel {
             done: Done::default(),
             is_touched: false,
             line_up: false,
+            has_new_sid: false,
             voice: Vec::new(),
         }
     }
@@ -171,7 +209,12 @@ impl Channel {
     ) -> Result<Self, state::Unreadable> {
         let mut channel = Self::new(call, state, rules);
         channel.restore_talk(now, is_adopted)?;
-        if is_adopted {
+        if is_adopted && channel.state.simulated && !channel.call.is_ended() {
+            // Whoever acted the callee is gone.
+            channel.event(now, Event::Restarted);
+            channel.caller_gone(now);
+        } else if is_adopted {
+            channel.place_again();
             channel.ask_again();
         }
         Ok(channel)
@@ -181,7 +224,7 @@ impl Channel {
     fn ask_again(&mut self) {
         self.invite_again();
         let sid = self.state.caller_sid.clone();
-        if self.state.in_hand || self.state.stage == Stage::Over {
+        if self.state.in_hand || self.state.stage == Stage::Over || sid.is_empty() {
             return;
         }
         if self.state.hung_up {
@@ -203,7 +246,8 @@ impl Channel {
     /// Whether the carrier was asked to come, or to end the leg, and did not show yet that it was.
     pub fn is_asked(&self) -> bool {
         let is_there = self.state.in_hand || self.state.stage == Stage::Over;
-        !is_there && (self.state.is_fetched || self.state.hung_up)
+        let has_leg = !self.state.caller_sid.is_empty();
+        !is_there && has_leg && (self.state.is_fetched || self.state.hung_up)
     }
 
     /// What came of everything since this was last asked; nothing if nothing was done.
@@ -213,6 +257,11 @@ impl Channel {
         }
         self.state.conversation = self.talk.as_ref().map(Conversation::snapshot);
         Some(std::mem::take(&mut self.done))
+    }
+
+    /// The carrier's id of the caller's leg, once it is new.
+    pub fn take_new_sid(&mut self) -> Option<String> {
+        std::mem::take(&mut self.has_new_sid).then(|| self.state.caller_sid.clone())
     }
 
     /// Something that is no webhook: an operator, a notice.
@@ -228,7 +277,12 @@ impl Channel {
         // While the carrier speaks and listens, it keeps the time.
         let talk = talk.filter(|_| self.keeps_time());
         let carrier = self.next_look();
-        call.into_iter().chain(talk).chain(carrier).min()
+        let placing = self.placing_deadline();
+        call.into_iter()
+            .chain(talk)
+            .chain(carrier)
+            .chain(placing)
+            .min()
     }
 
     /// Deadlines that have passed.
@@ -251,6 +305,7 @@ impl Channel {
             self.talk_input(now, switchhook_conversation::Input::Timeout);
         }
         self.look(now);
+        self.placing_due(now);
         self.run(now);
     }
 

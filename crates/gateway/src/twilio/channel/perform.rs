@@ -33,6 +33,9 @@ impl Channel {
                     cause: HangupCause::Rejected,
                 });
             }
+            ActionKind::Dial { leg, .. } if *leg == self.state.caller_leg => {
+                self.done.effects.push(Effect::Place);
+            }
             ActionKind::Dial {
                 leg,
                 target,
@@ -51,11 +54,18 @@ impl Channel {
                 });
                 self.fetch();
             }
+            ActionKind::Cancel { leg } if *leg == self.state.caller_leg => {
+                self.hang_up_caller(HangupCause::Canceled);
+            }
             ActionKind::Cancel { leg } => self.drop_child(leg, HangupCause::Canceled),
             ActionKind::Hangup { leg, cause } if *leg == self.state.caller_leg => {
                 self.hang_up_caller(*cause);
             }
             ActionKind::Hangup { leg, cause } => self.drop_child(leg, *cause),
+            ActionKind::StartAssistant {
+                opening: Opening::Greeting,
+                ..
+            } if self.talks_elsewhere() => self.begin_elsewhere(),
             ActionKind::StartAssistant { opening, .. } => {
                 self.begin_talk(now);
                 match opening {
@@ -69,6 +79,10 @@ impl Channel {
                     Opening::Silent => {}
                 }
             }
+            ActionKind::ResumeAssistant { .. } if self.talks_elsewhere() => {
+                self.resume_elsewhere(now);
+                self.fetch();
+            }
             ActionKind::ResumeAssistant { note } => {
                 self.talk_input(
                     now,
@@ -78,9 +92,16 @@ impl Channel {
                 );
                 self.fetch();
             }
-            ActionKind::PauseAssistant => self.talk_input(now, Input::Pause),
-            ActionKind::StopAssistant => self.talk_input(now, Input::Stop),
+            ActionKind::PauseAssistant => {
+                self.state.with_other = false;
+                self.talk_input(now, Input::Pause);
+            }
+            ActionKind::StopAssistant => {
+                self.state.with_other = false;
+                self.talk_input(now, Input::Stop);
+            }
             ActionKind::Say { say, key: _, text } => {
+                self.speak_ourselves(now);
                 if self.is_talking() {
                     self.talk_input(
                         now,
@@ -99,6 +120,7 @@ impl Channel {
                 }
             }
             ActionKind::TakeMessage => {
+                self.speak_ourselves(now);
                 self.talk_input(now, Input::TakeMessage);
                 self.fetch();
             }
@@ -135,7 +157,7 @@ impl Channel {
         match self.state.stage {
             // The stream is left when everything was said.
             Stage::New | Stage::Over | Stage::Telling | Stage::Streaming => return,
-            Stage::Listening | Stage::Dialing { .. } | Stage::TakingMessage => {}
+            Stage::Listening | Stage::Dialing { .. } | Stage::Elsewhere | Stage::TakingMessage => {}
         }
         self.state.is_fetched = true;
         let sid = self.state.caller_sid.clone();
@@ -168,6 +190,9 @@ impl Channel {
     fn hang_up_caller(&mut self, cause: HangupCause) {
         self.state.hung_up = true;
         self.state.dial = None;
+        if self.is_unanswered() && !self.state.in_hand {
+            return self.give_up_placing(cause);
+        }
         // A stream that stands is closed, and the carrier comes.
         if self.state.in_hand || self.line_up {
             return;
@@ -182,6 +207,7 @@ impl Channel {
             | Stage::Telling
             | Stage::Streaming
             | Stage::Dialing { .. }
+            | Stage::Elsewhere
             | Stage::TakingMessage => {
                 let sid = self.state.caller_sid.clone();
                 self.done.effects.push(Effect::Complete { sid });

@@ -28,6 +28,8 @@ pub enum Program {
     Dial { say: Vec<String>, order: DialOrder },
     /// Wait in a conference for the agent, who is dialled when the caller is there.
     Meet { say: Vec<String>, order: DialOrder },
+    /// Ring somebody else's assistant and connect both.
+    Elsewhere,
     /// Connect ears and mouth of ours.
     Stream,
     /// Beep and record.
@@ -72,6 +74,9 @@ impl Channel {
             let say = self.spoken(now);
             return Some(connecting(say, order));
         }
+        if let Some(program) = self.elsewhere_program() {
+            return Some(program);
+        }
         let talk = self.talk.as_ref()?;
         if !self.state.documents.has_words() && !talk.wants_to_listen() {
             return None;
@@ -104,6 +109,9 @@ impl Channel {
         if !has_words && let Some(order) = self.state.dial.take() {
             return Some(connecting(Vec::new(), order));
         }
+        if let Some(program) = self.elsewhere_program() {
+            return Some(program);
+        }
         let talk = self.talk.as_ref()?;
         let is_wanted =
             has_words || talk.wants_to_listen() || talk.turn_state() != TurnState::Inactive;
@@ -135,6 +143,7 @@ impl Channel {
                     leg: order.leg.clone(),
                 }
             }
+            Program::Elsewhere => Stage::Elsewhere,
             Program::Stream => Stage::Streaming,
             Program::TakeMessage { .. } => Stage::TakingMessage,
             Program::Refuse { .. } | Program::Hangup => {

@@ -4,13 +4,15 @@ use switchhook_call::Event;
 use switchhook_conversation::documents::Returned;
 use switchhook_model::{HangupCause, LegId, RequestId, Target, Timestamp};
 
-use super::{Channel, Stage};
+use super::{Channel, Picker, Stage};
 
 /// Why the carrier comes for a new program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Came {
     /// For the first one.
     First,
+    /// The party we call is connected; who picked up, if that was found out.
+    Connected(Option<Picker>),
     /// Everything of the last one was carried out, or it was told to come.
     Back,
     /// The caller pressed keys, or spoke, or neither.
@@ -102,7 +104,11 @@ impl Channel {
         self.state.leaves_stream = false;
         match came {
             Came::First => self.state.stage = before,
-            Came::Back => {
+            Came::Connected(picker) if before == Stage::New => {
+                self.state.stage = before;
+                self.connected(picker);
+            }
+            Came::Connected(_) | Came::Back => {
                 let returned = match before {
                     // The recording is reported on its own, if there is any.
                     Stage::TakingMessage if !was_fetched => Returned::NoMessage,
@@ -131,6 +137,7 @@ impl Channel {
             Came::DialEnded(end) => {
                 self.said(now, Returned::Nothing);
                 match &before {
+                    Stage::Elsewhere => self.left_other(&end),
                     Stage::Dialing { leg } if self.has_seat(leg) => self.left_room(now, leg),
                     _ => self.dial_ended(&before, end),
                 }
@@ -272,9 +279,11 @@ impl Channel {
                 digits: None,
                 speech: None,
             },
+            Stage::New if self.is_outbound() => Came::Connected(None),
             Stage::New
             | Stage::Telling
             | Stage::Dialing { .. }
+            | Stage::Elsewhere
             | Stage::Streaming
             | Stage::TakingMessage
             | Stage::Over => Came::Back,

@@ -7,6 +7,8 @@ use switchhook_conversation::ConversationSnapshot;
 use switchhook_conversation::documents::Documents;
 use switchhook_model::{Language, LegId, Target, Timestamp};
 
+use super::Placing;
+
 /// Raised when an older build could misread what is stored.
 pub const STATE_VERSION: u32 = 1;
 
@@ -25,6 +27,8 @@ pub enum Stage {
     Telling,
     /// It rings an agent, or has bridged the caller with one.
     Dialing { leg: LegId },
+    /// It is connected, or about to be, with somebody else's assistant.
+    Elsewhere,
     /// It is connected, or about to be, with ears and mouth of ours.
     Streaming,
     /// It records a message.
@@ -108,6 +112,7 @@ impl std::fmt::Debug for CallToken {
 pub struct State {
     version: u32,
     pub account: String,
+    /// Empty until the carrier has a call we place.
     pub caller_sid: String,
     pub caller_leg: LegId,
     /// The path prefix under which the carrier called; action URLs keep it.
@@ -124,6 +129,18 @@ pub struct State {
     /// The media stream is being closed.
     #[serde(default)]
     pub leaves_stream: bool,
+    /// A call we place: how far that came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placing: Option<Placing>,
+    /// This program acts the callee.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub simulated: bool,
+    /// The latest sequence number of the status callbacks of a leg we placed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequence: Option<u32>,
+    /// Somebody else's assistant talks, or will.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub with_other: bool,
     #[serde(default)]
     pub dial: Option<DialOrder>,
     #[serde(default)]
@@ -201,6 +218,10 @@ impl State {
             is_fetched: false,
             had_stream: false,
             leaves_stream: false,
+            placing: None,
+            simulated: false,
+            sequence: None,
+            with_other: false,
             dial: None,
             children: BTreeMap::new(),
             in_rooms: false,
@@ -249,6 +270,7 @@ impl State {
             Stage::New
             | Stage::Listening
             | Stage::Telling
+            | Stage::Elsewhere
             | Stage::Streaming
             | Stage::TakingMessage
             | Stage::Over => None,

@@ -105,7 +105,8 @@ impl Channel {
             return;
         }
         let is_over = self.state.hung_up || self.call.is_ended();
-        if is_over || (self.state.dial.is_some() && !self.is_speaking()) {
+        let is_wanted = self.state.dial.is_some() || self.state.with_other;
+        if is_over || (is_wanted && !self.is_speaking()) {
             self.state.leaves_stream = true;
             self.is_touched = true;
             self.done.effects.push(Effect::LeaveStream);

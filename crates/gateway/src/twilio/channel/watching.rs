@@ -31,7 +31,7 @@ impl Channel {
             return;
         }
         let silence = match &self.state.stage {
-            Stage::Dialing { .. } | Stage::Streaming => Some(TALK),
+            Stage::Dialing { .. } | Stage::Elsewhere | Stage::Streaming => Some(TALK),
             Stage::New | Stage::Listening | Stage::Telling | Stage::TakingMessage => Some(SILENCE),
             Stage::Over => self.has_living_seat().then_some(SILENCE),
         };
@@ -82,8 +82,12 @@ impl Channel {
     /// What the carrier said of a leg it was asked about.
     pub fn seen(&mut self, now: Timestamp, leg: &LegId, seen: Seen) {
         if *leg == self.state.caller_leg {
-            if let Seen::Over(_) = seen {
-                self.caller_gone(now);
+            if let Seen::Over(end) = seen {
+                if self.is_outbound() {
+                    self.called(now, None, end.into());
+                } else {
+                    self.caller_gone(now);
+                }
             }
             return;
         }

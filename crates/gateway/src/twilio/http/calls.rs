@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use axum::response::Response;
-use switchhook_adapters::twilio::webhook::{CallStatus, Webhook};
+use switchhook_adapters::twilio::webhook::{CallDirection, CallStatus, Webhook};
 use switchhook_model::{CallId, CallerIdentity, Extension, Target, Timestamp};
 use tokio::time::Instant;
 
 use super::guard::{Asked, refuse};
 use super::{given, written, xml};
 use crate::twilio::channel::{Arrival, CallToken, Came, Channel, DialEnd, Lost, Recorded};
-use crate::twilio::document;
 use crate::twilio::engine::{Engine, StepError};
 use crate::twilio::settings::Settings;
+use crate::twilio::{document, outgoing};
 
 /// Longest time the carrier is kept waiting for a program. It gives up after 15 s, the caller hears
 /// nothing meanwhile, and our own filler comes after a second and a half.
@@ -113,10 +113,18 @@ async fn next(engine: &Arc<Engine>, asked: &Asked, came: Came) -> Result<String,
         // A probe by hand, without a call.
         return Ok(written(&document::hangup()));
     };
-    let call = match engine.call_of(sid.as_str()).await? {
-        Some(call) => call,
-        None => engine.arrive(arrival(asked, sid.as_str())).await?,
+    let call = match (engine.call_of(sid.as_str()).await?, &asked.session) {
+        (Some(call), _) => call,
+        (None, None) => engine.arrive(arrival(asked, sid.as_str())).await?,
+        (None, Some(session)) => match engine.call_of_session(session, sid.as_str()).await? {
+            Some(call) => call,
+            None => {
+                tracing::warn!("the carrier asks about a session that is not known");
+                return Ok(written(&document::apology(&engine.settings)));
+            }
+        },
     };
+    let picker = webhook.answered_by().and_then(outgoing::picker);
     let is_gone = webhook
         .call_status()
         .is_some_and(|status| status.is_final());
@@ -126,7 +134,12 @@ async fn next(engine: &Arc<Engine>, asked: &Asked, came: Came) -> Result<String,
             return Some(known);
         }
         if asked.is_new(channel) {
-            channel.came(now, came.clone());
+            // Whoever is asked for first is connected now.
+            if channel.is_unanswered() && came == Came::Back {
+                channel.came(now, Came::Connected(picker));
+            } else {
+                channel.came(now, came.clone());
+            }
             if is_gone {
                 channel.caller_gone(now);
             }
@@ -168,6 +181,8 @@ pub(super) async fn go_on(
     };
     let call = match engine.call_of(sid.as_str()).await? {
         Some(call) => call,
+        // One we placed, whose id never reached us: nobody arrives here.
+        None if webhook.direction() == Some(CallDirection::OutboundApi) => return Ok(None),
         None => engine.arrive(arrival(asked, sid.as_str())).await?,
     };
     let settings = &engine.settings;

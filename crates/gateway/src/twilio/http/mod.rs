@@ -78,6 +78,8 @@ enum Endpoint {
     Whisper,
     /// An agent pressed a key.
     Accept,
+    /// What answered a call of ours.
+    Detected,
     /// The state of a leg.
     Status,
     /// The state of a recording.
@@ -89,7 +91,7 @@ enum Endpoint {
 }
 
 /// Webhooks with their methods.
-const ENDPOINTS: [(&str, Endpoint); 18] = [
+const ENDPOINTS: [(&str, Endpoint); 19] = [
     ("voice", Endpoint::Voice),
     ("call", Endpoint::Voice),
     ("verify_pin", Endpoint::Heard),
@@ -103,6 +105,7 @@ const ENDPOINTS: [(&str, Endpoint); 18] = [
     ("message/{session}", Endpoint::Recorded),
     ("whisper/{session}", Endpoint::Whisper),
     ("accept/{session}", Endpoint::Accept),
+    ("amd/{session}", Endpoint::Detected),
     ("status", Endpoint::Status),
     ("status/{session}", Endpoint::Status),
     ("recording", Endpoint::RecordingStatus),
@@ -168,6 +171,7 @@ async fn webhook(
         Endpoint::Recorded => calls::recorded(engine, &asked).await,
         Endpoint::Whisper => reports::whisper(engine, &asked).await,
         Endpoint::Accept => reports::accept(engine, &asked).await,
+        Endpoint::Detected => reports::detected(engine, &asked).await,
         Endpoint::Status => reports::status(engine, &asked).await,
         Endpoint::RecordingStatus => reports::recording(engine, &asked).await,
         Endpoint::MessageStatus => reports::message(engine, &asked).await,

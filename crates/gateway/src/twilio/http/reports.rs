@@ -4,19 +4,20 @@ use std::sync::Arc;
 
 use axum::http::StatusCode;
 use axum::response::Response;
+use switchhook_adapters::twilio::catalogue;
 use switchhook_adapters::twilio::webhook::{CallStatus, Webhook};
 use switchhook_model::{CallId, LegId};
 
 use super::guard::{Asked, refuse};
 use super::{given, taken, twiml};
-use crate::twilio::channel::{Channel, ChildStatus, LegEnd};
+use crate::twilio::channel::{CalledStatus, Channel, ChildStatus, LegEnd};
 use crate::twilio::engine::{Engine, StepError};
-use crate::twilio::{document, invitation};
+use crate::twilio::{document, invitation, outgoing};
 
 /// The call and the leg a webhook of an agent's leg is about: both are in the URL we gave, and the
 /// leg must be one the call knows.
 fn about(asked: &Asked) -> Option<(CallId, LegId)> {
-    let call = asked.session.as_deref()?.parse().ok()?;
+    let call = outgoing::call_of_session(asked.session.as_deref()?)?;
     let leg = given(&asked.params, "leg")?.parse().ok()?;
     Some((call, leg))
 }
@@ -156,24 +157,78 @@ async fn child(
 }
 
 async fn caller(engine: &Arc<Engine>, asked: &Asked, status: &CallStatus) -> Result<(), StepError> {
-    if !status.is_final() {
-        return Ok(());
-    }
-    let Ok(sid) = Webhook::new(&asked.params).call_sid() else {
+    let webhook = Webhook::new(&asked.params);
+    let Ok(sid) = webhook.call_sid() else {
         return Ok(());
     };
     let sid = sid.as_str();
-    let Some(call) = engine.call_of(sid).await? else {
+    let known = match (engine.call_of(sid).await?, &asked.session) {
+        (Some(call), _) => Some(call),
+        (None, Some(session)) => engine.call_of_session(session, sid).await?,
+        (None, None) => None,
+    };
+    let Some(call) = known else {
         return Ok(());
     };
+    let sequence = webhook.sequence_number();
+    let detail = webhook.error_code().map(explained);
+    let picker = webhook.answered_by().and_then(outgoing::picker);
+    let called = outgoing::called_status(status, webhook.sip_response(), detail, picker);
     engine
         .step(&call, |channel: &mut Channel, now| {
             // A later dial of the carrier may be reported here, too.
-            if channel.state.caller_sid == sid {
-                channel.caller_gone(now);
+            if channel.state.caller_sid != sid {
+                return;
+            }
+            match &called {
+                Some(called) if channel.is_outbound() => {
+                    channel.called(now, sequence, called.clone());
+                }
+                Some(CalledStatus::Over { .. }) => channel.caller_gone(now),
+                Some(_) | None => {}
             }
         })
         .await
+}
+
+/// The carrier's number of an error, with its cause and cure.
+fn explained(code: u32) -> String {
+    match catalogue::explain(code) {
+        Some(known) => format!("Twilio {code}: {}; {}", known.cause.en, known.cure.en),
+        None => format!("Twilio {code}: see https://www.twilio.com/docs/errors/{code}"),
+    }
+}
+
+/// What answered a call of ours was found out while the assistant talked.
+pub(super) async fn detected(engine: &Arc<Engine>, asked: &Asked) -> Response {
+    let webhook = Webhook::new(&asked.params);
+    let session = asked.session.as_deref().unwrap_or_default();
+    let picker = webhook.answered_by().and_then(outgoing::picker);
+    let (Some(call), Some(picker), Ok(sid)) = (
+        outgoing::call_of_session(session),
+        picker,
+        webhook.call_sid(),
+    ) else {
+        return taken();
+    };
+    let told = engine
+        .step(&call, |channel, now| {
+            if channel.state.caller_sid == sid.as_str() {
+                channel.detected(now, picker);
+            }
+        })
+        .await;
+    match told {
+        Ok(()) | Err(StepError::Unknown) => taken(),
+        Err(error) => {
+            tracing::error!(%error, "what answered a call could not be kept");
+            refuse(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "webhook.not_stored",
+                "the database does not take the report; see the log",
+            )
+        }
+    }
 }
 
 /// A recording was made.

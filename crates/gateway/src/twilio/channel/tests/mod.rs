@@ -2,5 +2,6 @@
 
 mod ladders;
 mod meeting;
+mod outbound;
 mod pin;
 mod world;

@@ -98,6 +98,7 @@ pub(super) fn rules(change: impl FnOnce(&mut CallPolicy), accept_key: Option<cha
         streams: false,
         rooms: Rooms::OnDemand,
         has_rest: false,
+        elsewhere: false,
     })
 }
 
@@ -342,6 +343,8 @@ impl World {
                 Effect::Fetch { .. } => "fetch",
                 Effect::Complete { .. } => "complete",
                 Effect::Record { .. } => "record",
+                Effect::Place => "place",
+                Effect::Find => "find",
                 Effect::LeaveStream => "leave_stream",
                 Effect::CheckPin { talk, pin, .. } => {
                     self.pin = Some((talk, pin));
@@ -408,6 +411,7 @@ pub(super) fn describe(program: &Program) -> String {
         Program::Wait => "wait".to_owned(),
         Program::Dial { say, order } => format!("dial {} {say:?}", order.target),
         Program::Meet { say, order } => format!("meet {} {say:?}", order.target),
+        Program::Elsewhere => "elsewhere".to_owned(),
         Program::Stream => "stream".to_owned(),
         Program::TakeMessage { say } => format!("record {say:?}"),
         Program::Refuse { busy } => format!("refuse busy={busy}"),

@@ -2,6 +2,7 @@
 
 mod ladders;
 mod lost;
+mod outbound;
 mod pin;
 mod signatures;
 mod world;
