@@ -50,6 +50,9 @@ password = "demo"
 role = "admin"
 "#;
 
+/// A notice that was under way when a process died is taken again after a minute.
+const AFTER_LEASE: Duration = Duration::from_secs(120);
+
 /// A way a call can go.
 pub struct Ladder {
     pub name: &'static str,
@@ -189,7 +192,7 @@ pub fn ladders() -> Vec<Ladder> {
     all
 }
 
-/// The ladders of an agent who has to press a key ([`with_key`]); what is sent by WhatsApp is lost.
+/// The ladders of an agent who has to press a key ([`desk_with_key`]); what is sent by WhatsApp is lost.
 pub fn ladders_with_key() -> Vec<Ladder> {
     let presses = Then::stays()
         .presses("Press 1", "1")
@@ -343,7 +346,7 @@ impl House {
                 caller.party.transcript()
             );
         }
-        let deadline = tokio::time::Instant::now() + ENDED;
+        let deadline = tokio::time::Instant::now() + AFTER_LEASE;
         loop {
             let all = api.calls().await;
             let own: Vec<&Value> = all
@@ -399,7 +402,7 @@ impl House {
     /// Every text message that is owed was sent, and each once: name, caller and number of messages.
     pub async fn texts_were_sent_once(&self, owed: &[(&str, String, usize)]) {
         // One that was under way when a process died is taken again after its lease.
-        let all = self.door.until(Duration::from_secs(150), || {
+        let all = self.door.until(AFTER_LEASE, || {
             owed.iter()
                 .all(|(_, number, texts)| self.texts(number).len() >= *texts)
         });

@@ -63,7 +63,7 @@ impl Nodes {
         assert_eq!(pretty(&calls[0]), pretty(&calls[1]), "both show the same");
         let taken = self.door.taken();
         assert!(
-            taken.iter().all(|n| *n > 1),
+            taken.iter().all(|n| *n > 0),
             "both had a part in it: {taken:?}"
         );
         calls[0].clone()
