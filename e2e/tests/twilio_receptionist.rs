@@ -300,8 +300,8 @@ async fn a_trunk_that_refuses_is_explained() {
     let foreign = |config: &mut TrunkConfig| config.owned = vec![STAFF.to_owned()];
     let elsewhere =
         |config: &mut TrunkConfig| "acme.pstn.twilio.com".clone_into(&mut config.domain);
-    let changes: [(fn(&mut TrunkConfig), u64); 2] = [(foreign, 403), (elsewhere, 404)];
-    for (change, status) in changes {
+    type Change = fn(&mut TrunkConfig);
+    for (change, status) in [(foreign as Change, 403), (elsewhere as Change, 404)] {
         let trunk = trunk(change).await;
         let clara = over_trunk(&trunk, |settings| Notice::Sms.settings(settings)).await;
         trunk.number(HUMAN, OnCall::AnswerAfter(Duration::from_secs(1)));

@@ -109,7 +109,7 @@ pub async fn admit(shared: &Shared, wish: Wish<'_>, now: Timestamp) -> Result<()
     for (subject, window, most, code, what) in &counts {
         let so_far = store.tallied(subject, now, *window).await.map_err(failed)?;
         if so_far >= u64::from(*most) {
-            return Err(limit(*code, *most, what, window.as_secs()));
+            return Err(limit(code, *most, what, window.as_secs()));
         }
     }
     for (subject, window, ..) in &counts {

@@ -3,8 +3,8 @@
 use switchhook_adapters::Secret;
 use switchhook_adapters::twilio::twiml::{
     CallEvent, Connect, Dial, DialRecord, Document, Gather, GatherInput, Method, Noun, Number,
-    Prompt, Record, RejectReason, Say, Sip, SipTransport, SipUri, SpeechTimeout, Stream,
-    TwimlError,
+    Prompt, Record, RecordingEvent, RejectReason, Say, Sip, SipTransport, SipUri, SpeechTimeout,
+    StartRecording, Stream, TwimlError,
 };
 use switchhook_model::{CallId, E164, Language, LegId, Target};
 
@@ -32,10 +32,23 @@ pub(super) fn render(
 ) -> Result<String, TwimlError> {
     let urls = Urls::of(channel, settings);
     let voice = |text: &str| say(text, settings);
+    let begun = || {
+        if channel.state.is_recorded_from_here && settings.records {
+            Document::new().start_recording(StartRecording {
+                recording_status_callback: Some(urls.to("recording")),
+                recording_status_callback_events: vec![RecordingEvent::Completed],
+                is_dual: true,
+                // As long as the call: what was said when is found again.
+                keep_silence: true,
+            })
+        } else {
+            Document::new()
+        }
+    };
     let spoken = |texts: &[String]| {
         texts
             .iter()
-            .fold(Document::new(), |document, text| document.say(voice(text)))
+            .fold(begun(), |document, text| document.say(voice(text)))
     };
     let document = match program {
         Program::Listen {
@@ -59,7 +72,7 @@ pub(super) fn render(
             ..Gather::default()
         }),
         Program::Tell { say } => spoken(say).redirect(urls.of_call("connect")),
-        Program::Wait => Document::new().pause(1).redirect(urls.of_call("connect")),
+        Program::Wait => begun().pause(1).redirect(urls.of_call("connect")),
         Program::Dial { say, order } => {
             let action = match &order.target {
                 Target::Extension(extension) => {
@@ -84,7 +97,7 @@ pub(super) fn render(
             let action = urls.of_call("dial_status");
             spoken(say).dial(invitation::entrance(&urls, &order.leg, action))
         }
-        Program::Elsewhere => Document::new().dial(Dial {
+        Program::Elsewhere => begun().dial(Dial {
             timeout: Some(OTHER_RINGS_S),
             // Never anything else: the carrier refuses what is no number of the account.
             caller_id: settings.section.number.as_ref().map(ToString::to_string),
@@ -92,7 +105,7 @@ pub(super) fn render(
             targets: vec![other(channel, settings)?],
             ..Dial::default()
         }),
-        Program::Stream => Document::new().connect(Connect {
+        Program::Stream => begun().connect(Connect {
             action: Some(urls.of_call("connect")),
             method: Method::Post,
             stream: Stream {

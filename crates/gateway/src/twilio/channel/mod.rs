@@ -334,9 +334,11 @@ impl Channel {
         self.leave_stream();
     }
 
-    /// What is recorded holds no PIN: until it is known who calls, nothing is.
+    /// What is recorded holds no PIN: until it is known who calls, nothing is. The first program
+    /// begins a recording itself, because the carrier takes no order for a call that is not answered.
     fn record(&mut self) {
-        if self.state.is_to_be_recorded && !self.asks_who_calls() {
+        let is_answered = self.state.given > 0 && self.state.stage != Stage::Over;
+        if self.state.is_to_be_recorded && is_answered && !self.asks_who_calls() {
             self.state.is_to_be_recorded = false;
             let sid = self.state.caller_sid.clone();
             self.done.effects.push(Effect::Record { sid });

@@ -130,6 +130,10 @@ impl Channel {
     fn given(&mut self, now: Timestamp, program: &Program) {
         self.state.in_hand = false;
         self.state.had_stream = false;
+        let begins = !matches!(program, Program::Refuse { .. } | Program::Hangup);
+        self.state.is_recorded_from_here =
+            begins && self.state.is_to_be_recorded && !self.asks_who_calls();
+        self.state.is_to_be_recorded &= !self.state.is_recorded_from_here;
         self.state.given += 1;
         self.state.stage = match program {
             Program::Listen { .. } => Stage::Listening,
@@ -162,6 +166,7 @@ impl Channel {
     /// The carrier would not take the program: nothing of it was done.
     pub fn not_carried_out(&mut self, now: Timestamp, program: &Program, why: &str) {
         self.state.in_hand = true;
+        self.state.is_to_be_recorded |= self.state.is_recorded_from_here;
         if let Program::Dial { order, .. } | Program::Meet { order, .. } = program {
             self.state.stage = Stage::Telling;
             self.state.children.remove(&order.leg);

@@ -151,6 +151,9 @@ pub struct State {
     /// The call wants to be recorded, and is not yet.
     #[serde(default)]
     pub is_to_be_recorded: bool,
+    /// Recording begins with the program given last.
+    #[serde(default)]
+    pub is_recorded_from_here: bool,
     /// The account whose PIN the caller gave. Nothing that comes with a webhook changes it.
     #[serde(default)]
     pub identified: Option<String>,
@@ -226,6 +229,7 @@ impl State {
             children: BTreeMap::new(),
             in_rooms: false,
             is_to_be_recorded: false,
+            is_recorded_from_here: false,
             identified: None,
             call_token: None,
             look_at: None,

@@ -319,3 +319,14 @@ fn reports_that_are_late_or_repeated_change_nothing() {
     assert_eq!(world.outcome(), "transferred");
     assert_eq!(world.findings(), Vec::<String>::new());
 }
+
+#[test]
+fn recording_begins_with_the_first_program() {
+    let world = World::run(&rules(|_| {}, None), &[], None);
+    assert_eq!(world.programs.len(), 1);
+    assert!(world.channel.state.is_recorded_from_here);
+    assert!(
+        !world.effects.contains(&"record"),
+        "the carrier takes no such order before the call is answered"
+    );
+}
