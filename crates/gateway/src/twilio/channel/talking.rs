@@ -19,7 +19,11 @@ impl Channel {
     pub(super) fn begin_talk(&mut self, now: Timestamp) {
         self.state.talks += 1;
         self.state.documents = Documents::new(self.rules.conversation.language);
-        self.talk = Some(Conversation::new(self.rules.conversation.clone(), now));
+        let mut config = self.rules.conversation.clone();
+        if !self.asks_for_pins() {
+            config.pin = None;
+        }
+        self.talk = Some(Conversation::new(config, now));
     }
 
     pub(super) fn restore_talk(
@@ -57,9 +61,14 @@ impl Channel {
         self.talk.as_ref().is_some_and(Conversation::asks_for_pin)
     }
 
+    /// Whether this call begins with the question for a PIN. Whom we call need not say who they are.
+    fn asks_for_pins(&self) -> bool {
+        self.rules.conversation.pin.is_some() && !self.is_outbound()
+    }
+
     /// Whether the caller may still be saying a PIN, and no agent listens.
     pub(super) fn asks_who_calls(&self) -> bool {
-        let is_asked = self.rules.conversation.pin.is_some() && self.state.identified.is_none();
+        let is_asked = self.asks_for_pins() && self.state.identified.is_none();
         let agent = self.state.dialling();
         let agent = agent.and_then(|leg| self.state.children.get(leg));
         is_asked && !agent.is_some_and(|agent| self.took(agent))

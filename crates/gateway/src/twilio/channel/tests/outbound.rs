@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use switchhook_call::{Call, Event, MachinePolicy};
-use switchhook_model::{CallId, HangupCause, RequestId, Timestamp};
+use switchhook_conversation::{PinConfig, PinRules, PinTexts};
+use switchhook_model::{CallId, HangupCause, Language, RequestId, Timestamp};
 
 use super::world::{describe, rules};
 use crate::twilio::channel::{
@@ -74,6 +75,7 @@ impl Placed {
                 Effect::Find => "find",
                 Effect::Complete { .. } => "complete",
                 Effect::Fetch { .. } => "fetch",
+                Effect::Record { .. } => "record",
                 _ => "other",
             }));
     }
@@ -410,4 +412,20 @@ fn what_this_program_acts_ends_with_it() {
         call.channel.program(call.now),
         Some(Program::Listen { .. })
     ));
+}
+
+/// Callers are asked for a PIN; whom we call is not, and is recorded from the answer.
+#[test]
+fn nobody_whom_we_call_is_asked_for_a_pin() {
+    let mut rules = Arc::into_inner(with(MachinePolicy::HangUp)).unwrap();
+    rules.conversation.pin = Some(PinRules {
+        config: PinConfig::default(),
+        texts: PinTexts::defaults(Language::En),
+    });
+    let mut call = Placed::ringing(Arc::new(rules));
+    call.effects();
+    let program = call.comes(Came::Connected(None));
+    assert!(program.starts_with("listen"), "{program}");
+    assert!(!program.contains("PIN"), "{program}");
+    assert!(call.effects().contains(&"record"));
 }
