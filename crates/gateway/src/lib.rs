@@ -11,6 +11,7 @@ mod calls;
 pub mod cli;
 mod clock;
 pub mod config;
+mod doctor;
 pub mod http;
 mod http_server;
 mod laboratory;

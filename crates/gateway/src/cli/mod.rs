@@ -3,6 +3,7 @@
 
 mod call;
 mod config;
+mod doctor;
 mod lab;
 mod pin;
 mod serve;
@@ -35,6 +36,8 @@ enum Command {
     /// Look at the configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// Look at everything calls over Twilio depend on, and say what is wrong
+    Doctor(doctor::DoctorArgs),
     /// Place a call through a running gateway
     Call(call::CallArgs),
     /// Print an access token for the API
@@ -137,6 +140,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Serve(source) => serve::run(source),
         Command::Config(command) => config::run(command),
+        Command::Doctor(args) => doctor::run(args),
         Command::Call(args) => call::run(args),
         Command::Token(args) => token::run(args),
         Command::User(command) => user::run(command),

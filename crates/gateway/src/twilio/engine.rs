@@ -75,8 +75,6 @@ pub struct Engine {
     rules: Arc<Rules>,
     /// None: nobody is asked for a PIN.
     accounts: Option<Accounts>,
-    /// Of calls we place.
-    calling: Arc<Rules>,
     /// Of calls this program acts.
     acted: Arc<Rules>,
     pub(super) slots: Slots,
@@ -121,14 +119,13 @@ impl Engine {
             has_rest: carrier.is_some(),
             elsewhere: settings.section.assistant_via != AssistantVia::Own,
         };
-        let (calling, acted) = (rules.calling(), rules.acted());
+        let acted = rules.acted();
         Ok(Arc::new(Self {
             shared,
             accounts,
             settings,
             carrier,
             rules: Arc::new(rules),
-            calling: Arc::new(calling),
             acted: Arc::new(acted),
             slots: Slots::default(),
             node: ulid::Ulid::generate().to_string(),
@@ -206,12 +203,8 @@ impl Engine {
         }
     }
 
-    pub(super) fn rules_of(&self, is_placed: bool, is_acted: bool) -> Arc<Rules> {
-        Arc::clone(match (is_placed, is_acted) {
-            (_, true) => &self.acted,
-            (true, false) => &self.calling,
-            (false, false) => &self.rules,
-        })
+    pub(super) fn rules_of(&self, is_acted: bool) -> Arc<Rules> {
+        Arc::clone(if is_acted { &self.acted } else { &self.rules })
     }
 
     /// Lets the call take one input. `take` may be called more than once, each time on what is stored
@@ -314,7 +307,7 @@ impl Engine {
         let state: State = stored
             .read()
             .map_err(|error| StepError::Unreadable(format!("{:?} error", error.classify())))?;
-        let rules = self.rules_of(state.placing.is_some(), state.simulated);
+        let rules = self.rules_of(state.simulated);
         let channel = Channel::restore(call, state, rules, is_adopted, now)
             .map_err(|error| StepError::Unreadable(error.to_string()))?;
         Ok(Loaded {

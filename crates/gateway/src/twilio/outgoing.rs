@@ -82,7 +82,7 @@ impl Engine {
         let slot = self.slots.get(&id);
         let mut guard = slot.call.lock().await;
         let now = clock::now();
-        let rules = self.rules_of(true, order.simulated);
+        let rules = self.rules_of(order.simulated);
         let loaded = Loaded {
             channel: Channel::outbound(id.clone(), order, rules, now),
             revision: 0,

@@ -58,18 +58,10 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// The same for those we call: nobody asks them who they are.
-    #[must_use]
-    pub fn calling(&self) -> Self {
-        let mut rules = self.clone();
-        rules.conversation.pin = None;
-        rules
-    }
-
     /// The same for calls this program acts: nothing of them is recorded, and nobody else talks.
     #[must_use]
     pub fn acted(&self) -> Self {
-        let mut rules = self.calling();
+        let mut rules = self.clone();
         rules.policy.record = RecordPolicy::Off;
         Self {
             accept_key: None,

@@ -113,6 +113,17 @@ const ENDPOINTS: [(&str, Endpoint); 19] = [
     ("error", Endpoint::Error),
 ];
 
+/// Paths of the webhooks below `{prefix}/twilio/`, as [`routes`] has them.
+pub const PATHS: [&str; ENDPOINTS.len()] = {
+    let mut paths = [""; ENDPOINTS.len()];
+    let mut n = 0;
+    while n < paths.len() {
+        paths[n] = ENDPOINTS[n].0;
+        n += 1;
+    }
+    paths
+};
+
 /// All routes.
 pub fn routes(webhooks: Webhooks) -> Router {
     let mut router = Router::new();

@@ -75,7 +75,6 @@ impl Placed {
                 Effect::Find => "find",
                 Effect::Complete { .. } => "complete",
                 Effect::Fetch { .. } => "fetch",
-                Effect::Record { .. } => "record",
                 _ => "other",
             }));
     }
@@ -427,5 +426,5 @@ fn nobody_whom_we_call_is_asked_for_a_pin() {
     let program = call.comes(Came::Connected(None));
     assert!(program.starts_with("listen"), "{program}");
     assert!(!program.contains("PIN"), "{program}");
-    assert!(call.effects().contains(&"record"));
+    assert!(call.channel.state.is_recorded_from_here);
 }
