@@ -78,7 +78,7 @@ impl Nodes {
             let delivered = |message: &&Value| message["state"] == "delivered";
             let sms = messages.iter().filter(|m| m["channel"] == "sms");
             let sms: Vec<&Value> = sms.collect();
-            if !sms.is_empty() && sms.iter().all(|m| delivered(m)) {
+            if !sms.is_empty() && sms.iter().all(delivered) {
                 return self.carrier.messages().len();
             }
             assert!(tokio::time::Instant::now() < deadline, "{messages:#?}");

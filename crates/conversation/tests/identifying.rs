@@ -1,5 +1,7 @@
 //! A conversation that begins with the question for a PIN.
 
+#![allow(clippy::unwrap_used, reason = "a test's helpers may fail loudly")]
+
 use std::time::Duration;
 
 use switchhook_conversation::{
