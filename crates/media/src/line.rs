@@ -78,10 +78,17 @@ mod tests {
     use crate::frame::{FRAME_SAMPLES, SILENCE};
 
     /// Nobody looks every few milliseconds: each end is woken, also by the other's end.
-    #[tokio::test(start_paused = true)]
-    async fn whoever_waits_is_woken_without_a_clock() {
+    #[test]
+    fn whoever_waits_is_woken_without_a_clock() {
+        // Without timers: whoever sleeps here panics.
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        runtime.block_on(both_ends_wait());
+    }
+
+    async fn both_ends_wait() {
         let (mut ear, mut mouth, mut line) = Line::new();
-        let began = tokio::time::Instant::now();
         let speaker = tokio::spawn(async move {
             // More than the queue holds: waits for room.
             mouth.write(1, &[300; 200 * FRAME_SAMPLES]).await
@@ -106,7 +113,6 @@ mod tests {
         tokio::task::yield_now().await;
         drop(line);
         assert_eq!(listener.await.unwrap(), (Some(700), None));
-        assert_eq!(began.elapsed(), std::time::Duration::ZERO);
     }
 
     #[test]
