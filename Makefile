@@ -5,6 +5,8 @@ SHELL := /bin/bash
 
 export SWITCHHOOK_SPEECH_DIR ?= $(CURDIR)/var/speech
 export SWITCHHOOK_ASTERISK_DIR ?= $(CURDIR)/var/asterisk
+export SWITCHHOOK_OUTSIDE_DIR ?= $(CURDIR)/var/outside
+export SWITCHHOOK_PIPECAT_DIR ?= $(CURDIR)/var/pipecat
 FUZZ_SECONDS ?= 60
 # Calls spend most of their time ringing and talking; more at once than this and they wait for the one recogniser.
 E2E_THREADS ?= 3
@@ -54,6 +56,7 @@ e2e: ## the real binary against baresip, SIPp, Asterisk and Kamailio (after `mak
 	@scripts/install.sh peers
 	@scripts/install-asterisk.sh "$(SWITCHHOOK_ASTERISK_DIR)"
 	@scripts/install-speech.sh "$(SWITCHHOOK_SPEECH_DIR)"
+	@scripts/install-outside.sh "$(SWITCHHOOK_OUTSIDE_DIR)"
 	cargo build --locked -p switchhook-gateway
 	cargo test --locked -p switchhook-e2e -- --test-threads=$(E2E_THREADS)
 
@@ -68,9 +71,10 @@ fuzz: ## every fuzz target for FUZZ_SECONDS (60)
 	scripts/fuzz.sh $(FUZZ_SECONDS)
 
 BENCH ?= --quick
-bench: ## what one core carries, beside ceiling, Asterisk, and rustpbx if SWITCHHOOK_RUSTPBX names it; BENCH= for longer runs. Wants an idle machine
+bench: ## what one core carries, beside ceiling, Asterisk, pipecat, and rustpbx if SWITCHHOOK_RUSTPBX names it; BENCH= for longer runs. Wants an idle machine
 	@scripts/install.sh peers
 	@scripts/install-asterisk.sh "$(SWITCHHOOK_ASTERISK_DIR)"
+	@scripts/install-pipecat.sh "$(SWITCHHOOK_PIPECAT_DIR)"
 	cargo build --release --locked -p switchhook-gateway -p switchhook-bench
 	"$${CARGO_TARGET_DIR:-target}/release/switchhook-bench" $(BENCH)
 

@@ -333,6 +333,19 @@ impl Gateway {
     pub async fn run(&self, arguments: &[&str]) -> (i32, String, String) {
         run(&self.env, self.dir.path(), arguments).await
     }
+
+    /// The same with some variables set otherwise.
+    pub async fn run_with(
+        &self,
+        changed: &[(&str, &str)],
+        arguments: &[&str],
+    ) -> (i32, String, String) {
+        let mut env = self.env.clone();
+        for (name, value) in changed {
+            env.insert((*name).to_owned(), (*value).to_owned());
+        }
+        run(&env, self.dir.path(), arguments).await
+    }
 }
 
 /// Runs the binary to its end with just these variables; exit code, output, errors.

@@ -15,6 +15,7 @@ pub mod gateway;
 pub mod kamailio;
 pub mod lab;
 pub mod netns;
+pub mod outside;
 pub mod phrases;
 pub mod ports;
 pub mod process;
