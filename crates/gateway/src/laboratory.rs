@@ -74,7 +74,7 @@ pub fn account(dir: &Path, number: &str, address: SocketAddr) -> Result<Account,
 }
 
 /// The demo without an account of its own takes the lab's, if the lab runs. Gives the address of the
-/// lab's page.
+/// lab's page. Calls out stay simulated.
 pub async fn adopt(config: &mut Config) -> Option<String> {
     if config.mode != Mode::Demo {
         return None;
@@ -90,11 +90,17 @@ pub async fn adopt(config: &mut Config) -> Option<String> {
         return None;
     }
     let url = format!("http://{}", file.address);
+    twilio.is_lab = true;
     twilio.account_sid = Some(file.account_sid);
     twilio.auth_tokens = vec![Secret::new(file.auth_token)];
     twilio.api_url.clone_from(&url);
     if let Ok(number) = file.number.parse() {
         twilio.number = Some(number);
+    }
+    // The lab has nobody to call but the phones of its page: who orders a call out gets what a demo
+    // without the lab gives, too.
+    if config.trunks.is_empty() {
+        config.outbound.simulate = true;
     }
     tracing::info!(lab = url, "calls of the lab are taken");
     Some(url)
@@ -186,10 +192,11 @@ mod tests {
         assert_eq!(made.token, again.token, "the account stays");
         assert!(!format!("{made:?}").contains(made.token.expose()));
         assert_eq!(adopt(&mut config).await, Some(format!("http://{address}")));
-        let twilio = config.twilio.unwrap();
+        let twilio = config.twilio.as_ref().unwrap().clone();
         assert_eq!(twilio.account_sid, Some(made.sid));
         assert_eq!(twilio.auth_tokens, vec![made.token]);
         assert_eq!(twilio.api_url, format!("http://{address}"));
+        assert!(twilio.is_lab && config.outbound.simulate);
         drop(lab);
         let mut config = demo(dir.path());
         assert_eq!(adopt(&mut config).await, None, "the lab does not run");

@@ -113,10 +113,10 @@ impl Switchboard {
         }
     }
 
+    /// An account by which telephones are reached.
     fn has_account(&self) -> bool {
-        self.twilio
-            .as_ref()
-            .is_some_and(|engine| engine.has_account())
+        let is_real = |engine: &Arc<twilio::Engine>| engine.has_account() && !engine.is_lab();
+        self.twilio.as_ref().is_some_and(is_real)
     }
 
     /// Over Twilio where that is set up, else over a trunk; without either it is acted.
@@ -169,7 +169,7 @@ impl Switchboard {
             Placed::Yes { sid } => begun.call_sid = Some(sid),
             Placed::Acted => {
                 begun.status = "simulation".to_owned();
-                begun.message = if simulates {
+                begun.message = if simulates && begun.twilio_configured {
                     "nobody is called: calls are simulated (outbound.simulate, TELEPHONY_MOCK)"
                 } else {
                     "nobody is called: without TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN the call is simulated"

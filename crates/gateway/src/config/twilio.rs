@@ -146,6 +146,7 @@ pub(super) fn resolve(
     let (default_voice, default_tag) = voice_of(language);
     Some(TwilioSection {
         account_sid: raw.account_sid,
+        is_lab: false,
         auth_tokens: tokens,
         shared_keys: raw.shared_keys,
         api_url: raw.api_url.map_or_else(

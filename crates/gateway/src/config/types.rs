@@ -318,6 +318,8 @@ pub enum TransferVia {
 #[derive(Debug, Clone)]
 pub struct TwilioSection {
     pub account_sid: Option<String>,
+    /// The account is the lab's on this machine: nothing here reaches a telephone network.
+    pub is_lab: bool,
     /// The current one first.
     pub auth_tokens: Vec<Secret>,
     pub shared_keys: BTreeMap<String, Secret>,

@@ -60,6 +60,14 @@ impl Engine {
             tracing::warn!(call.id = %id, "no Twilio credentials: the carrier cannot be told");
             return;
         };
+        // A call of another account, or one made up by hand while developing: the carrier would say that
+        // there is no such call, and it would count as gone.
+        let is_ours = channel.state.placing.is_some()
+            || self.settings.section.account_sid.as_deref() == Some(channel.state.account.as_str());
+        if !is_ours && !matches!(effect, Effect::Invite { .. } | Effect::Drop { .. }) {
+            tracing::warn!(call.id = %id, "the call is not one of the Twilio account: the carrier cannot be told");
+            return;
+        }
         let asking = Asking {
             engine: Arc::clone(self),
             carrier,

@@ -49,6 +49,11 @@ impl Engine {
         self.carrier.is_some()
     }
 
+    /// Whether the account is the lab's.
+    pub fn is_lab(&self) -> bool {
+        self.settings.section.is_lab
+    }
+
     /// Calls somebody, or acts it. The destination was checked. Returns when that is stored.
     ///
     /// # Errors

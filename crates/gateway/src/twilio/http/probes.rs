@@ -14,6 +14,7 @@ pub(super) async fn health(State(webhooks): State<Webhooks>) -> Response {
     axum::Json(json!({
         "status": "ok",
         "twilio_configured": settings.section.account_sid.is_some()
+            && !settings.section.is_lab
             && !settings.section.auth_tokens.is_empty(),
         "elevenlabs_number_configured": settings.section.assistant_number.is_some(),
         "elevenlabs_number": settings.section.assistant_number.as_ref().map(ToString::to_string),
