@@ -354,7 +354,7 @@ mod tests {
 
     async fn ask(door: &Door, path: &str) -> Result<String, reqwest::Error> {
         let url = format!("http://{}{path}", door.address());
-        let client = reqwest::Client::builder().no_proxy().build()?;
+        let client = crate::transcribe::http_client();
         client.post(url).body("who=anna").send().await?.text().await
     }
 

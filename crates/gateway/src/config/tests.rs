@@ -445,7 +445,7 @@ fn calls_to_numbers_are_configured_or_their_problems_named() {
         "mode = \"demo\"\n[outbound]\nregion = \"XX\"\nmachine = \"beep\"\nmachine_detection = \"x\"\n\
          spend_per_day = 5.0\ntime_zones = { \"49\" = \"Mars/Base\" }\n\
          hours = { weekly = [{ days = [\"someday\"], from = \"9\", to = \"20:00\" }] }\n\
-         [twilio]\nassistant_via = \"sip\"\nassistant_sip = \"a;transport=udp\"",
+         [twilio]\nenabled = true\nassistant_via = \"sip\"\nassistant_sip = \"a;transport=udp\"",
         &[],
     )
     .join("\n");

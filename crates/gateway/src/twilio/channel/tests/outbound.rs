@@ -285,6 +285,7 @@ fn a_machine_is_treated_as_configured() {
 fn a_machine_that_is_found_out_late_stops_the_assistant() {
     let mut call = Placed::ringing(with(MachinePolicy::HangUp));
     assert!(call.comes(Came::Connected(None)).starts_with("listen"));
+    call.effects();
     call.channel.detected(call.now, Picker::Person);
     assert_eq!(call.outcome(), "none");
     call.channel.detected(call.now, Picker::Machine);
