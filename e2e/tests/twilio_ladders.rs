@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use switchhook_e2e::api::{Api, pretty};
 use switchhook_e2e::gateway::{Gateway, GatewaySettings};
 use switchhook_e2e::ports;
-use switchhook_lab::carrier::{Behaviour, Carrier, Fate, MessageFate, Party, Phone, Then};
+use switchhook_lab::carrier::{Behaviour, Carrier, Fate, MessageFate, Pace, Party, Phone, Then};
 use switchhook_lab::door::{Door, Knock, Stop};
 
 use crate::common::*;
@@ -284,7 +284,14 @@ impl House {
         let port = ports::free();
         let gateway = vec![([127, 0, 0, 1], port).into()];
         let door = Door::open(gateway).await.unwrap();
-        let line = line_by(settings, port, door.address(), |_| {}).await;
+        let line = line_by(settings, port, door.address(), |config| {
+            // Many calls at once on a busy machine: people here answer within seconds of the carrier.
+            config.pace = Pace {
+                speed: 6.0,
+                ..Pace::fast()
+            };
+        })
+        .await;
         let carrier = Arc::new(line.carrier);
         let known = Arc::clone(&carrier);
         door.tells_apart_by(move |knock| caller_of(&known, knock));
