@@ -2,9 +2,9 @@
 
 use switchhook_adapters::Secret;
 use switchhook_adapters::twilio::twiml::{
-    CallEvent, Connect, Dial, DialRecord, Document, Gather, GatherInput, Method, Noun, Number,
-    Prompt, Record, RecordingEvent, RejectReason, Say, Sip, SipTransport, SipUri, SpeechTimeout,
-    StartRecording, Stream, TwimlError,
+    CallEvent, Connect, Dial, Document, Gather, GatherInput, Method, Noun, Number, Prompt, Record,
+    RecordingEvent, RejectReason, Say, Sip, SipTransport, SipUri, SpeechTimeout, StartRecording,
+    Stream, TwimlError,
 };
 use switchhook_model::{CallId, E164, Language, LegId, Target};
 
@@ -88,7 +88,6 @@ pub(super) fn render(
                 timeout: Some(order.ring_timeout_s),
                 caller_id: caller_id(order.caller_id.as_deref(), channel, settings),
                 action: Some(action),
-                record: settings.records.then_some(DialRecord::FromAnswerDual),
                 targets: vec![noun],
                 ..Dial::default()
             })

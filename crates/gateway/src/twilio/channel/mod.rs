@@ -9,6 +9,7 @@
 mod arrival;
 mod elsewhere;
 mod meeting;
+mod parting;
 mod perform;
 mod placing;
 mod program;
@@ -204,7 +205,7 @@ impl Channel {
         if is_adopted && channel.state.simulated && !channel.call.is_ended() {
             // Whoever acted the callee is gone.
             channel.event(now, Event::Restarted);
-            channel.caller_gone(now);
+            channel.leave(now);
         } else if is_adopted {
             channel.place_again();
             channel.ask_again();
@@ -274,6 +275,7 @@ impl Channel {
             .chain(talk)
             .chain(carrier)
             .chain(placing)
+            .chain(self.state.parting)
             .min()
     }
 
@@ -296,6 +298,7 @@ impl Channel {
         {
             self.talk_input(now, switchhook_conversation::Input::Timeout);
         }
+        self.parting_due(now);
         self.look(now);
         self.placing_due(now);
         self.run(now);

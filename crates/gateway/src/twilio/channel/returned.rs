@@ -87,6 +87,11 @@ pub struct LegEnd {
 impl Channel {
     /// The carrier comes for the next program of the caller's leg.
     pub fn came(&mut self, now: Timestamp, came: Came) {
+        let end = match &came {
+            Came::DialEnded(end) => Some(end),
+            _ => None,
+        };
+        self.parted_by_dial(now, end);
         if self.state.stage == Stage::Over {
             // A late recording: the caller hung up within it.
             if let Came::Recorded(recorded) = came {
@@ -167,7 +172,7 @@ impl Channel {
 
     /// The carrier came without reporting the end of its dial: a new program was asked for, which
     /// dropped the leg.
-    fn leave_dial(&mut self, before: &Stage) {
+    pub(super) fn leave_dial(&mut self, before: &Stage) {
         if let Stage::Dialing { leg } = before
             && self.is_living(leg)
         {
@@ -188,14 +193,9 @@ impl Channel {
             _ => self.state.children.keys().next_back().cloned(),
         };
         let Some(leg) = leg else { return };
+        let took = self.was_taken(&leg, &end);
         let child = self.state.children.entry(leg.clone()).or_default();
         child.sid = end.sid.or(child.sid.take());
-        let whispered = self.rules.whisper || self.rules.accept_key.is_some();
-        let took = match end.bridged {
-            Some(bridged) => bridged,
-            // Without a word about it, an answer counts, unless the agent had to take the call.
-            None => end.answered && (!whispered || child.accepted),
-        };
         if took {
             self.queue
                 .push_back(Event::LegAnswered { leg: leg.clone() });
@@ -216,6 +216,20 @@ impl Channel {
                 sip_status: end.sip_status.filter(|status| *status >= 300),
                 detail: None,
             });
+        }
+    }
+
+    /// Whether an agent took the call, by what is told of the dial's end.
+    pub(super) fn was_taken(&self, leg: &LegId, end: &DialEnd) -> bool {
+        let whispered = self.rules.whisper || self.rules.accept_key.is_some();
+        let accepted = || {
+            let child = self.state.children.get(leg);
+            child.is_some_and(|child| child.accepted)
+        };
+        match end.bridged {
+            Some(bridged) => bridged,
+            // Without a word about it, an answer counts, unless the agent had to take the call.
+            None => end.answered && (!whispered || accepted()),
         }
     }
 
@@ -291,29 +305,6 @@ impl Channel {
         self.came(now, came);
     }
 
-    /// A status callback of the caller's leg said that it is over.
-    pub fn caller_gone(&mut self, now: Timestamp) {
-        if self.state.stage == Stage::Over {
-            return;
-        }
-        let before = std::mem::replace(&mut self.state.stage, Stage::Over);
-        self.ask_no_more();
-        self.state.in_hand = false;
-        self.line_up = false;
-        self.state.dial = None;
-        if before != Stage::TakingMessage {
-            self.said(now, Returned::HungUp);
-        }
-        self.queue.push_back(Event::LegEnded {
-            leg: self.state.caller_leg.clone(),
-            cause: HangupCause::Normal,
-        });
-        self.run(now);
-        // With the caller's leg the one that was dialled from it ends.
-        self.leave_dial(&before);
-        self.run(now);
-    }
-
     /// A status callback of a leg the carrier dialled. They come in any order.
     pub fn child(
         &mut self,
@@ -359,10 +350,19 @@ impl Channel {
             }
             ChildStatus::Dialled => {}
             ChildStatus::Over(end) if has_seat => self.seat_over(leg, end),
+            // That somebody had answered may not have been told before.
+            ChildStatus::Over(end) if end.answered && !whispered => {
+                child.picked_up = true;
+                if self.state.dialling() == Some(leg) {
+                    self.queue
+                        .push_back(Event::LegAnswered { leg: leg.clone() });
+                }
+            }
             ChildStatus::Over(_) => {}
         }
         self.heard_of(now);
         self.run(now);
+        self.parted_by_child(now, status);
     }
 
     /// The agent takes the call.

@@ -168,6 +168,9 @@ pub struct State {
     /// The call ended the caller's leg.
     #[serde(default)]
     pub hung_up: bool,
+    /// The caller is gone; until then it is waited for what became of the agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parting: Option<Timestamp>,
     /// Conversations so far; the number of the running one.
     #[serde(default)]
     pub talks: u32,
@@ -235,6 +238,7 @@ impl State {
             look_at: None,
             refused: None,
             hung_up: false,
+            parting: None,
             talks: 0,
             conversation: None,
             documents: Documents::new(language),

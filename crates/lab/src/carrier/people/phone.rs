@@ -253,6 +253,20 @@ impl Phone {
         self.wait("the phone to be rung", limit, look).await
     }
 
+    /// Waits until it was rung by this caller.
+    ///
+    /// # Errors
+    /// If it was not within `limit` (wall time).
+    pub async fn until_rung_by(&self, from: &str, limit: Duration) -> Result<(), CarrierError> {
+        let is_theirs = |ring: &RungOnce| ring.from == from;
+        let look = || {
+            let state = lock(&self.state);
+            state.rung.iter().any(is_theirs).then_some(())
+        };
+        let what = format!("a ring by {from}");
+        self.wait(&what, limit, look).await
+    }
+
     /// Waits until somebody has answered for the `nth` time, counted from 0, and gives who did.
     ///
     /// # Errors

@@ -196,15 +196,6 @@ fn a_message_is_recorded_and_the_caller_told_what_became_of_it() {
 }
 
 #[test]
-fn a_caller_who_hangs_up_leaves_nobody_ringing() {
-    let rules = rules(|_| {}, None);
-    let world = survives(&rules, &[WISH, Move::Rings, Move::HangsUp]);
-    assert_eq!(world.attempts(), ["canceled"]);
-    assert_eq!(world.outcome(), "caller_gone");
-    assert!(world.channel.is_settled());
-}
-
-#[test]
 fn a_caller_who_hangs_up_within_a_message_has_left_it() {
     let rules = rules(|_| {}, None);
     let world = survives(

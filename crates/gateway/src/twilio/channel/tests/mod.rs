@@ -3,5 +3,6 @@
 mod ladders;
 mod meeting;
 mod outbound;
+mod parting;
 mod pin;
 mod world;
