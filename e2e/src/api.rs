@@ -1,8 +1,9 @@
 //! The operator API as a client sees it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
+use switchhook_lab::wait::until;
 
 /// A logged-in client.
 #[derive(Debug, Clone)]
@@ -109,22 +110,19 @@ impl Api {
         within: Duration,
         matches: impl Fn(&Value) -> bool,
     ) -> Value {
-        let deadline = Instant::now() + within;
-        let mut last = Value::Null;
-        loop {
-            if let Some(id) = self.calls().await.first().and_then(|c| c["id"].as_str()) {
-                last = self.call(id).await;
-                if matches(&last) {
-                    return last;
-                }
+        until(&format!("a call with {what}"), within, async || {
+            let calls = self.calls().await;
+            let Some(id) = calls.first().and_then(|call| call["id"].as_str()) else {
+                return Err("no call".to_owned());
+            };
+            let newest = self.call(id).await;
+            if matches(&newest) {
+                Ok(newest)
+            } else {
+                Err(pretty(&newest))
             }
-            assert!(
-                Instant::now() < deadline,
-                "waited {within:?} in vain for a call with {what}; the newest is\n{}",
-                pretty(&last)
-            );
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+        })
+        .await
     }
 
     /// The newest call once it has ended.

@@ -18,6 +18,7 @@ use crate::certs::CertificateFiles;
 use crate::ports;
 use crate::process::Process;
 use crate::repository;
+use switchhook_lab::wait::{check, until};
 
 /// Extensions of its phones; the password is `phone-` and the extension.
 pub const PHONES: [&str; 2] = ["301", "302"];
@@ -227,19 +228,13 @@ impl Asterisk {
 
     /// Waits until it holds the gateway for reachable (its OPTIONS were answered).
     pub async fn wait_reaches_gateway(&self, within: Duration) {
-        let deadline = Instant::now() + within;
-        loop {
+        until("asterisk to reach the gateway", within, async || {
             let endpoint = self.try_get("endpoints/PJSIP/switchhook").await;
-            if endpoint.as_ref().is_some_and(|e| e["state"] == "online") {
-                return;
-            }
-            assert!(
-                Instant::now() < deadline,
-                "the gateway is {endpoint:?} to asterisk:\n{}",
-                self.process.output()
-            );
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+            let is_online = endpoint.as_ref().is_some_and(|e| e["state"] == "online");
+            let output = || format!("{endpoint:?}\n{}", self.process.output());
+            check(is_online, output)
+        })
+        .await;
     }
 
     /// How many channels it has.
@@ -252,29 +247,18 @@ impl Asterisk {
 
     /// Waits until it has this many channels.
     pub async fn wait_channels(&self, count: usize, within: Duration) {
-        let deadline = Instant::now() + within;
-        while self.channels().await != count {
-            assert!(
-                Instant::now() < deadline,
-                "asterisk has {} channels, not {count}:\n{}",
-                self.channels().await,
-                self.process.output()
-            );
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        until(&format!("{count} channels"), within, async || {
+            let channels = self.channels().await;
+            let output = || format!("asterisk has {channels}:\n{}", self.process.output());
+            check(channels == count, output)
+        })
+        .await;
     }
 
     /// Waits until it printed that.
     pub async fn wait_log(&self, words: &str, within: Duration) {
-        let deadline = Instant::now() + within;
-        while !self.log().contains(words) {
-            assert!(
-                Instant::now() < deadline,
-                "asterisk does not say {words:?}:\n{}",
-                self.log()
-            );
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        let say = async || check(self.log().contains(words), || self.log());
+        until(words, within, say).await;
     }
 
     /// What it heard on [`TONE_NUMBER`]; complete once the call is over.

@@ -17,6 +17,7 @@ use tokio::process::Command;
 use crate::netns::{Place, entering};
 use crate::ports;
 use crate::process::Process;
+use switchhook_lab::wait::{check, until};
 
 /// Directory of baresip's modules in Debian, for the common architectures.
 const MODULE_DIRS: [&str; 3] = [
@@ -204,16 +205,9 @@ impl Baresip {
 
     /// By what it prints: it may be registered before its control port is open for us.
     async fn wait_registered(&self, within: Duration) {
-        let deadline = Instant::now() + within;
-        while !self.log().contains(" binding") {
-            assert!(
-                Instant::now() < deadline,
-                "baresip {} is not registered after {within:?}\n{}",
-                self.user,
-                self.log()
-            );
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        let what = format!("the registration of baresip {}", self.user);
+        let printed = async || check(self.log().contains(" binding"), || self.log());
+        until(&what, within, printed).await;
     }
 
     /// What it heard in its `n`th call (from 0) by its own recording.
@@ -345,20 +339,15 @@ fn control_address(config: &BaresipConfig) -> IpAddr {
 }
 
 async fn connect(control: SocketAddr, process: &Process) -> TcpStream {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    loop {
-        match TcpStream::connect(control).await {
-            Ok(stream) => return stream,
-            Err(e) => {
-                assert!(
-                    Instant::now() < deadline,
-                    "baresip opens no control port: {e}\n{}",
-                    process.output()
-                );
-            }
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    until(
+        "baresip's control port",
+        Duration::from_secs(10),
+        async || {
+            let connected = TcpStream::connect(control).await;
+            connected.map_err(|e| format!("{e}\n{}", process.output()))
+        },
+    )
+    .await
 }
 
 fn next_netstring(buffer: &mut Vec<u8>) -> Option<Vec<u8>> {

@@ -11,6 +11,7 @@ use tokio::process::Command;
 use crate::gateway::binary;
 use crate::ports;
 use crate::process::Process;
+use switchhook_lab::wait::{check, until};
 
 /// For everything the page shows, real ringing and talking included.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -37,12 +38,10 @@ impl Lab {
         let log = dir.join("lab.log");
         let process = Process::start("switchhook lab", "it by cargo build", command, &log);
         let page = Visitor::new(&format!("http://{listen}"), PATIENCE);
-        let deadline = tokio::time::Instant::now() + PATIENCE;
-        while page.state().await.is_err() {
-            let late = tokio::time::Instant::now() > deadline;
-            assert!(!late, "the lab is not there: {}", process.output());
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        until("the lab", PATIENCE, async || {
+            check(page.state().await.is_ok(), || process.output())
+        })
+        .await;
         Self { process, page }
     }
 

@@ -215,14 +215,7 @@ async fn a_registered_softphone_calls_and_meets_the_human() {
         .baresip
         .wait_event("CALL_ESTABLISHED", 1, ANSWER)
         .await;
-    let deadline = tokio::time::Instant::now() + ANSWER;
-    while tone::present_ms(&human.baresip.heard(0), CALLER_HZ) < TALK_MS {
-        assert!(
-            tokio::time::Instant::now() < deadline,
-            "2001 does not hear the caller's tone"
-        );
-        tokio::time::sleep(Duration::from_millis(500)).await;
-    }
+    hears_in_all(&human.baresip, 0, CALLER_HZ, TALK_MS, ANSWER).await;
     human.baresip.hangup().await;
     caller.wait_event("CALL_CLOSED", 1, ANSWER).await;
     let record = gateway.api().await.ended_call(ENDED).await;

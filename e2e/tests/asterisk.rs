@@ -128,19 +128,11 @@ async fn an_extension_is_called_over_the_trunk() {
 /// Waits until the gateway holds its trunk for that.
 async fn wait_trunk(gateway: &Gateway, state: &str) {
     let api = gateway.api().await;
-    let deadline = tokio::time::Instant::now() + SOON;
-    loop {
+    until(state, SOON, async || {
         let trunk = api.get("/api/trunks").await["items"][0].clone();
-        if trunk["state"] == state {
-            return;
-        }
-        assert!(
-            tokio::time::Instant::now() < deadline,
-            "not {state}: {}",
-            pretty(&trunk)
-        );
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+        check(trunk["state"] == state, || pretty(&trunk))
+    })
+    .await;
 }
 
 /// OPTIONS both ways, through a restart of the PBX.

@@ -44,15 +44,9 @@ impl Witness {
             .wait_tone(HUMAN_HZ, from, 1_500, SOON)
             .await
             .unwrap();
-        let before = tone::present_ms(&self.human.baresip.heard(0), CALLER_HZ);
-        let deadline = tokio::time::Instant::now() + SOON;
-        while tone::present_ms(&self.human.baresip.heard(0), CALLER_HZ) < before + 1_000 {
-            assert!(
-                tokio::time::Instant::now() < deadline,
-                "2001 hears the caller no more"
-            );
-            tokio::time::sleep(Duration::from_millis(250)).await;
-        }
+        let human = &self.human.baresip;
+        let before = tone::present_ms(&human.heard(0), CALLER_HZ);
+        hears_in_all(human, 0, CALLER_HZ, before + 1_000, SOON).await;
         assert!(!self.call.is_over());
         let calls = gateway.api().await.calls().await;
         assert!(
@@ -464,19 +458,11 @@ async fn requests_outside_any_call() {
         phone.local()
     );
     phone.send_raw(bye.into_bytes(), peer);
-    let deadline = tokio::time::Instant::now() + SOON;
     let answered = || {
         phone
             .messages()
             .iter()
             .any(|l| !l.sent && l.message.as_ref().is_ok_and(|m| m.status() == Some(481)))
     };
-    while !answered() {
-        assert!(
-            tokio::time::Instant::now() < deadline,
-            "no 481:\n{}",
-            phone.ladder()
-        );
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    until("a 481", SOON, async || check(answered(), || phone.ladder())).await;
 }

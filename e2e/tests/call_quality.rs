@@ -61,26 +61,18 @@ async fn both_sides_of_a_call_report_about_it() {
     for (srtp, media_encryption) in [("off", None), ("required", Some("srtp-mand"))] {
         let gateway = gateway(srtp).await;
         let (mut human, call) = talking(&gateway, media_encryption).await;
-        let deadline = std::time::Instant::now() + REPORTS;
-        let theirs = loop {
+        let theirs = until("a complete report of baresip", REPORTS, async || {
             let reports = human.events("CALL_RTCP");
-            let complete = reports
-                .iter()
-                .map(|(_, event)| &event["rtcp_stats"])
-                .find(|stats| {
-                    positive(&stats["rtt"])
-                        && positive(&stats["tx"]["sent"])
-                        && positive(&stats["rx"]["sent"])
-                });
-            if let Some(stats) = complete {
-                break stats.clone();
-            }
-            assert!(
-                std::time::Instant::now() < deadline,
-                "{srtp}: baresip has no complete report: {reports:?}"
-            );
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        };
+            let is_complete = |stats: &&Value| {
+                positive(&stats["rtt"])
+                    && positive(&stats["tx"]["sent"])
+                    && positive(&stats["rx"]["sent"])
+            };
+            let mut all = reports.iter().map(|(_, event)| &event["rtcp_stats"]);
+            let complete = all.find(is_complete).cloned();
+            complete.ok_or_else(|| format!("{srtp}: {reports:?}"))
+        })
+        .await;
         call.hangup().await.unwrap();
         human.wait_event("CALL_CLOSED", 1, SOON).await;
         let record = gateway.api().await.ended_call(ENDED).await;

@@ -14,6 +14,7 @@ use switchhook_lab::audio::{Audio, tone, wav};
 use switchhook_lab::notices::{Delivery, NoticeReceiver};
 use switchhook_lab::phone::{LadderLine, Phone, PhoneCall, PhoneConfig, PhoneEvent};
 use switchhook_lab::tap::SipTap;
+pub use switchhook_lab::wait::{check, until};
 
 /// For signalling that needs nobody to think.
 pub const SOON: Duration = Duration::from_secs(15);
@@ -75,21 +76,40 @@ pub async fn hears(call: &PhoneCall, hz: f64) {
 /// From now on baresip hears the tone for a second, in its call number `n`.
 pub async fn baresip_hears(phone: &Baresip, n: usize, hz: f64) {
     let from = phone.heard(n).duration_ms();
-    let deadline = tokio::time::Instant::now() + SOON;
-    loop {
+    until("a second of the tone", SOON, async || {
         let heard = phone.heard(n);
         let ms = tone::present_ms(&heard.window(from, heard.duration_ms()), hz);
-        if ms >= 1_000 {
-            return;
+        check(ms >= 1_000, || {
+            let (all, log) = (heard.duration_ms(), phone.log());
+            format!("{ms} ms of {hz} Hz since {from} ms of {all} ms\n{log}")
+        })
+    })
+    .await;
+}
+
+/// Waits until the phone has heard this much of a tone since the call began.
+pub async fn hears_in_all(phone: &Baresip, n: usize, hz: f64, ms: u64, within: Duration) {
+    until("the tone", within, async || {
+        let heard = tone::present_ms(&phone.heard(n), hz);
+        check(heard >= ms, || {
+            format!("{heard} ms of {hz} Hz\n{}", phone.log())
+        })
+    })
+    .await;
+}
+
+/// All calls, once there are `count` and each has ended.
+pub async fn ended_calls(api: &Api, count: usize, within: Duration) -> Vec<Value> {
+    until("calls to end", within, async || {
+        let calls = api.calls().await;
+        assert!(calls.len() <= count, "more than {count} calls: {calls:#?}");
+        if calls.len() == count && calls.iter().all(|one| one["status"] == "ended") {
+            Ok(calls)
+        } else {
+            Err(format!("{calls:#?}"))
         }
-        assert!(
-            tokio::time::Instant::now() < deadline,
-            "baresip has heard {ms} ms of {hz} Hz since {from} ms of {} ms\n{}",
-            heard.duration_ms(),
-            phone.log()
-        );
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    })
+    .await
 }
 
 /// The secret notices are signed with.
@@ -253,18 +273,12 @@ pub fn notified(phone: &Phone) -> Vec<String> {
 
 /// Waits until a NOTIFY reported this status.
 pub async fn wait_notified(phone: &Phone, last: &str) {
-    let deadline = tokio::time::Instant::now() + SOON;
-    while notified(phone)
-        .last()
-        .is_none_or(|told| !told.starts_with(last))
-    {
-        assert!(
-            tokio::time::Instant::now() < deadline,
-            "no NOTIFY {last}:\n{}",
-            phone.ladder()
-        );
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    until("a NOTIFY", SOON, async || {
+        let all = notified(phone);
+        let is_last = all.last().is_some_and(|told| told.starts_with(last));
+        check(is_last, || format!("no {last}:\n{}", phone.ladder()))
+    })
+    .await;
 }
 
 /// The judge found nothing.

@@ -44,16 +44,13 @@ async fn keys_reach_a_phone_that_wants_them_by_info() {
             })
             .collect()
     };
-    let deadline = std::time::Instant::now() + SOON;
-    while keys(&called) != "17*#" {
-        assert!(
-            std::time::Instant::now() < deadline,
-            "{:?}\n{}",
-            keys(&called),
-            called.ladder()
-        );
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until("17*#", SOON, async || {
+        let pressed = keys(&called);
+        check(pressed == "17*#", || {
+            format!("{pressed:?}\n{}", called.ladder())
+        })
+    })
+    .await;
     assert_eq!(
         called.ladder().matches("INFO sip:").count(),
         4,

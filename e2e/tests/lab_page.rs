@@ -13,10 +13,11 @@ use switchhook_lab::transcribe::http_client;
 use switchhook_lab::visitor::{call, talk};
 use tempfile::TempDir;
 use tokio::process::Command;
-use tokio::time::{Instant, sleep};
 
 use crate::common::*;
 
+/// How long ears and model take to understand a sentence.
+const UNDERSTOOD: Duration = Duration::from_secs(6);
 const CALLER: &str = "+12025550177";
 const STAFF: &str = "+493023125190";
 
@@ -134,12 +135,15 @@ async fn somebody_plays_a_file_into_a_media_stream() {
     .unwrap();
     let said = wav::read_phone(&audio("human-a.wav")).unwrap();
     // Into the greeting is as good as after it; whoever is not heard says it again.
-    let deadline = Instant::now() + ANSWER;
-    while page.state().await.unwrap()["phones"][0]["rings"] == serde_json::json!([]) {
-        assert!(Instant::now() < deadline, "2001 does not ring");
+    until("2001 to ring", ANSWER, async || {
         talk(&mut line, &said).await.unwrap();
-        sleep(Duration::from_secs(6)).await;
-    }
+        let rings = page.until("a ring", |state| {
+            (state["phones"][0]["rings"] != serde_json::json!([])).then_some(())
+        });
+        tokio::time::timeout(UNDERSTOOD, rings).await
+    })
+    .await
+    .unwrap();
     let call = pair.is_taken_and_ended(&sid).await;
     assert_eq!(call["outcome"]["code"], "transferred", "{}", pretty(&call));
     pair.ends().await;
@@ -206,22 +210,14 @@ async fn demo_and_lab_start_and_end_together() {
         .env("SWITCHHOOK_SPEECH_URL", "http://127.0.0.1:9");
     let log = dir.path().join("run.log");
     let mut run = Process::start_group("run.sh", "bash", command, &log);
-    let until = |text: String| {
-        let deadline = Instant::now() + ENDED;
-        let log = log.clone();
-        async move {
-            loop {
-                let printed = std::fs::read_to_string(&log).unwrap_or_default();
-                if printed.contains(&text) {
-                    return;
-                }
-                assert!(Instant::now() < deadline, "{text}: {printed}");
-                sleep(Duration::from_millis(50)).await;
-            }
-        }
-    };
-    until("demo is up".to_owned()).await;
-    until(format!("call it: http://{lab}  by microphone")).await;
+    let call_it = format!("call it: http://{lab}  by microphone");
+    for text in ["demo is up", &call_it] {
+        until(text, ENDED, async || {
+            let printed = std::fs::read_to_string(&log).unwrap_or_default();
+            check(printed.contains(text), || printed)
+        })
+        .await;
+    }
     let group = format!("-{}", run.pid());
     let killed = Command::new("kill").args(["-TERM", "--", &group]).status();
     assert!(killed.await.unwrap().success());
@@ -229,17 +225,12 @@ async fn demo_and_lab_start_and_end_together() {
         .await
         .expect("the demo ends");
     let client = http_client();
-    let deadline = Instant::now() + ENDED;
     for address in [lab, demo] {
-        while client
-            .get(format!("http://{address}/"))
-            .send()
-            .await
-            .is_ok()
-        {
-            assert!(Instant::now() < deadline, "{address} still answers");
-            sleep(Duration::from_millis(50)).await;
-        }
+        until("nobody to answer", ENDED, async || {
+            let asked = client.get(format!("http://{address}/")).send().await;
+            check(asked.is_err(), || format!("{address}: {asked:?}"))
+        })
+        .await;
     }
     let is_left = || {
         let mut kill = Command::new("kill");
@@ -247,10 +238,10 @@ async fn demo_and_lab_start_and_end_together() {
             .stderr(std::process::Stdio::null());
         kill.status()
     };
-    while is_left().await.unwrap().success() {
-        assert!(Instant::now() < deadline, "a process is left");
-        sleep(Duration::from_millis(50)).await;
-    }
+    until("the last process to end", ENDED, async || {
+        check(!is_left().await.unwrap().success(), || &group)
+    })
+    .await;
 }
 
 /// The lab ends with the demo however that ends: nobody has to look for it.
@@ -269,11 +260,10 @@ async fn the_lab_ends_with_whoever_started_it() {
         .kill_on_drop(true);
     let mut lab = command.spawn().unwrap();
     let page = http_client();
-    let deadline = Instant::now() + ENDED;
-    while page.get(format!("http://{listen}/")).send().await.is_err() {
-        assert!(Instant::now() < deadline, "the lab is not there");
-        sleep(Duration::from_millis(50)).await;
-    }
+    until("the lab", ENDED, async || {
+        page.get(format!("http://{listen}/")).send().await
+    })
+    .await;
     drop(lab.stdin.take());
     let ended = tokio::time::timeout(ENDED, lab.wait())
         .await

@@ -52,16 +52,12 @@ async fn a_called_party_answers_late_and_its_answer_to_bye_is_late_as_well() {
     })
     .await;
     // SIPp loses ACKs now and then; a BYE before one was kept is not part of its scenario.
-    let deadline = tokio::time::Instant::now() + ANSWER;
-    loop {
+    until("an ACK", ANSWER, async || {
         let log = carrier.messages();
         let lost = log.matches("message lost (recv)").count();
-        if messages(&log, "ACK sip:").len() > lost {
-            break;
-        }
-        assert!(tokio::time::Instant::now() < deadline, "no ACK:\n{log}");
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
+        check(messages(&log, "ACK sip:").len() > lost, || log.clone())
+    })
+    .await;
     call.hangup().await.unwrap();
     carrier.succeed(ANSWER).await;
     let record = api.ended_call(ENDED).await;
@@ -101,20 +97,7 @@ async fn callers_on_a_lossy_line_are_answered_once_each() {
     let mut callers = Sipp::calling("caller-on-a-lossy-line.xml", CALLS, &target, &extra).await;
     callers.succeed(ANSWER * 2).await;
     let api = gateway.api().await;
-    let deadline = tokio::time::Instant::now() + ENDED;
-    loop {
-        let calls = api.calls().await;
-        assert!(calls.len() <= CALLS as usize, "more calls than callers");
-        if calls.len() == CALLS as usize && calls.iter().all(|c| c["status"] == "ended") {
-            break;
-        }
-        assert!(
-            tokio::time::Instant::now() < deadline,
-            "not ended: {calls:#?}"
-        );
-        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-    }
-    for call in api.calls().await {
+    for call in ended_calls(&api, CALLS as usize, ENDED).await {
         let record = api.call(call["id"].as_str().unwrap()).await;
         assert_eq!(
             record["outcome"]["code"],

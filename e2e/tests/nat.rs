@@ -2,15 +2,13 @@
 //! registers, calls, is called, and either side can hang up. Its SDP and Contact name addresses
 //! that lead nowhere from outside.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 use switchhook_e2e::api::pretty;
 use switchhook_e2e::baresip::{Baresip, BaresipConfig};
 use switchhook_e2e::gateway::{Gateway, GatewaySettings};
 use switchhook_e2e::netns::{HOME, HomeNetwork};
 use switchhook_e2e::ports;
-use switchhook_lab::audio::{speech, tone};
+use switchhook_lab::audio::speech;
 use switchhook_lab::phone::PhoneEvent;
 
 use crate::common::*;
@@ -44,19 +42,6 @@ async fn wire(gateway: &Gateway, call: &Value) -> Vec<String> {
         .collect()
 }
 
-/// Waits until the phone has heard this much of a tone.
-async fn hears_tone(phone: &Baresip, call: usize, hz: f64, ms: u64) {
-    let deadline = tokio::time::Instant::now() + ANSWER;
-    while tone::present_ms(&phone.heard(call), hz) < ms {
-        assert!(
-            tokio::time::Instant::now() < deadline,
-            "the phone at home does not hear {hz} Hz\n{}",
-            phone.log()
-        );
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-}
-
 /// A caller outside asks for a human; the phone at home is the human.
 async fn caller_meets_home(
     gateway: &Gateway,
@@ -71,7 +56,7 @@ async fn caller_meets_home(
     call.play_tone(CALLER_HZ);
     // Either way: what the phone at home says, and that we found the port its router chose.
     call.wait_tone(HUMAN_HZ, from, 1_000, ANSWER).await.unwrap();
-    hears_tone(home, n, CALLER_HZ, 1_000).await;
+    hears_in_all(home, n, CALLER_HZ, 1_000, ANSWER).await;
     call
 }
 
@@ -165,15 +150,10 @@ async fn a_phone_behind_nat_calls_and_either_side_hangs_up() {
 
 /// The greeting arrives though the phone's SDP gave an address that leads nowhere.
 async fn hears_speech(phone: &Baresip, call: usize) {
-    let deadline = tokio::time::Instant::now() + ANSWER;
-    while speech::speech_ms(&phone.heard(call)) < 500 {
-        assert!(
-            tokio::time::Instant::now() < deadline,
-            "the phone at home does not hear the assistant\n{}",
-            phone.log()
-        );
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
+    until("the assistant to be heard at home", ANSWER, async || {
+        check(speech::speech_ms(&phone.heard(call)) >= 500, || phone.log())
+    })
+    .await;
 }
 
 /// Our answer says where the request came from (RFC 3581 §4): the router's address and another

@@ -74,23 +74,16 @@ async fn talked(media: BothWays<Impairment>) -> Talked {
     answered.wait_answered(SOON).await.unwrap();
     call.play_tone(CALLER_HZ);
     answered.play_tone(HUMAN_HZ);
-    let deadline = tokio::time::Instant::now() + TALK;
-    loop {
+    until("packets and reports", TALK, async || {
         let counts = relay.media(0).unwrap();
         let received = [counts.to_gateway.received, counts.to_phone.received];
         let reports = call.heard().reports;
         let is_enough = received.iter().all(|count| *count >= PACKETS)
             && relay.round_trips_ms(0).len() >= 3
             && reports.round_trips_ms.len() >= 2;
-        if is_enough {
-            break;
-        }
-        assert!(
-            tokio::time::Instant::now() < deadline,
-            "{received:?} packets, {reports:?}"
-        );
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+        check(is_enough, || format!("{received:?} packets, {reports:?}"))
+    })
+    .await;
     // The gateway looks for reports three times a second.
     tokio::time::sleep(Duration::from_millis(700)).await;
     call.hangup().await.unwrap();

@@ -49,25 +49,14 @@ async fn assert_told_once(gateway: &Gateway, receiver: &NoticeReceiver, record: 
         .unwrap_or_default()
         .to_owned();
     let api = gateway.api().await;
-    let deadline = tokio::time::Instant::now() + SOON;
-    loop {
+    until("the message to be accepted", SOON, async || {
         let messages = api.messages().await;
-        let state = messages
-            .iter()
-            .find(|m| m["id"] == id)
-            .map(|m| m["state"].clone());
-        if state
-            .as_ref()
-            .is_some_and(|s| s == "delivered" || s == "accepted")
-        {
-            break;
-        }
-        assert!(
-            tokio::time::Instant::now() < deadline,
-            "message {id} is {state:?}"
-        );
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+        let message = messages.iter().find(|message| message["id"] == id);
+        let state = message.map(|message| &message["state"]);
+        let is_there = state.is_some_and(|state| *state == "delivered" || *state == "accepted");
+        check(is_there, || format!("message {id} is {state:?}"))
+    })
+    .await;
     assert_eq!(receiver.accepted(), [id.as_str()]);
     let deliveries = receiver.deliveries();
     let delivery = deliveries.last().expect("one was accepted");

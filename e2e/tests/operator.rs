@@ -22,14 +22,11 @@ async fn starts_a_call_to_an_extension_and_ends_it() {
     human.baresip.wait_event("CALL_ESTABLISHED", 1, SOON).await;
     human.assert_rang_once();
     // The assistant greets whoever answers.
-    let deadline = tokio::time::Instant::now() + ANSWER;
-    while switchhook_lab::audio::speech::speech_ms(&human.baresip.heard(0)) < 1_000 {
-        assert!(
-            tokio::time::Instant::now() < deadline,
-            "2001 hears no greeting"
-        );
-        tokio::time::sleep(Duration::from_millis(250)).await;
-    }
+    until("the greeting at 2001", ANSWER, async || {
+        let ms = switchhook_lab::audio::speech::speech_ms(&human.baresip.heard(0));
+        check(ms >= 1_000, || ms)
+    })
+    .await;
     let id = body["call_id"].as_str().unwrap();
     let (status, body) = api
         .try_post(&format!("/api/calls/{id}/hangup"), &json!({}))

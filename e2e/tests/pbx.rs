@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use switchhook_e2e::api::{Api, pretty};
+use switchhook_e2e::api::Api;
 use switchhook_e2e::asterisk::{Asterisk, AsteriskConfig, TONE_NUMBER, free_address, trunk_toml};
 use switchhook_e2e::gateway::{Gateway, GatewaySettings};
 use switchhook_lab::phone::{Phone, PhoneCall, PhoneConfig};
@@ -143,19 +143,15 @@ pub async fn wait_wire(
     within: Duration,
     matches: impl Fn(bool, &str) -> bool,
 ) -> Vec<Value> {
-    let deadline = tokio::time::Instant::now() + within;
-    loop {
+    until(what, within, async || {
         let events = events_of(api, id).await;
         if on_the_wire(&events, &matches) {
-            return events;
+            Ok(events)
+        } else {
+            Err(drawn(&events))
         }
-        assert!(
-            tokio::time::Instant::now() < deadline,
-            "waited in vain for {what} in\n{}",
-            drawn(&events)
-        );
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    })
+    .await
 }
 
 /// For messages.
@@ -172,22 +168,9 @@ pub fn drawn(events: &[Value]) -> String {
 
 /// Waits until every call of the gateway has ended, and returns them in full, newest first.
 pub async fn all_ended(api: &Api, count: usize) -> Vec<Value> {
-    let deadline = tokio::time::Instant::now() + ENDED;
-    let ids: Vec<Value> = loop {
-        let calls = api.calls().await;
-        if calls.len() == count && calls.iter().all(|one| one["status"] == "ended") {
-            break calls.into_iter().map(|one| one["id"].clone()).collect();
-        }
-        assert!(
-            tokio::time::Instant::now() < deadline,
-            "{}",
-            pretty(&calls.into())
-        );
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    };
     let mut records = Vec::new();
-    for id in ids {
-        let record = api.call(id.as_str().unwrap()).await;
+    for call in ended_calls(api, count, ENDED).await {
+        let record = api.call(call["id"].as_str().unwrap()).await;
         clean(&record);
         records.push(record);
     }

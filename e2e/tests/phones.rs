@@ -249,15 +249,7 @@ async fn an_attended_transfer_joins_caller_and_target() {
     call.hangup().await.unwrap();
     target.wait_ended(SOON).await.unwrap();
     let api = gateway.api().await;
-    let deadline = tokio::time::Instant::now() + ENDED;
-    let records = loop {
-        let calls = api.calls().await;
-        if calls.len() == 2 && calls.iter().all(|one| one["status"] == "ended") {
-            break calls;
-        }
-        assert!(tokio::time::Instant::now() < deadline, "{calls:?}");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    };
+    let records = ended_calls(&api, 2, ENDED).await;
     for record in records {
         let record = api.call(record["id"].as_str().unwrap()).await;
         clean(&record);
@@ -358,15 +350,8 @@ async fn a_phone_that_forwards_its_calls_is_followed() {
         }
     }
     let api = gateway.api().await;
-    let deadline = tokio::time::Instant::now() + ENDED;
-    let refused = loop {
-        let calls = api.calls().await;
-        if calls.len() == 2 && calls.iter().all(|one| one["status"] == "ended") {
-            break calls[0]["id"].as_str().unwrap().to_owned();
-        }
-        assert!(tokio::time::Instant::now() < deadline, "{calls:?}");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    };
+    let ended = ended_calls(&api, 2, ENDED).await;
+    let refused = ended[0]["id"].as_str().unwrap().to_owned();
     // It says where to, and why not.
     let record = api.call(&refused).await;
     clean(&record);
@@ -439,15 +424,10 @@ async fn the_callers_exchange_is_asked_and_its_word_is_told() {
             )
             .await;
         assert_eq!(status, 202, "{body}");
-        let deadline = tokio::time::Instant::now() + ANSWER;
-        while guest.received("REFER").is_empty() {
-            assert!(
-                tokio::time::Instant::now() < deadline,
-                "no REFER\n{}",
-                guest.ladder()
-            );
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        until("a REFER", ANSWER, async || {
+            check(!guest.received("REFER").is_empty(), || guest.ladder())
+        })
+        .await;
         let refer = guest.received("REFER").remove(0).message.unwrap();
         assert_eq!(
             refer.header("Refer-To"),

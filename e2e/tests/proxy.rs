@@ -305,12 +305,13 @@ async fn a_browser_at_the_gateway_itself() {
     is_called(&gateway, &phone, &other).await;
     calls(&gateway, &phone, gateway.sip(), &other).await;
     drop(phone);
-    let deadline = tokio::time::Instant::now() + SOON;
-    while registered(&api).await["registered"] == true {
-        assert!(
-            tokio::time::Instant::now() < deadline,
-            "still registered without a socket"
-        );
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
+    until(
+        "the end of the registration with its socket",
+        SOON,
+        async || {
+            let phone = registered(&api).await;
+            check(phone["registered"] != true, || phone)
+        },
+    )
+    .await;
 }

@@ -141,16 +141,14 @@ async fn two_protected_phones_are_bridged_and_keep_their_keys_over_a_re_invite()
 /// Waits for a message among those of the call; the last ones are stored after its end.
 async fn wait_wire(api: &Api, call: &str, fits: impl Fn(&str) -> bool) {
     let path = format!("/api/calls/{call}/events?limit=500");
-    let deadline = tokio::time::Instant::now() + SOON;
-    loop {
+    until("the message", SOON, async || {
         let events = items(&api.get(&path).await);
         let texts: Vec<&str> = events.iter().filter_map(|e| e["text"].as_str()).collect();
-        if texts.iter().any(|text| fits(text)) {
-            return;
-        }
-        assert!(tokio::time::Instant::now() < deadline, "{texts:#?}");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+        check(texts.iter().any(|text| fits(text)), || {
+            format!("{texts:#?}")
+        })
+    })
+    .await;
 }
 
 /// Nothing in the clear: baresip signs in over TLS, with Opus over SRTP, is called and calls.

@@ -1,7 +1,5 @@
 //! Calls over Twilio, against the stand-in of the lab: real HTTP, real websockets, real signatures.
 
-use std::time::Duration;
-
 use switchhook_e2e::api::{only_attempt, only_transfer, pretty, told};
 use switchhook_e2e::audio;
 use switchhook_lab::audio::{speech, wav};
@@ -145,16 +143,16 @@ async fn a_message_that_is_lost_is_followed_by_another_way() {
     caller.until_hears("Clara", ANSWER).await.unwrap();
     caller.says("Ich möchte mit einem Menschen sprechen");
     let api = line.gateway.api().await;
-    let deadline = tokio::time::Instant::now() + ANSWER;
-    let messages = loop {
+    let messages = until("a delivered SMS", ANSWER, async || {
         let messages = api.messages().await;
         let sms = messages.iter().find(|message| message["channel"] == "sms");
         if sms.is_some_and(|sms| sms["state"] == "delivered") {
-            break messages;
+            Ok(messages)
+        } else {
+            Err(format!("{messages:#?}"))
         }
-        assert!(tokio::time::Instant::now() < deadline, "{messages:#?}");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    };
+    })
+    .await;
     let whatsapp = messages
         .iter()
         .find(|message| message["channel"] == "whatsapp");

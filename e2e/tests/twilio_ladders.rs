@@ -346,26 +346,23 @@ impl House {
                 caller.party.transcript()
             );
         }
-        let deadline = tokio::time::Instant::now() + AFTER_LEASE;
-        loop {
+        until(&what(), AFTER_LEASE, async || {
             let all = api.calls().await;
-            let own: Vec<&Value> = all
-                .iter()
-                .filter(|call| call["caller"] == caller.number)
-                .collect();
+            let own = all.iter().filter(|call| call["caller"] == caller.number);
+            let own: Vec<&Value> = own.collect();
             assert!(own.len() <= 1, "{}: one call", what());
-            let mut last = Value::Null;
-            if let Some(id) = own.first().and_then(|call| call["id"].as_str()) {
-                last = api.call(id).await;
-                // What is lost by one way is marked until it has arrived by the next.
-                if last["status"] == "ended" && last["violations"] == json!([]) {
-                    return last;
-                }
+            let Some(id) = own.first().and_then(|call| call["id"].as_str()) else {
+                return Err("no call".to_owned());
+            };
+            let call = api.call(id).await;
+            // What is lost by one way is marked until it has arrived by the next.
+            if call["status"] == "ended" && call["violations"] == json!([]) {
+                Ok(call)
+            } else {
+                Err(pretty(&call))
             }
-            let now = tokio::time::Instant::now();
-            assert!(now < deadline, "{} is not over: {}", what(), pretty(&last));
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+        })
+        .await
     }
 
     /// The call went its way, whatever went wrong; gives the number of text messages about it.

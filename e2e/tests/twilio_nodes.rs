@@ -72,18 +72,16 @@ impl Nodes {
     /// Text messages, once none is on its way any more.
     async fn texts(&self, api: usize) -> usize {
         let api = self.nodes[api].api().await;
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(120);
-        loop {
+        until("delivery", Duration::from_secs(120), async || {
             let messages = api.messages().await;
             let delivered = |message: &&Value| message["state"] == "delivered";
             let sms = messages.iter().filter(|m| m["channel"] == "sms");
             let sms: Vec<&Value> = sms.collect();
-            if !sms.is_empty() && sms.iter().all(delivered) {
-                return self.carrier.messages().len();
-            }
-            assert!(tokio::time::Instant::now() < deadline, "{messages:#?}");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+            let is_over = !sms.is_empty() && sms.iter().all(delivered);
+            check(is_over, || format!("{messages:#?}"))
+        })
+        .await;
+        self.carrier.messages().len()
     }
 }
 

@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use switchhook_e2e::api::{pretty, told};
 use switchhook_e2e::gateway::GatewaySettings;
 use switchhook_lab::carrier::{Behaviour, Carrier, Faults, Pace, Phone, RestFault, Then};
-use tokio::time::Instant;
 
 use crate::common::*;
 use crate::twilio_line::*;
@@ -58,11 +57,7 @@ fn placed(carrier: &Carrier) -> usize {
 }
 
 async fn rings(phone: &Phone) {
-    let deadline = Instant::now() + ANSWER;
-    while phone.rung() == 0 {
-        assert!(Instant::now() < deadline, "nobody rang");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    phone.until_rung(1, ANSWER).await.unwrap();
 }
 
 #[tokio::test]
@@ -353,16 +348,7 @@ async fn limits_refuse_by_their_codes_and_call_nobody() {
     ordered(&line, CUSTOMER).await;
     phone.answers_now();
     let api = line.gateway.api().await;
-    let deadline = Instant::now() + ENDED;
-    while api
-        .calls()
-        .await
-        .iter()
-        .any(|call| call["status"] != "ended")
-    {
-        assert!(Instant::now() < deadline);
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    ended_calls(&api, 2, ENDED).await;
     let often = (429, "outbound.customer_rate".to_owned());
     assert_eq!(refusal(CUSTOMER).await, often);
     assert_eq!(placed(&line.carrier), 2);
@@ -462,11 +448,11 @@ async fn a_mock_asks_the_carrier_for_nothing() {
     let api = line.gateway.api().await;
     let id = begun["call_id"].as_str().unwrap();
     // An operator ends it as any other.
-    let deadline = Instant::now() + ANSWER;
-    while api.call(id).await["status"] != "assistant" {
-        assert!(Instant::now() < deadline);
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    until("the assistant", ANSWER, async || {
+        let call = api.call(id).await;
+        check(call["status"] == "assistant", || pretty(&call))
+    })
+    .await;
     let (status, _) = api
         .try_post(&format!("/api/calls/{id}/hangup"), &json!({}))
         .await;

@@ -167,17 +167,8 @@ async fn staff_are_told_when_nobody_answers_over_media_streams() {
         let caller = greeted_over_stream(&clara.carrier).await;
         caller.plays_audio(&wav::read_phone(&audio("mensch-de.wav")).unwrap());
         // She says so, and then that a message can be left.
-        let deadline = tokio::time::Instant::now() + ANSWER;
-        loop {
-            let calls = clara.api.calls().await;
-            let call = clara.api.call(calls[0]["id"].as_str().unwrap()).await;
-            if told(&call).contains("ich habe das team informiert") {
-                break;
-            }
-            let now = tokio::time::Instant::now();
-            assert!(now < deadline, "{}", pretty(&call));
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
+        let is_told = |call: &Value| told(call).contains("ich habe das team informiert");
+        clara.api.wait_call("the truth told", ANSWER, is_told).await;
         caller.hangs_up();
         let call = clara.ended().await;
         assert_eq!(only_attempt(&call)["result"], "no_answer");

@@ -25,6 +25,7 @@ pub mod tap;
 pub mod transcribe;
 pub mod virtual_time;
 pub mod visitor;
+pub mod wait;
 
 use std::sync::OnceLock;
 

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use switchhook_lab::audio::{Audio, g711::Law, speech, tone};
+use switchhook_lab::phone::LadderLine;
 use switchhook_lab::phone::{
     Dial, Faults, MediaDirection, OnCall, Phone, PhoneConfig, PhoneEvent, Playable, Srtp, Suite,
     Transport,
 };
+use switchhook_lab::wait::{check, until};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -216,13 +218,11 @@ async fn a_dead_phone_and_a_lost_ack() {
     let b = phone(PhoneConfig::new("b").on_call(OnCall::Dead)).await;
     a.dial(&uri(&b)).await.unwrap();
     // UDP repeats the INVITE, which stays one transaction.
-    tokio::time::timeout(SOON, async {
-        while b.invites().first().is_none_or(|i| i.retransmissions < 1) {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+    until("a second INVITE", SOON, async || {
+        let repeated = b.invites().first().is_some_and(|i| i.retransmissions > 0);
+        check(repeated, || b.ladder())
     })
-    .await
-    .unwrap();
+    .await;
     assert_eq!(b.invites().len(), 1);
 
     let faults = Faults {
@@ -234,19 +234,12 @@ async fn a_dead_phone_and_a_lost_ack() {
     let call = c.dial(&uri(&d)).await.unwrap();
     call.wait_answered(SOON).await.unwrap();
     // Without an ACK the 200 comes again.
-    tokio::time::timeout(SOON, async {
-        let oks = || {
-            c.messages()
-                .iter()
-                .filter(|l| l.message.as_ref().is_ok_and(|m| m.status() == Some(200)))
-                .count()
-        };
-        while oks() < 2 {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+    until("a second 200", SOON, async || {
+        let messages = c.messages();
+        let is_ok = |l: &&LadderLine| l.message.as_ref().is_ok_and(|m| m.status() == Some(200));
+        check(messages.iter().filter(is_ok).count() >= 2, || c.ladder())
     })
-    .await
-    .unwrap();
+    .await;
 }
 
 #[tokio::test]

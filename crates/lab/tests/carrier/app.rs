@@ -15,6 +15,7 @@ use tokio::sync::Barrier;
 use tokio_util::sync::CancellationToken;
 
 use crate::OUR_NUMBER;
+use switchhook_lab::wait::{check, until};
 
 /// One request.
 #[derive(Debug, Clone)]
@@ -96,11 +97,11 @@ impl App {
     pub async fn stop(&self) {
         self.stop.cancel();
         // The port is free when nobody takes a connection any more.
-        let until = tokio::time::Instant::now() + crate::SOON;
-        while tokio::net::TcpStream::connect(self.address).await.is_ok() {
-            assert!(tokio::time::Instant::now() < until, "still listening");
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
+        until("nobody to listen", crate::SOON, async || {
+            let connected = tokio::net::TcpStream::connect(self.address).await;
+            check(connected.is_err(), || self.address)
+        })
+        .await;
     }
 
     /// Calls are announced only when as many requests are there as the barrier wants.
