@@ -157,16 +157,12 @@ async fn every_document_is_one_the_vendors_builder_knows() {
         EXTENSION,
         Behaviour::answers_then(Then::stays().presses("Press 1", "1")),
     );
-    let caller = at_pbx.carrier.call_in(CALLER, OURS).await.unwrap();
-    caller.until_hears("How can I help", ANSWER).await.unwrap();
-    caller.says("I would like to speak to a human please");
+    let caller = wants_a_human(&at_pbx.carrier, CALLER).await;
     let colleague = agent.until_answered(0, ANSWER).await.unwrap();
     colleague.hangs_up();
     caller.ended(ANSWER).await.unwrap();
     agent.behaves(Behaviour::NoAnswer);
-    let caller = at_pbx.carrier.call_in(CALLER, OURS).await.unwrap();
-    caller.until_hears("How can I help", ANSWER).await.unwrap();
-    caller.says("I would like to speak to a human please");
+    let caller = wants_a_human(&at_pbx.carrier, CALLER).await;
     caller.until_hears("leave a message", ANSWER).await.unwrap();
     caller.says("Please call me back about the order.");
     caller.stays_silent();
@@ -175,9 +171,7 @@ async fn every_document_is_one_the_vendors_builder_knows() {
     // A number, in German; nobody answers.
     let by_number = line(receptionist("gather").env("TWILIO_SMS_TO", STAFF), |_| {}).await;
     by_number.carrier.phone(HUMAN, Behaviour::NoAnswer);
-    let caller = by_number.carrier.call_in(CALLER, OURS).await.unwrap();
-    caller.until_hears("Clara", ANSWER).await.unwrap();
-    caller.says("Ich möchte mit einem Menschen sprechen");
+    let caller = wants_a_human_in_german(&by_number.carrier, CALLER).await;
     caller
         .until_hears("Ich habe das Team informiert", ANSWER)
         .await
@@ -189,9 +183,7 @@ async fn every_document_is_one_the_vendors_builder_knows() {
     let settings = gather().env("SWITCHHOOK_TWILIO_TRANSFER", "conference");
     let rooms = line(settings, |_| {}).await;
     let agent = rooms.carrier.phone(EXTENSION, Behaviour::answers());
-    let caller = rooms.carrier.call_in(CALLER, OURS).await.unwrap();
-    caller.until_hears("How can I help", ANSWER).await.unwrap();
-    caller.says("I would like to speak to a human please");
+    let caller = wants_a_human(&rooms.carrier, CALLER).await;
     let colleague = agent.until_answered(0, ANSWER).await.unwrap();
     colleague.hangs_up();
     caller.ended(ANSWER).await.unwrap();
@@ -324,9 +316,7 @@ async fn rest_keeps_to_the_published_description() {
     .await;
     let line = Line { gateway, carrier };
     line.carrier.phone(HUMAN, Behaviour::NoAnswer);
-    let caller = line.carrier.call_in(CALLER, OURS).await.unwrap();
-    caller.until_hears("Clara", ANSWER).await.unwrap();
-    caller.says("Ich möchte mit einem Menschen sprechen");
+    let caller = wants_a_human_in_german(&line.carrier, CALLER).await;
     caller
         .until_hears("Ich habe das Team informiert", ANSWER)
         .await

@@ -12,9 +12,7 @@ use crate::twilio_line::*;
 async fn a_caller_reaches_the_extension_by_one_dial() {
     let line = line(gather(), |_| {}).await;
     let agent = line.carrier.phone(EXTENSION, Behaviour::answers());
-    let caller = line.carrier.call_in(CALLER, OURS).await.unwrap();
-    caller.until_hears("How can I help", ANSWER).await.unwrap();
-    caller.says("I would like to speak to a human please");
+    let caller = wants_a_human(&line.carrier, CALLER).await;
     let colleague = agent.until_answered(0, ANSWER).await.unwrap();
     let api = line.gateway.api().await;
     api.wait_call("with a human", ANSWER, |call| {
@@ -48,9 +46,7 @@ async fn what_the_caller_hears_is_what_happened() {
     ] {
         let line = line(gather(), |_| {}).await;
         let agent = line.carrier.phone(EXTENSION, behaviour);
-        let caller = line.carrier.call_in(CALLER, OURS).await.unwrap();
-        caller.until_hears("How can I help", ANSWER).await.unwrap();
-        caller.says("I would like to speak to a human please");
+        let caller = wants_a_human(&line.carrier, CALLER).await;
         caller.until_hears(words, ANSWER).await.unwrap();
         caller.until_hears("leave a message", ANSWER).await.unwrap();
         caller.hangs_up();
@@ -66,9 +62,7 @@ async fn an_agent_presses_a_key_or_has_not_taken_the_call() {
     let line = line(gather().env("SWITCHHOOK_TWILIO_ACCEPT_KEY", "1"), |_| {}).await;
     // A mailbox picks up, and presses nothing.
     let agent = line.carrier.phone(EXTENSION, Behaviour::answers());
-    let caller = line.carrier.call_in(CALLER, OURS).await.unwrap();
-    caller.until_hears("How can I help", ANSWER).await.unwrap();
-    caller.says("I would like to speak to a human please");
+    let caller = wants_a_human(&line.carrier, CALLER).await;
     caller
         .until_hears("nobody can take your call", ANSWER)
         .await
@@ -98,9 +92,7 @@ async fn nobody_answers_and_the_team_gets_one_sms() {
     let settings = receptionist("gather").env("TWILIO_SMS_TO", STAFF);
     let line = line(settings, |_| {}).await;
     let human = line.carrier.phone(HUMAN, Behaviour::NoAnswer);
-    let caller = line.carrier.call_in(CALLER, OURS).await.unwrap();
-    caller.until_hears("Clara", ANSWER).await.unwrap();
-    caller.says("Ich möchte mit einem Menschen sprechen");
+    let caller = wants_a_human_in_german(&line.carrier, CALLER).await;
     caller
         .until_hears("Einen Moment bitte", ANSWER)
         .await
@@ -139,9 +131,7 @@ async fn a_message_that_is_lost_is_followed_by_another_way() {
     })
     .await;
     line.carrier.phone(HUMAN, Behaviour::Busy);
-    let caller = line.carrier.call_in(CALLER, OURS).await.unwrap();
-    caller.until_hears("Clara", ANSWER).await.unwrap();
-    caller.says("Ich möchte mit einem Menschen sprechen");
+    let caller = wants_a_human_in_german(&line.carrier, CALLER).await;
     let api = line.gateway.api().await;
     let messages = until("a delivered SMS", ANSWER, async || {
         let messages = api.messages().await;
@@ -192,9 +182,7 @@ async fn doubled_and_forged_webhooks_change_nothing() {
         let line = line(gather(), |_| {}).await;
         line.carrier.faults(|now| *now = faults.clone());
         let agent = line.carrier.phone(EXTENSION, Behaviour::answers());
-        let caller = line.carrier.call_in(CALLER, OURS).await.unwrap();
-        caller.until_hears("How can I help", ANSWER).await.unwrap();
-        caller.says("I would like to speak to a human please");
+        let caller = wants_a_human(&line.carrier, CALLER).await;
         let colleague = agent.until_answered(0, ANSWER).await.unwrap();
         colleague.hangs_up();
         caller.ended(ANSWER).await.unwrap();

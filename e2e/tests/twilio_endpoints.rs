@@ -189,9 +189,7 @@ async fn whoever_is_not_the_carrier_changes_nothing() {
     let agent = house
         .carrier
         .phone(EXTENSION, Behaviour::AnswersWhenTold(Default::default()));
-    let caller = house.carrier.call_in(CALLER, OURS).await.unwrap();
-    caller.until_hears("How can I help", ANSWER).await.unwrap();
-    caller.says("I would like to speak to a human please");
+    let caller = wants_a_human(&house.carrier, CALLER).await;
     agent.until_rung(1, ANSWER).await.unwrap();
     // The ringing is reported and stored.
     let rings = |w: &switchhook_lab::carrier::Webhook| w.param("CallStatus") == Some("ringing");

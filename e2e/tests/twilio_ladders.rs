@@ -15,25 +15,11 @@ use switchhook_lab::door::{Door, Knock, Stop};
 use crate::common::*;
 use crate::twilio_line::*;
 
-/// A desk for each ladder; an agent is asked for by extension.
+/// Beside a desk for each ladder: an agent is asked for by extension.
 const CONFIG: &str = r#"
 mode = "demo"
 time_zone = "Europe/Berlin"
 language = "en"
-[extensions.2001]
-password = "demo-2001"
-[extensions.2002]
-password = "demo-2002"
-[extensions.2003]
-password = "demo-2003"
-[extensions.2004]
-password = "demo-2004"
-[extensions.2005]
-password = "demo-2005"
-[extensions.2006]
-password = "demo-2006"
-[extensions.2007]
-password = "demo-2007"
 [twilio]
 enabled = true
 [assistant]
@@ -237,7 +223,9 @@ fn leaves_a_message(party: &Party) {
 
 /// A gateway whose staff get text messages.
 pub fn desk() -> GatewaySettings {
-    GatewaySettings::media(CONFIG).env("TWILIO_SMS_TO", STAFF)
+    let desk = |n: u32| format!("[extensions.{n}]\npassword = \"demo-{n}\"\n");
+    let desks: String = (2001..=2007).map(desk).collect();
+    GatewaySettings::media(&format!("{CONFIG}{desks}")).env("TWILIO_SMS_TO", STAFF)
 }
 
 /// An agent has to press a key, and staff get WhatsApp messages first.

@@ -6,9 +6,9 @@ use serde_json::Value;
 use switchhook_e2e::api::pretty;
 use switchhook_e2e::gateway::{Gateway, GatewaySettings};
 use switchhook_e2e::ports;
-use switchhook_lab::carrier::{Carrier, CarrierConfig, Number};
+use switchhook_lab::carrier::{Carrier, CarrierConfig, Number, Party};
 
-use crate::common::ENDED;
+use crate::common::{ANSWER, ENDED};
 
 /// The account's number.
 pub const OURS: &str = "+493023125000";
@@ -110,4 +110,20 @@ pub fn receptionist(talk: &str) -> GatewaySettings {
         .ring_timeout_s(25)
         .env("SWITCHHOOK_TWILIO_TALK", talk)
         .env("DEFAULT_FORWARD_NUMBER", HUMAN)
+}
+
+/// A caller of [`gather`] who asks for a human as soon as the assistant listens.
+pub async fn wants_a_human(carrier: &Carrier, number: &str) -> Party {
+    let caller = carrier.call_in(number, OURS).await.unwrap();
+    caller.until_hears("How can I help", ANSWER).await.unwrap();
+    caller.says("I would like to speak to a human please");
+    caller
+}
+
+/// The same at the [`receptionist`].
+pub async fn wants_a_human_in_german(carrier: &Carrier, number: &str) -> Party {
+    let caller = carrier.call_in(number, OURS).await.unwrap();
+    caller.until_hears("Clara", ANSWER).await.unwrap();
+    caller.says("Ich möchte mit einem Menschen sprechen");
+    caller
 }

@@ -51,9 +51,7 @@ impl Nodes {
     }
 
     async fn greeted(&self, number: &str) -> Party {
-        let caller = self.carrier.call_in(number, OURS).await.unwrap();
-        caller.until_hears("How can I help", ANSWER).await.unwrap();
-        caller.says("I would like to speak to a human please");
+        let caller = wants_a_human(&self.carrier, number).await;
         caller
     }
 

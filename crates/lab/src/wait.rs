@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Pause between two questions. Long enough for a process that is asked over HTTP.
-const ASK_EVERY: Duration = Duration::from_millis(50);
+/// Pause between two questions. Whoever asks twice a time stays below the gateway's limit for a user.
+const ASK_EVERY: Duration = Duration::from_millis(100);
 
 /// Asks until the answer is `Ok`, and gives it. `Err` is what was seen instead.
 ///

@@ -19,39 +19,28 @@ impl Call {
         if is_fax && policy == MachinePolicy::Message {
             policy = MachinePolicy::HangUp;
         }
-        match self.phase.clone() {
-            Phase::Calling { leg, .. } if leg == *id => {
-                if policy == MachinePolicy::GoOn {
-                    return self.leg_answered(out, id);
-                }
-                let now = out.now;
-                let Some(leg) = self.leg_mut(id) else { return };
-                let party = leg.party;
-                if !matches!(leg.answered(now), AnswerSeen::Joined) {
-                    return;
-                }
-                let leg = id.clone();
-                out.emit(CallEvent::LegAnswered { leg, party });
-                self.answered_at = Some(now);
-                out.emit(CallEvent::CallAnswered { leg: id.clone() });
-                self.leave_machine(out, policy, is_fax);
+        let is_called = matches!(&self.phase, Phase::Calling { leg, .. } if leg == id);
+        let is_caller = self.caller_leg().is_some_and(|leg| leg.id == *id);
+        // It was found out while the assistant talked.
+        let is_late = matches!(self.phase, Phase::Assistant) && is_caller;
+        if is_called {
+            if policy == MachinePolicy::GoOn {
+                return self.leg_answered(out, id);
             }
-            // It was found out while the assistant talked.
-            Phase::Assistant if self.caller_leg().is_some_and(|leg| leg.id == *id) => {
-                self.leave_machine(out, policy, is_fax);
+            let now = out.now;
+            let Some(leg) = self.leg_mut(id) else { return };
+            let party = leg.party;
+            if !matches!(leg.answered(now), AnswerSeen::Joined) {
+                return;
             }
-            // Given up, or with somebody who knows better.
-            Phase::Idle
-            | Phase::Answering { .. }
-            | Phase::Calling { .. }
-            | Phase::Direct { .. }
-            | Phase::Joining { .. }
-            | Phase::Assistant
-            | Phase::Transferring(_)
-            | Phase::WithAgent { .. }
-            | Phase::Farewell { .. }
-            | Phase::AwaitingMessage { .. }
-            | Phase::Ended => {}
+            let leg = id.clone();
+            out.emit(CallEvent::LegAnswered { leg, party });
+            self.answered_at = Some(now);
+            out.emit(CallEvent::CallAnswered { leg: id.clone() });
+        }
+        // Otherwise the call was given up, or is with somebody who knows better.
+        if is_called || is_late {
+            self.leave_machine(out, policy, is_fax);
         }
     }
 

@@ -10,18 +10,15 @@ use async_trait::async_trait;
 use switchhook_adapters::twilio::Carrier;
 use switchhook_call::Event;
 use switchhook_conversation::documents::Documents;
-use switchhook_conversation::{Input, Pin, PinAnswer};
 use switchhook_model::{CallId, Target, Timestamp};
-use switchhook_store::{AnswerRow, CallRow, CommitError, Json, Step, StoreError, VendorIdRow};
+use switchhook_store::{AnswerRow, CallRow, StoreError};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::channel::{Arrival, Channel, Done, Effect, Rooms, Rules, State};
+use super::channel::{Arrival, Channel, Rooms, Rules, State};
 use super::settings::Settings;
 use super::slots::{Loaded, Slot, Slots};
-use super::{brain, stream};
 use crate::accounts::Accounts;
-use crate::bus::LiveEvent;
 use crate::calls::{self, OtherCalls, Shared};
 use crate::clock;
 use crate::config::{AssistantVia, TransferVia};
@@ -34,7 +31,7 @@ const TRIES: u32 = 8;
 /// How late a deadline may be before another node looks after the call.
 const ORPHANED_AFTER: Duration = Duration::from_secs(5);
 /// How late the carrier may be when it was asked to come, or to end a leg.
-const ASK_AGAIN_AFTER: Duration = Duration::from_secs(3);
+pub(super) const ASK_AGAIN_AFTER: Duration = Duration::from_secs(3);
 /// How often each node looks for such calls.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Calls looked after at a time.
@@ -74,12 +71,12 @@ pub struct Engine {
     pub(super) carrier: Option<Arc<dyn Carrier>>,
     rules: Arc<Rules>,
     /// None: nobody is asked for a PIN.
-    accounts: Option<Accounts>,
+    pub(super) accounts: Option<Accounts>,
     /// Of calls this program acts.
     acted: Arc<Rules>,
     pub(super) slots: Slots,
     /// This process: what another one had in mind is dealt with when one of its calls is loaded.
-    node: String,
+    pub(super) node: String,
     stop: CancellationToken,
 }
 
@@ -316,98 +313,12 @@ impl Engine {
         })
     }
 
-    /// Stores what came of an input, then does what it wants outside.
-    pub(super) async fn commit(
+    pub(super) fn set_alarm(
         self: &Arc<Self>,
         slot: &Arc<Slot>,
-        mut loaded: Loaded,
-        answers: Vec<AnswerRow>,
-        now: Timestamp,
-    ) -> Result<Loaded, StepError> {
-        let id = loaded.channel.call.id().clone();
-        let Some(done) = loaded.channel.take_done() else {
-            self.set_alarm(slot, &id, loaded.channel.next_deadline());
-            hand_over(slot, &mut loaded.channel);
-            return Ok(loaded);
-        };
-        let revision = loaded.revision + 1;
-        let mut step = self.rows(&mut loaded.channel, &done, revision, now);
-        step.answers = answers;
-        let step = Arc::new(step);
-        match self.shared.store.commit(Arc::clone(&step)).await {
-            Ok(_) => {}
-            Err(CommitError::Answered { .. }) => return Err(StepError::Answered),
-            Err(CommitError::StaleRevision { .. }) => {
-                return Err(StepError::Store(STALE.to_owned()));
-            }
-            Err(error) => {
-                tracing::error!(%error, "the call's step could not be stored");
-                metrics::counter!("switchhook_store_errors_total").increment(1);
-                return Err(StepError::Store(error.to_string()));
-            }
-        }
-        loaded.revision = revision;
-        if let Some(row) = &step.call {
-            self.shared.bus.send(LiveEvent::call(&row.head));
-        }
-        for message in &step.messages {
-            self.shared.bus.send(LiveEvent::message(message));
-        }
-        slot.stored.send_modify(|n| *n = n.wrapping_add(1));
-        self.set_alarm(slot, &id, loaded.channel.next_deadline());
-        for effect in done.effects {
-            self.carry_out(slot, &id, &loaded.channel, effect);
-        }
-        hand_over(slot, &mut loaded.channel);
-        Ok(loaded)
-    }
-
-    fn rows(&self, channel: &mut Channel, done: &Done, revision: u64, now: Timestamp) -> Step {
-        let id = channel.call.id().clone();
-        let mut step = Step::default();
-        for (event, actions) in &done.steps {
-            step.events.extend(calls::told(event, actions, &id, now));
-        }
-        for turn in &done.turns {
-            channel.state.turns += 1;
-            step.turns
-                .push(calls::turn_row(&id, channel.state.turns, turn));
-        }
-        let actions: Vec<_> = done.actions().cloned().collect();
-        let is_settled = channel.is_settled();
-        calls::fill_step(
-            &mut step,
-            &channel.call,
-            revision,
-            is_settled,
-            &actions,
-            &self.shared.notices,
-            now,
-        );
-        if let Some(row) = &mut step.call {
-            row.channel_state = Some(Json::of(&channel.state));
-            row.node = Some(self.node.clone());
-            // A process that dies before it has asked the carrier is followed by one that asks.
-            let asked = channel.is_asked().then(|| now + ASK_AGAIN_AFTER);
-            let due = channel.next_deadline().into_iter().chain(asked).min();
-            row.due_at = due.filter(|_| !is_settled);
-        }
-        let own = channel.take_new_sid();
-        let own = own.filter(|_| !channel.state.simulated).map(|sid| {
-            self.slots.know(&sid, &id);
-            (channel.state.caller_leg.clone(), sid)
-        });
-        let ids = own.into_iter().chain(done.sids.iter().cloned());
-        step.vendor_ids.extend(ids.map(|(leg, sid)| VendorIdRow {
-            vendor: VENDOR.to_owned(),
-            vendor_id: sid,
-            call: id.clone(),
-            leg: Some(leg),
-        }));
-        step
-    }
-
-    fn set_alarm(self: &Arc<Self>, slot: &Arc<Slot>, id: &CallId, at: Option<Timestamp>) {
+        id: &CallId,
+        at: Option<Timestamp>,
+    ) {
         let engine = Arc::clone(self);
         let id = id.clone();
         slot.set_alarm(at, move |at| {
@@ -436,111 +347,6 @@ impl Engine {
         }
     }
 
-    fn carry_out(
-        self: &Arc<Self>,
-        slot: &Arc<Slot>,
-        id: &CallId,
-        channel: &Channel,
-        effect: Effect,
-    ) {
-        match effect {
-            Effect::Think {
-                talk,
-                request,
-                messages,
-                tools,
-            } => {
-                let model = Arc::clone(&self.shared.brain);
-                let engine = Arc::clone(self);
-                let call = id.clone();
-                let task = tokio::spawn(async move {
-                    let pass = |deltas: Vec<_>| {
-                        let (engine, call) = (&engine, &call);
-                        async move {
-                            let input = |delta| Input::Delta { request, delta };
-                            let inputs = deltas.into_iter().map(input).collect();
-                            engine.hear(call, talk, inputs).await;
-                        }
-                    };
-                    brain::think(model, messages, tools, pass).await;
-                });
-                slot.keep_thought(talk, request, task.abort_handle());
-            }
-            Effect::CheckPin { talk, caller, pin } => {
-                let engine = Arc::clone(self);
-                let call = id.clone();
-                tokio::spawn(async move { engine.check_pin(&call, talk, &caller, pin).await });
-            }
-            Effect::CancelThink { talk, request } => slot.drop_thought(talk, request),
-            Effect::Book {
-                talk,
-                number,
-                wanted,
-            } => {
-                let caller = calls::booker(&channel.call.view());
-                let engine = Arc::clone(self);
-                let call = id.clone();
-                tokio::spawn(async move {
-                    let shared = &engine.shared;
-                    let parts = (&shared.store, &shared.bus, &shared.notices);
-                    let now = clock::now();
-                    let result = calls::book(wanted, &call, number, &caller, parts, now).await;
-                    engine.hear(&call, talk, vec![result]).await;
-                });
-            }
-            Effect::Place => self.place(id),
-            Effect::Find => self.find(id),
-            Effect::Complete { .. } if channel.state.simulated => self.acted_is_over(id),
-            Effect::Fetch { .. } | Effect::Record { .. } if channel.state.simulated => {}
-            Effect::LeaveStream => {
-                if let Some(stream) = slot.stream() {
-                    stream.send(stream::Order::Leave);
-                }
-            }
-            Effect::Fetch { .. }
-            | Effect::Complete { .. }
-            | Effect::Record { .. }
-            | Effect::Invite { .. }
-            | Effect::Drop { .. }
-            | Effect::Hold { .. }
-            | Effect::Look { .. } => self.ask(slot, id, channel, effect),
-        }
-    }
-
-    async fn check_pin(self: &Arc<Self>, id: &CallId, talk: u32, caller: &str, pin: Pin) {
-        let answer = match &self.accounts {
-            Some(accounts) => {
-                let store = &self.shared.store;
-                accounts.check(store, caller, pin, clock::now()).await
-            }
-            None => PinAnswer::Unavailable,
-        };
-        let told = self
-            .step(id, |channel, now| {
-                channel.pin_checked(now, talk, answer.clone());
-            })
-            .await;
-        match told {
-            Ok(()) | Err(StepError::Unknown) => {}
-            Err(error) => tracing::error!(call.id = %id, %error, "an answer could not be taken"),
-        }
-    }
-
-    /// For the conversation of that number.
-    async fn hear(self: &Arc<Self>, id: &CallId, talk: u32, inputs: Vec<Input>) {
-        let heard = self
-            .step(id, |channel, now| {
-                for input in &inputs {
-                    channel.hear(now, talk, input.clone());
-                }
-            })
-            .await;
-        match heard {
-            Ok(()) | Err(StepError::Unknown) => {}
-            Err(error) => tracing::error!(call.id = %id, %error, "an answer could not be taken"),
-        }
-    }
-
     /// Until something of the call was stored, one of its deadlines passed, or `until`.
     pub(super) async fn wait(&self, id: &CallId, until: Instant) {
         let Some(slot) = self.slots.find(id) else {
@@ -565,21 +371,8 @@ impl Engine {
     }
 }
 
-/// What ears and mouth are to do goes to the stream, after the step it came with.
-fn hand_over(slot: &Slot, channel: &mut Channel) {
-    let voice = channel.take_voice();
-    if voice.is_empty() {
-        return;
-    }
-    if let Some(stream) = slot.stream() {
-        for output in voice {
-            stream.send(stream::Order::Voice(output));
-        }
-    }
-}
-
 /// Told apart from other reasons of the database.
-const STALE: &str = "another node stored the call first";
+pub(super) const STALE: &str = "another node stored the call first";
 
 #[async_trait]
 impl OtherCalls for Handle {

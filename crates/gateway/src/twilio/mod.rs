@@ -8,7 +8,9 @@
 mod asking;
 mod brain;
 pub mod channel;
+mod committing;
 mod document;
+mod effects;
 mod engine;
 pub mod http;
 mod invitation;
