@@ -6,13 +6,17 @@
 //! from the environment or from `*_file` keys.
 
 mod addresses;
+mod assistant;
 mod check;
 mod database;
 mod env;
 mod headers;
+mod http;
+mod media;
 mod networks;
 mod notice;
 mod outbound;
+mod people;
 mod pin;
 mod problems;
 mod raw;
@@ -20,6 +24,7 @@ mod resolve;
 mod secret;
 mod signalling;
 mod sip_network;
+mod transfer;
 mod trunks;
 mod twilio;
 mod types;
