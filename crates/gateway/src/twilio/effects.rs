@@ -4,12 +4,12 @@
 use std::sync::Arc;
 
 use switchhook_conversation::{Input, Pin, PinAnswer};
-use switchhook_model::CallId;
+use switchhook_model::{CallId, Timestamp};
 
 use super::channel::{Channel, Effect};
 use super::engine::{Engine, StepError};
 use super::slots::Slot;
-use super::{brain, stream};
+use super::{brain, giving, stream};
 use crate::calls;
 use crate::clock;
 
@@ -96,11 +96,19 @@ impl Engine {
         let told = self
             .step(id, |channel, now| {
                 channel.pin_checked(now, talk, answer.clone());
+                self.give_at_once(channel, now);
             })
             .await;
         match told {
             Ok(()) | Err(StepError::Unknown) => {}
             Err(error) => tracing::error!(call.id = %id, %error, "an answer could not be taken"),
+        }
+    }
+
+    /// A carrier that waits gets what the answer led to with the commit of the answer.
+    fn give_at_once(&self, channel: &mut Channel, now: Timestamp) {
+        if channel.state.in_hand {
+            giving::give(channel, now, false, &self.settings);
         }
     }
 
@@ -111,6 +119,7 @@ impl Engine {
                 for input in &inputs {
                     channel.hear(now, talk, input.clone());
                 }
+                self.give_at_once(channel, now);
             })
             .await;
         match heard {

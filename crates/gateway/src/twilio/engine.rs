@@ -163,14 +163,20 @@ impl Engine {
         Ok(row.map(|row| row.call))
     }
 
-    /// A caller nobody knows: a new call. Two requests at once make one.
-    pub(super) async fn arrive(self: &Arc<Self>, arrival: Arrival) -> Result<CallId, StepError> {
+    /// A caller nobody knows: a new call, which takes its first input with the same commit. Two requests
+    /// at once make one call, and for the second nothing is taken.
+    pub(super) async fn arrive<T>(
+        self: &Arc<Self>,
+        arrival: Arrival,
+        take: impl FnOnce(&mut Channel, Timestamp) -> T,
+    ) -> Result<(CallId, Option<T>), StepError> {
         let id = clock::new_call_id();
         let slot = self.slots.get(&id);
         let mut guard = slot.call.lock().await;
         let now = clock::now();
         let sid = arrival.sid.clone();
-        let channel = Channel::inbound(id.clone(), arrival, Arc::clone(&self.rules), now);
+        let mut channel = Channel::inbound(id.clone(), arrival, Arc::clone(&self.rules), now);
+        let result = take(&mut channel, now);
         let first = AnswerRow {
             key: format!("arrival:{sid}"),
             call: Some(id.clone()),
@@ -184,13 +190,19 @@ impl Engine {
         match self.commit(&slot, loaded, vec![first], now).await {
             Ok(loaded) => {
                 self.slots.know(&sid, &id);
+                let is_over = loaded.channel.is_settled();
                 *guard = Some(loaded);
-                Ok(id)
+                drop(guard);
+                if is_over {
+                    self.over(&id).await;
+                }
+                Ok((id, Some(result)))
             }
             Err(StepError::Answered) => {
                 drop(guard);
                 self.slots.forget(&id);
-                self.call_of(&sid).await?.ok_or(StepError::Unknown)
+                let other = self.call_of(&sid).await?.ok_or(StepError::Unknown)?;
+                Ok((other, None))
             }
             Err(error) => {
                 drop(guard);

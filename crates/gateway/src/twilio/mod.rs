@@ -12,6 +12,7 @@ mod committing;
 mod document;
 mod effects;
 mod engine;
+mod giving;
 pub mod http;
 mod invitation;
 pub mod messages;

@@ -11,10 +11,10 @@ use switchhook_model::{CallId, CallerIdentity, Extension, Target, Timestamp};
 use tokio::time::Instant;
 
 use super::guard::{Asked, refuse};
-use super::{given, written, xml};
+use super::{given, xml};
 use crate::twilio::channel::{Arrival, CallToken, Came, Channel, DialEnd, Lost, Recorded};
 use crate::twilio::engine::{Engine, StepError};
-use crate::twilio::settings::Settings;
+use crate::twilio::giving::{give, written};
 use crate::twilio::{document, outgoing};
 
 /// Longest time the carrier is kept waiting for a program. It gives up after 15 s, the caller hears
@@ -113,23 +113,12 @@ async fn next(engine: &Arc<Engine>, asked: &Asked, came: Came) -> Result<String,
         // A probe by hand, without a call.
         return Ok(written(&document::hangup()));
     };
-    let call = match (engine.call_of(sid.as_str()).await?, &asked.session) {
-        (Some(call), _) => call,
-        (None, None) => engine.arrive(arrival(asked, sid.as_str())).await?,
-        (None, Some(session)) => match engine.call_of_session(session, sid.as_str()).await? {
-            Some(call) => call,
-            None => {
-                tracing::warn!("the carrier asks about a session that is not known");
-                return Ok(written(&document::apology(&engine.settings)));
-            }
-        },
-    };
     let picker = webhook.answered_by().and_then(outgoing::picker);
     let is_gone = webhook
         .call_status()
         .is_some_and(|status| status.is_final());
     let settings = &engine.settings;
-    until_given(engine, &call, |channel, now| {
+    let mut step = |channel: &mut Channel, now: Timestamp| {
         if let Some(known) = repeated(channel, asked) {
             return Some(known);
         }
@@ -145,19 +134,39 @@ async fn next(engine: &Arc<Engine>, asked: &Asked, came: Came) -> Result<String,
             }
         }
         give(channel, now, false, settings)
-    })
-    .await
+    };
+    let call = match (engine.call_of(sid.as_str()).await?, &asked.session) {
+        (Some(call), _) => call,
+        (None, None) => {
+            let arrival = arrival(asked, sid.as_str());
+            let (call, given) = engine.arrive(arrival, &mut step).await?;
+            return until_given(engine, &call, given, step).await;
+        }
+        (None, Some(session)) => match engine.call_of_session(session, sid.as_str()).await? {
+            Some(call) => call,
+            None => {
+                tracing::warn!("the carrier asks about a session that is not known");
+                return Ok(written(&document::apology(&engine.settings)));
+            }
+        },
+    };
+    until_given(engine, &call, None, step).await
 }
 
-/// Takes a step that may give the next program, and waits for the program if it does not.
+/// Takes a step that may give the next program, unless it was `taken` when the call arrived, and waits
+/// for the program if it does not.
 async fn until_given(
     engine: &Arc<Engine>,
     call: &CallId,
+    taken: Option<Option<String>>,
     step: impl FnMut(&mut Channel, Timestamp) -> Option<String>,
 ) -> Result<String, StepError> {
     let until = Instant::now() + PATIENCE;
     let settings = &engine.settings;
-    let mut answered = engine.step(call, step).await?;
+    let mut answered = match taken {
+        Some(answered) => answered,
+        None => engine.step(call, step).await?,
+    };
     while answered.is_none() {
         engine.wait(call, until).await;
         let is_late = Instant::now() >= until;
@@ -179,14 +188,8 @@ pub(super) async fn go_on(
     let (Ok(sid), None) = (webhook.call_sid(), given(&asked.params, "ParentCallSid")) else {
         return Ok(None);
     };
-    let call = match engine.call_of(sid.as_str()).await? {
-        Some(call) => call,
-        // One we placed, whose id never reached us: nobody arrives here.
-        None if webhook.direction() == Some(CallDirection::OutboundApi) => return Ok(None),
-        None => engine.arrive(arrival(asked, sid.as_str())).await?,
-    };
     let settings = &engine.settings;
-    let given = until_given(engine, &call, |channel, now| {
+    let mut step = |channel: &mut Channel, now: Timestamp| {
         if asked.is_new(channel) {
             channel.unanswered(now, lost);
         }
@@ -194,8 +197,17 @@ pub(super) async fn go_on(
             return Some(written(&document::apology(settings)));
         }
         give(channel, now, false, settings)
-    });
-    given.await.map(Some)
+    };
+    let (call, taken) = match engine.call_of(sid.as_str()).await? {
+        Some(call) => (call, None),
+        // One we placed, whose id never reached us: nobody arrives here.
+        None if webhook.direction() == Some(CallDirection::OutboundApi) => return Ok(None),
+        None => {
+            let arrival = arrival(asked, sid.as_str());
+            engine.arrive(arrival, &mut step).await?
+        }
+    };
+    until_given(engine, &call, taken, step).await.map(Some)
 }
 
 /// The program given last, if this webhook is about an earlier one.
@@ -214,44 +226,6 @@ impl Asked {
             .as_deref()
             .is_none_or(|token| channel.state.is_new(token))
     }
-}
-
-/// The next program as the carrier reads it. Another delivery of the same webhook may have got it
-/// already.
-fn give(
-    channel: &mut Channel,
-    now: Timestamp,
-    is_late: bool,
-    settings: &Settings,
-) -> Option<String> {
-    if !channel.state.in_hand {
-        let last = channel.state.last.clone();
-        return last.or_else(|| Some(written(&document::hangup())));
-    }
-    let program = if is_late {
-        channel.program_now(now)
-    } else {
-        channel.program(now)?
-    };
-    let text = match document::render(&program, channel, settings) {
-        Ok(text) => text,
-        Err(error) => {
-            tracing::error!(call.id = %channel.call.id(), %error, "a program cannot be carried out");
-            // A target that cannot be dialled: the call goes on to what follows.
-            channel.not_carried_out(now, &program, &error.to_string());
-            return give_after_fault(channel, now, settings);
-        }
-    };
-    channel.state.last = Some(text.clone());
-    Some(text)
-}
-
-fn give_after_fault(channel: &mut Channel, now: Timestamp, settings: &Settings) -> Option<String> {
-    let program = channel.program_now(now);
-    let text = document::render(&program, channel, settings)
-        .unwrap_or_else(|_| written(&document::apology(settings)));
-    channel.state.last = Some(text.clone());
-    Some(text)
 }
 
 fn arrival(asked: &Asked, sid: &str) -> Arrival {

@@ -25,6 +25,7 @@ use switchhook_adapters::twilio::twiml::Document;
 use switchhook_adapters::twilio::{Params, Verifier};
 
 use super::Engine;
+use super::giving::written;
 use crate::network::Network;
 use guard::Asked;
 
@@ -194,17 +195,6 @@ async fn webhook(
 fn twiml(document: &Document) -> Response {
     xml(written(document))
 }
-
-/// A document of our own words: that it cannot be written is a fault of ours, and nothing to say is
-/// better than the carrier's error message.
-fn written(document: &Document) -> String {
-    document.to_xml().unwrap_or_else(|error| {
-        tracing::error!(%error, "a document could not be written");
-        NOTHING.to_owned()
-    })
-}
-
-const NOTHING: &str = r#"<?xml version="1.0" encoding="UTF-8"?><Response><Hangup/></Response>"#;
 
 fn xml(text: String) -> Response {
     (
