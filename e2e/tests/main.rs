@@ -47,4 +47,5 @@ mod twilio_nodes;
 mod twilio_outbound;
 mod twilio_pin;
 mod twilio_receptionist;
+mod twilio_recordings;
 mod voices;

@@ -36,10 +36,6 @@ password = "demo"
 role = "admin"
 "#;
 
-/// A notice that was under way when a process died is taken again after a minute, and a call of which
-/// nothing is heard is looked up after three quarters of one.
-const AFTER_LEASE: Duration = Duration::from_secs(240);
-
 /// A way a call can go.
 pub struct Ladder {
     pub name: &'static str,

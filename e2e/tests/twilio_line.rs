@@ -1,6 +1,7 @@
 //! A gateway that a number of the lab's carrier leads to, with what its tests share.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use serde_json::Value;
 use switchhook_e2e::api::pretty;
@@ -10,6 +11,9 @@ use switchhook_lab::carrier::{Carrier, CarrierConfig, Number, Party};
 
 use crate::common::{ANSWER, ENDED};
 
+/// What was under way when a process died, a notice or a fetch, is taken again after a minute or two, and
+/// a call of which nothing is heard is looked up after three quarters of one.
+pub const AFTER_LEASE: Duration = Duration::from_secs(240);
 /// The account's number.
 pub const OURS: &str = "+493023125000";
 /// Who calls.

@@ -243,6 +243,13 @@ async fn close_recordings(shared: &Shared) -> Result<(), StoreError> {
     for mut row in shared.store.unfinished_recordings().await? {
         // Other nodes' files are with them.
         let call = shared.store.call(&row.call).await?;
+        // What a carrier recorded is fetched by a job, which outlives a process.
+        if call
+            .as_ref()
+            .is_some_and(|call| call.channel_state.is_some())
+        {
+            continue;
+        }
         if !call.is_none_or(|call| is_ours(shared, &call)) {
             continue;
         }

@@ -9,6 +9,7 @@ use switchhook_store::{CallRow, RecordingRow, TurnRow, ViolationRow};
 use utoipa::ToSchema;
 
 use super::latency::{CallLatency, of_turns};
+use super::recording::of_call;
 use super::shape::CallView;
 use super::stored;
 use crate::http::auth::{Permission, Principal};
@@ -136,7 +137,7 @@ pub(in crate::http) async fn detail(
         view: view(call),
         latency: of_turns(turns.iter().filter_map(|turn| turn.latency.as_ref())),
         turns: turns.into_iter().map(Turn::from).collect(),
-        recording: recordings.last().map(Recording::from),
+        recording: of_call(&recordings).map(Recording::from),
         violations: violations.into_iter().map(Violation::from).collect(),
     }))
 }

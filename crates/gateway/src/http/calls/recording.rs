@@ -102,17 +102,20 @@ pub(in crate::http) async fn recording(
     Ok(response)
 }
 
-/// The newest that can be played, or why there is none.
+/// The recording of a call: the longest that can be played, or the newest. A message that a carrier
+/// recorded on its own is a part of the call, and shorter.
+pub(super) fn of_call(rows: &[RecordingRow]) -> Option<&RecordingRow> {
+    let ready = rows.iter().filter(|row| row.state == RecordingState::Ready);
+    ready.max_by_key(|row| row.duration_ms).or(rows.last())
+}
+
+/// That one, or why it cannot be played.
 fn playable(rows: &[RecordingRow]) -> Result<&RecordingRow, ApiError> {
-    let newest = rows
-        .iter()
-        .rev()
-        .find(|row| row.state == RecordingState::Ready)
-        .or(rows.last())
+    let shown = of_call(rows)
         .ok_or_else(|| ApiError::not_found("recording.none", "this call was not recorded"))?;
     let gone = |code, message: &str| ApiError::new(StatusCode::GONE, code, message);
-    match newest.state {
-        RecordingState::Ready => Ok(newest),
+    match shown.state {
+        RecordingState::Ready => Ok(shown),
         RecordingState::Recording => Err(ApiError::conflict(
             "recording.not_ready",
             "the recording is still being written; try again when the call is over",
@@ -122,7 +125,7 @@ fn playable(rows: &[RecordingRow]) -> Result<&RecordingRow, ApiError> {
             "recording.failed",
             "the recording could not be written; the call's detail says why",
         )
-        .with_details(json!({ "error": newest.error }))),
+        .with_details(json!({ "error": shown.error }))),
         RecordingState::Deleted => Err(gone(
             "recording.deleted",
             "the recording was deleted, on request or at the end of its retention",
