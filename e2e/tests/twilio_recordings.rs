@@ -2,7 +2,7 @@
 
 use switchhook_e2e::api::pretty;
 use switchhook_lab::audio::{Audio, tone, wav};
-use switchhook_lab::carrier::{Behaviour, RestFault, Then};
+use switchhook_lab::carrier::{Behaviour, Pace, RestFault, Then};
 
 use crate::common::*;
 use crate::twilio_line::*;
@@ -64,7 +64,8 @@ async fn a_call_is_recorded_once_with_both_sides_and_fetched_when_the_carrier_ca
 /// The message is in the call's recording, which is the one that is shown.
 #[tokio::test]
 async fn a_message_does_not_hide_the_call_and_a_crash_loses_neither() {
-    let mut line = line(gather(), |_| {}).await;
+    // At its real pace a call is longer than a message in it.
+    let mut line = line(gather(), |config| config.pace = Pace::real()).await;
     line.carrier.phone(EXTENSION, Behaviour::Busy);
     let caller = wants_a_human(&line.carrier, CALLER).await;
     caller.until_hears("leave a message", ANSWER).await.unwrap();

@@ -127,7 +127,10 @@ describe('the list', () => {
 
   it('keeps its filters in the address', async () => {
     await openList();
+    // The key works as soon as the list is there, which may be after the header.
+    await page.locator('input[type=search]').waitFor();
     await page.keyboard.press('/');
+    await page.locator('input[type=search]:focus').waitFor();
     await page.keyboard.type('nobody has this number');
     await page.waitForURL(/q=nobody/);
     await page.locator('.blank').waitFor();

@@ -493,7 +493,7 @@ impl Call {
             Event::MessageAbandoned => self.message_abandoned(out),
             Event::AssistantTakesMessage { taking } => self.takes_own_message = taking,
             Event::AssistantEnded { reason } => self.assistant_ended(out, reason),
-            Event::NoticeAccepted { message } => self.notice_accepted(out, &message),
+            Event::NoticeAccepted { message, way } => self.notice_accepted(out, &message, way),
             Event::NoticeRefused {
                 message,
                 error,
@@ -501,9 +501,10 @@ impl Call {
             } => self.notice_refused(out, &message, error, will_retry),
             Event::NoticeUndelivered {
                 message,
+                way,
                 error,
                 will_retry,
-            } => self.notice_undelivered(out, &message, error, will_retry),
+            } => self.notice_undelivered(out, &message, way, error, will_retry),
             Event::TimerFired(timer) => self.timer_fired(out, &timer),
             Event::OperatorHangup { by } => self.operator_hangup(out, &by),
             Event::OperatorTransfer {

@@ -268,6 +268,9 @@ pub enum Event {
     NoticeAccepted {
         /// Which notice.
         message: MessageId,
+        /// By which of the configured ways, counted from 0.
+        #[serde(default)]
+        way: u32,
     },
     /// A delivery of a notice failed.
     NoticeRefused {
@@ -283,6 +286,9 @@ pub enum Event {
     NoticeUndelivered {
         /// Which notice.
         message: MessageId,
+        /// By which of the configured ways, counted from 0. The next one may have been accepted already.
+        #[serde(default)]
+        way: u32,
         /// What the carrier said.
         error: String,
         /// Whether another way is tried.

@@ -94,4 +94,10 @@ pub(crate) struct Notice {
     /// The caller was told that it did not arrive after all.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub corrected: bool,
+    /// The last way by which it was accepted, counted from 0.
+    #[serde(default)]
+    pub accepted_by: u32,
+    /// The last way by which it was lost. What is told of this way later is old, and of earlier ones.
+    #[serde(default)]
+    pub lost_by: Option<u32>,
 }

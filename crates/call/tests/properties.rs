@@ -129,7 +129,7 @@ fn any_event() -> impl Strategy<Value = Event> {
             AssistantEnd::NotIdentified,
         ])
         .prop_map(|reason| Event::AssistantEnded { reason }),
-        2 => message().prop_map(|message| Event::NoticeAccepted { message }),
+        2 => (message(), 0..3_u32).prop_map(|(message, way)| Event::NoticeAccepted { message, way }),
         2 => (message(), any::<bool>()).prop_map(|(message, will_retry)| Event::NoticeRefused {
             message,
             error: "refused".to_owned(),

@@ -53,28 +53,68 @@ fn with_message() -> (Call, Timestamp, MessageId) {
 #[test]
 fn the_caller_learns_that_the_team_does_not_know_after_all() {
     let (mut call, now, message) = with_message();
-    let accepted = || Event::NoticeAccepted {
+    let accepted = |way| Event::NoticeAccepted {
         message: message.clone(),
+        way,
     };
-    let lost = |will_retry| Event::NoticeUndelivered {
+    let lost = |way, will_retry| Event::NoticeUndelivered {
         message: message.clone(),
+        way,
         error: "30005".to_owned(),
         will_retry,
     };
     assert_eq!(
-        said(&call.handle(now, lost(true))),
+        said(&call.handle(now, lost(0, true))),
         [],
         "nobody was told yet"
     );
-    assert_eq!(said(&call.handle(now, accepted())), [TextKey::TeamInformed]);
     assert_eq!(
-        said(&call.handle(now, lost(true))),
+        said(&call.handle(now, accepted(0))),
+        [],
+        "it was lost since"
+    );
+    assert_eq!(
+        said(&call.handle(now, accepted(1))),
+        [TextKey::TeamInformed]
+    );
+    assert_eq!(
+        said(&call.handle(now, lost(1, true))),
         [TextKey::TryingAnotherWay]
     );
-    assert_eq!(said(&call.handle(now, lost(true))), [], "told once");
-    assert_eq!(said(&call.handle(now, accepted())), [TextKey::TeamInformed]);
+    assert_eq!(said(&call.handle(now, lost(1, true))), [], "told once");
     assert_eq!(
-        said(&call.handle(now, lost(false))),
+        said(&call.handle(now, accepted(2))),
+        [TextKey::TeamInformed]
+    );
+    assert_eq!(
+        said(&call.handle(now, lost(2, false))),
         [TextKey::NotInformedAfterAll]
+    );
+}
+
+/// The next way may have taken it before its loss by the first one is told.
+#[test]
+fn a_loss_that_is_told_late_takes_nothing_back() {
+    let (mut call, now, message) = with_message();
+    let accepted = |way| Event::NoticeAccepted {
+        message: message.clone(),
+        way,
+    };
+    let lost = |way, will_retry| Event::NoticeUndelivered {
+        message: message.clone(),
+        way,
+        error: "63016".to_owned(),
+        will_retry,
+    };
+    assert_eq!(
+        said(&call.handle(now, accepted(0))),
+        [TextKey::TeamInformed]
+    );
+    call.handle(now, accepted(1));
+    assert!(call.handle(now, lost(0, true)).is_empty());
+    assert_eq!(
+        said(&call.handle(now, lost(1, false))),
+        [TextKey::NotInformedAfterAll],
+        "it stood as accepted"
     );
 }

@@ -283,7 +283,7 @@ impl Office {
                     self.time.send(100, inward(refused));
                 }
                 self.time
-                    .send(ms, inward(Event::NoticeAccepted { message }));
+                    .send(ms, inward(Event::NoticeAccepted { message, way: 0 }));
             }
             ActionKind::Bridge { .. } => self.bridges += 1,
             ActionKind::StartAssistant { opening, .. } => {

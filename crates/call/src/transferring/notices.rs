@@ -72,6 +72,8 @@ impl Call {
             duration_ms,
             state: NoticeState::Owed,
             corrected: false,
+            accepted_by: 0,
+            lost_by: None,
         });
         if let Some(known) = self
             .transfers
@@ -122,11 +124,16 @@ impl Call {
         }
     }
 
-    pub(crate) fn notice_accepted(&mut self, out: &mut Out, message: &MessageId) {
+    pub(crate) fn notice_accepted(&mut self, out: &mut Out, message: &MessageId, way: u32) {
         let now = out.now;
         let Some(notice) = self.notice_mut(message) else {
             return;
         };
+        // Told late: it was lost since.
+        if notice.lost_by.is_some_and(|lost| lost >= way) {
+            return;
+        }
+        notice.accepted_by = notice.accepted_by.max(way);
         let first = notice.state == NoticeState::Owed;
         let was_corrected = std::mem::take(&mut notice.corrected);
         match notice.state {
@@ -200,6 +207,7 @@ impl Call {
         &mut self,
         out: &mut Out,
         message: &MessageId,
+        way: u32,
         error: String,
         will_retry: bool,
     ) {
@@ -207,8 +215,11 @@ impl Call {
         let Some(notice) = self.notice_mut(message) else {
             return;
         };
+        notice.lost_by = notice.lost_by.max(Some(way));
         let error = clip(error, MAX_NAME_CHARS);
         match notice.state {
+            // Told late: a later way has taken it.
+            NoticeState::Accepted { .. } if way < notice.accepted_by => return,
             NoticeState::Accepted { .. } => {
                 notice.state = NoticeState::Refused {
                     at: now,

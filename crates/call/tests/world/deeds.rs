@@ -113,7 +113,7 @@ impl World {
                 outward("staff", format!("notice {template:?}"));
                 match self.receiver {
                     Receiver::AcceptsAfter(ms) => {
-                        self.event_in(ms, Event::NoticeAccepted { message });
+                        self.event_in(ms, Event::NoticeAccepted { message, way: 0 });
                     }
                     Receiver::Refuses => self.event_in(
                         200,

@@ -160,6 +160,12 @@ fn row_id(message: &MessageId, way: usize) -> MessageId {
     }
 }
 
+/// The way of a message row, counted from 0.
+pub fn way_of(row: &MessageId) -> u32 {
+    let way = row.unique().split_once(VIA);
+    way.and_then(|(_, way)| way.parse().ok()).unwrap_or(0)
+}
+
 /// The notice a message row belongs to.
 pub fn notice_of(row: &MessageId) -> MessageId {
     match row.unique().split_once(VIA) {

@@ -12,7 +12,7 @@ use switchhook_model::MessageId;
 use switchhook_store::{Claim, Queue, Settlement, Step, Store, WorkRow};
 use tokio_util::sync::CancellationToken;
 
-use super::{KIND, Payload, Way, Ways, next_way, row_id};
+use super::{KIND, Payload, Way, Ways, next_way, row_id, way_of};
 use crate::bus::{Bus, LiveEvent};
 use crate::calls::{self, Registry};
 use crate::clock;
@@ -112,8 +112,9 @@ impl NoticeWorker {
                     .await;
                 // The carrier may have reported the loss before it answered.
                 if !is_lost {
+                    let way = way_of(&id);
                     let message = payload.message;
-                    self.tell(row, Event::NoticeAccepted { message }).await;
+                    self.tell(row, Event::NoticeAccepted { message, way }).await;
                 }
             }
             Err(fault) => self.refused(row, &payload, fault).await,

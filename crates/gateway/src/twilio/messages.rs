@@ -16,7 +16,7 @@ use super::engine::StepError;
 use crate::bus::LiveEvent;
 use crate::calls;
 use crate::clock;
-use crate::notices::{Payload, Way, next_way, notice_of};
+use crate::notices::{Payload, Way, next_way, notice_of, way_of};
 
 /// A message the carrier took.
 #[derive(Debug)]
@@ -116,7 +116,6 @@ impl Engine {
         let mut lost = None;
         if state == "failed" {
             row.error = Some(why(update.error_code));
-            let notice = notice_of(&row.id);
             let next = self.next_of(&row).await?;
             let has_next = next.is_some();
             if let Some((message, work)) = next {
@@ -127,7 +126,7 @@ impl Engine {
                 || "the carrier could not deliver it".to_owned(),
                 |code| format!("the carrier could not deliver it ({code})"),
             );
-            lost = told(&was, notice, code, has_next);
+            lost = told(&was, &row.id, code, has_next);
         }
         // Before the answer to our own request it is only noted whose it is.
         if state == "failed" || state == "delivered" || was == "accepted" {
@@ -208,10 +207,12 @@ fn why(code: Option<u32>) -> String {
 }
 
 /// What the call is told of a lost message.
-fn told(was: &str, message: MessageId, error: String, has_next: bool) -> Option<Event> {
+fn told(was: &str, row: &MessageId, error: String, has_next: bool) -> Option<Event> {
+    let message = notice_of(row);
     if was == "accepted" {
         return Some(Event::NoticeUndelivered {
             message,
+            way: way_of(row),
             error,
             will_retry: has_next,
         });

@@ -249,7 +249,8 @@ impl World {
             }
             Move::Accepted => {
                 let message = self.notices.last().cloned().expect("a notice is owed");
-                self.channel.event(now, Event::NoticeAccepted { message });
+                self.channel
+                    .event(now, Event::NoticeAccepted { message, way: 0 });
                 self.give();
             }
             Move::Refused => {
