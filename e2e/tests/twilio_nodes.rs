@@ -51,8 +51,7 @@ impl Nodes {
     }
 
     async fn greeted(&self, number: &str) -> Party {
-        let caller = wants_a_human(&self.carrier, number).await;
-        caller
+        wants_a_human(&self.carrier, number).await
     }
 
     /// The newest call once it is over, as both show it.

@@ -28,7 +28,7 @@ pub(super) fn resolve(
         .bind_ip
         .as_deref()
         .and_then(|text| problems.parse("media.bind_ip", text))
-        .unwrap_or_else(|| reached.bind);
+        .unwrap_or(reached.bind);
     let advertised_ip = raw
         .advertised_ip
         .as_deref()

@@ -67,6 +67,10 @@ impl Channel {
         if self.state.hung_up || self.call.is_ended() {
             return Some(Program::Hangup);
         }
+        // A dial that is dropped would ring twice. A second is enough for the other request to arrive.
+        if std::mem::take(&mut self.state.is_crossed) && self.state.dial.is_some() {
+            return Some(Program::Wait);
+        }
         if self.rules.streams {
             return self.decide_streaming();
         }

@@ -103,6 +103,7 @@ impl Channel {
         let before = std::mem::replace(&mut self.state.stage, Stage::Telling);
         self.state.in_hand = true;
         let was_fetched = std::mem::take(&mut self.state.is_fetched);
+        self.state.is_crossed = was_fetched && !matches!(came, Came::Back | Came::Connected(_));
         self.ask_no_more();
         // With the stream's end, whoever closed it.
         self.line_up = false;

@@ -123,6 +123,9 @@ pub struct State {
     /// The carrier was asked to come, and has not come yet.
     #[serde(default)]
     pub is_fetched: bool,
+    /// It came by itself while it was asked to: what it is given now it may drop for the asking.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_crossed: bool,
     /// The program's media stream stood, once.
     #[serde(default)]
     pub had_stream: bool,
@@ -222,6 +225,7 @@ impl State {
             stage: Stage::New,
             in_hand: true,
             is_fetched: false,
+            is_crossed: false,
             had_stream: false,
             leaves_stream: false,
             placing: None,

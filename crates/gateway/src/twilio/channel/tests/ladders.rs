@@ -288,6 +288,25 @@ fn an_operator_ends_or_transfers_what_the_carrier_is_busy_with() {
     assert_eq!(both.attempts(), ["canceled"]);
 }
 
+/// The carrier was asked over REST to come, and came by itself at the same moment: it drops what it is
+/// given then, as soon as the other request arrives.
+#[test]
+fn a_wish_that_crosses_a_webhook_dials_once() {
+    let rules = rules(|_| {}, None);
+    let transfer = Move::Operator(Event::OperatorTransfer {
+        target: Some("2001".parse().unwrap()),
+        department: None,
+        request: RequestId::from_unique("crossing"),
+    });
+    let end = Move::Dialled("completed", Some(true));
+    let world = survives(&rules, &[transfer, Move::Silent, Move::Back, end]);
+    let programs: Vec<String> = world.programs.iter().map(describe).collect();
+    assert_eq!(programs[1], "wait", "{programs:?}");
+    assert!(programs[2].starts_with("dial 2001"), "{programs:?}");
+    assert_eq!(world.attempts(), ["answered"]);
+    assert_eq!(world.outcome(), "transferred");
+}
+
 #[test]
 fn reports_that_are_late_or_repeated_change_nothing() {
     let rules = rules(|_| {}, None);
