@@ -8,7 +8,7 @@ use switchhook_e2e::api::{only_attempt, only_transfer, pretty, told};
 use switchhook_e2e::gateway::{Gateway, GatewaySettings};
 use switchhook_e2e::ports;
 use switchhook_lab::audio::speech;
-use switchhook_lab::carrier::{Behaviour, Carrier, Party, Then};
+use switchhook_lab::carrier::{Behaviour, Carrier, Then};
 use switchhook_lab::door::Door;
 use switchhook_lab::postgres::Cluster;
 
@@ -48,10 +48,6 @@ impl Nodes {
             door,
             carrier,
         }
-    }
-
-    async fn greeted(&self, number: &str) -> Party {
-        wants_a_human(&self.carrier, number).await
     }
 
     /// The newest call once it is over, as both show it.
@@ -100,7 +96,7 @@ fn desk() -> GatewaySettings {
 async fn a_call_is_transferred_by_both() {
     let house = Nodes::start(desk).await;
     let agent = house.carrier.phone(EXTENSION, Behaviour::answers());
-    let caller = house.greeted(CALLER).await;
+    let caller = wants_a_human(&house.carrier, CALLER).await;
     let colleague = agent.until_answered(0, ANSWER).await.unwrap();
     colleague.hangs_up();
     caller.ended(ANSWER).await.unwrap();
@@ -116,7 +112,7 @@ async fn a_call_is_transferred_by_both() {
 async fn staff_get_one_message_of_both() {
     let house = Nodes::start(desk).await;
     let agent = house.carrier.phone(EXTENSION, Behaviour::NoAnswer);
-    let caller = house.greeted(CALLER).await;
+    let caller = wants_a_human(&house.carrier, CALLER).await;
     caller.when_hears_says("after the tone", "Please call me back tomorrow");
     caller
         .until_hears("I have informed the team", ANSWER)
@@ -138,7 +134,7 @@ async fn one_of_them_is_killed() {
         let agent = house
             .carrier
             .phone(EXTENSION, Behaviour::AnswersWhenTold(Then::stays()));
-        let caller = house.greeted(CALLER).await;
+        let caller = wants_a_human(&house.carrier, CALLER).await;
         agent.until_rung(1, ANSWER).await.unwrap();
         house.nodes[killed].kill_9().await;
         // Nobody tells it to: it rings out.
@@ -168,7 +164,7 @@ async fn one_of_them_is_killed_while_caller_and_agent_talk() {
     for killed in [0, 1] {
         let mut house = Nodes::start(desk).await;
         let agent = house.carrier.phone(EXTENSION, Behaviour::answers());
-        let caller = house.greeted(CALLER).await;
+        let caller = wants_a_human(&house.carrier, CALLER).await;
         let colleague = agent.until_answered(0, ANSWER).await.unwrap();
         house.nodes[killed].kill_9().await;
         colleague.hangs_up();
