@@ -95,9 +95,17 @@ pub(crate) struct Notice {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub corrected: bool,
     /// The last way by which it was accepted, counted from 0.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_first")]
     pub accepted_by: u32,
     /// The last way by which it was lost. What is told of this way later is old, and of earlier ones.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost_by: Option<u32>,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_first(way: &u32) -> bool {
+    *way == 0
 }

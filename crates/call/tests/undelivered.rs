@@ -92,6 +92,21 @@ fn the_caller_learns_that_the_team_does_not_know_after_all() {
     );
 }
 
+/// The carrier's report may come before the answer to our own request is told.
+#[test]
+fn a_loss_by_the_last_way_is_told_though_its_acceptance_was_not() {
+    let (mut call, now, message) = with_message();
+    let lost = Event::NoticeUndelivered {
+        message: message.clone(),
+        way: 0,
+        error: "30005".to_owned(),
+        will_retry: false,
+    };
+    let accepted = Event::NoticeAccepted { message, way: 0 };
+    assert_eq!(said(&call.handle(now, lost)), [TextKey::SavedNotDelivered]);
+    assert!(call.handle(now, accepted).is_empty(), "it was lost since");
+}
+
 /// The next way may have taken it before its loss by the first one is told.
 #[test]
 fn a_loss_that_is_told_late_takes_nothing_back() {

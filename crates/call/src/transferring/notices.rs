@@ -227,7 +227,11 @@ impl Call {
                     will_retry,
                 };
             }
-            // Known, or never told to have arrived.
+            // Never told to have been accepted, and nothing else will be.
+            NoticeState::Owed if !will_retry => {
+                return self.notice_refused(out, message, error, false);
+            }
+            // The next way is told of, or it is known.
             NoticeState::Owed | NoticeState::Refused { .. } => return,
         }
         out.emit(CallEvent::NoticeUndelivered {

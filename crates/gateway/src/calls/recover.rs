@@ -244,10 +244,11 @@ async fn close_recordings(shared: &Shared) -> Result<(), StoreError> {
         // Other nodes' files are with them.
         let call = shared.store.call(&row.call).await?;
         // What a carrier recorded is fetched by a job, which outlives a process.
-        if call
+        let is_fetched = shared.config.twilio.is_some();
+        let is_carriers = call
             .as_ref()
-            .is_some_and(|call| call.channel_state.is_some())
-        {
+            .is_some_and(|call| call.channel_state.is_some());
+        if is_fetched && is_carriers {
             continue;
         }
         if !call.is_none_or(|call| is_ours(shared, &call)) {

@@ -105,9 +105,12 @@ impl Engine {
         }
     }
 
-    /// A carrier that waits gets what the answer led to with the commit of the answer.
+    /// A carrier that waits gets what the answer led to with the commit of the answer. Not for a request
+    /// that is gone, which would count as answered, nor for a callee this program acts.
     fn give_at_once(&self, channel: &mut Channel, now: Timestamp) {
-        if channel.state.in_hand {
+        let id = channel.call.id();
+        let is_awaited = self.slots.find(id).is_some_and(|slot| slot.is_awaited());
+        if channel.state.in_hand && !channel.state.simulated && is_awaited {
             giving::give(channel, now, false, &self.settings);
         }
     }

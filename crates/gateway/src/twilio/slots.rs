@@ -73,6 +73,11 @@ impl Slot {
         }
     }
 
+    /// Whether somebody waits for the next program.
+    pub fn is_awaited(&self) -> bool {
+        self.stored.receiver_count() > 0
+    }
+
     /// False if that agent is being dialled already.
     pub fn begin_invitation(&self, leg: &LegId) -> bool {
         lock(&self.invitations).insert(leg.clone())

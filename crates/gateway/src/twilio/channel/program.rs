@@ -67,8 +67,9 @@ impl Channel {
         if self.state.hung_up || self.call.is_ended() {
             return Some(Program::Hangup);
         }
-        // A dial that is dropped would ring twice. A second is enough for the other request to arrive.
-        if std::mem::take(&mut self.state.is_crossed) && self.state.dial.is_some() {
+        // A dial that is dropped would ring twice, and words that are dropped would count as heard. A
+        // second is enough for the other request to arrive.
+        if std::mem::take(&mut self.state.is_crossed) {
             return Some(Program::Wait);
         }
         if self.rules.streams {

@@ -363,7 +363,9 @@ impl Channel {
         }
         self.heard_of(now);
         self.run(now);
-        self.parted_by_child(now, status);
+        if self.state.dialling() == Some(leg) {
+            self.parted_by_child(now, status);
+        }
     }
 
     /// The agent takes the call.

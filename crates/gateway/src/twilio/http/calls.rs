@@ -163,6 +163,8 @@ async fn until_given(
 ) -> Result<String, StepError> {
     let until = Instant::now() + PATIENCE;
     let settings = &engine.settings;
+    // As long as this request is there, also between two looks.
+    let _waits = engine.slots.get(call).stored.subscribe();
     let mut answered = match taken {
         Some(answered) => answered,
         None => engine.step(call, step).await?,
