@@ -22,7 +22,9 @@ run: ## install what is missing, build, start the demo: call it by a page (the l
 	@scripts/install-speech.sh "$(SWITCHHOOK_SPEECH_DIR)"
 	@$(MAKE) --no-print-directory web
 	cargo build --release --locked -p switchhook-gateway
-	@scripts/run.sh target/release/switchhook
+	@# Where tests find their peers is nothing the gateway knows.
+	@env -u SWITCHHOOK_ASTERISK_DIR -u SWITCHHOOK_OUTSIDE_DIR -u SWITCHHOOK_PIPECAT_DIR \
+	  scripts/run.sh target/release/switchhook
 
 test: ## everything: lints, Rust, web, real phones, a real browser (installs what it needs)
 	@scripts/test.sh
