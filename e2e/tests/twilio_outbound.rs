@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use switchhook_e2e::api::{pretty, told};
 use switchhook_e2e::gateway::GatewaySettings;
-use switchhook_lab::carrier::{Behaviour, Carrier, Faults, Pace, Phone, RestFault, Then};
+use switchhook_lab::carrier::{Behaviour, Carrier, Faults, Pace, Phone, RestFault, Then, Webhook};
 
 use crate::common::*;
 use crate::twilio_line::*;
@@ -56,8 +56,12 @@ fn placed(carrier: &Carrier) -> usize {
         .count()
 }
 
-async fn rings(phone: &Phone) {
+/// The phone rings, and the report of that has arrived.
+async fn rings(line: &Line, phone: &Phone) {
     phone.until_rung(1, ANSWER).await.unwrap();
+    let is_told = |told: &Webhook| told.param("CallStatus") == Some("ringing");
+    let told = line.carrier.until_webhook("the report", ANSWER, is_told);
+    told.await.unwrap();
 }
 
 #[tokio::test]
@@ -226,7 +230,7 @@ async fn a_request_without_an_answer_makes_one_call() {
         let ordering = order.try_post("/api/calls/initiate", &body);
         let _ = tokio::time::timeout(Duration::from_secs(60), ordering).await;
     });
-    rings(&phone).await;
+    rings(&line, &phone).await;
     line.gateway.kill_9().await;
     asked.abort();
     line.gateway.start_again().await;
@@ -282,7 +286,7 @@ async fn a_crash_while_it_rings_changes_nothing() {
         Behaviour::AnswersWhenTold(Then::stays().says("goodbye")),
     );
     ordered(&line, CUSTOMER).await;
-    rings(&phone).await;
+    rings(&line, &phone).await;
     line.gateway.kill_9().await;
     line.gateway.start_again().await;
     phone.answers_now();
@@ -298,7 +302,7 @@ async fn what_happened_meanwhile_is_asked_for() {
     let mut line = line(outbound(), |_| {}).await;
     let phone = line.carrier.phone(CUSTOMER, Behaviour::NoAnswer);
     let begun = ordered(&line, CUSTOMER).await;
-    rings(&phone).await;
+    rings(&line, &phone).await;
     line.gateway.kill_9().await;
     let sid = begun["call_sid"].as_str().unwrap();
     line.carrier
@@ -342,7 +346,7 @@ async fn limits_refuse_by_their_codes_and_call_nobody() {
     // While it rings.
     let busy = (429, "outbound.customer_busy".to_owned());
     assert_eq!(refusal(CUSTOMER).await, busy);
-    rings(&phone).await;
+    rings(&line, &phone).await;
     phone.answers_now();
     line.ended().await;
     ordered(&line, CUSTOMER).await;
@@ -362,7 +366,7 @@ async fn an_operator_hangs_up_and_transfers() {
     let phone = line.carrier.phone(CUSTOMER, Behaviour::NoAnswer);
     let api = line.gateway.api().await;
     let begun = ordered(&line, CUSTOMER).await;
-    rings(&phone).await;
+    rings(&line, &phone).await;
     let id = begun["call_id"].as_str().unwrap();
     let hangup = format!("/api/calls/{id}/hangup");
     assert_eq!(api.try_post(&hangup, &json!({})).await.0, 202);

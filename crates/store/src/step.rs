@@ -25,6 +25,8 @@ pub struct Step {
     pub messages: Vec<MessageRow>,
     pub events: Vec<NewEvent>,
     pub wire: Vec<NewWire>,
+    /// This call was judged: what an earlier judgement found is replaced by `violations`.
+    pub judged: Option<CallId>,
     pub violations: Vec<ViolationRow>,
     /// The first call that owns an id keeps it: a row for another one changes nothing. A row for the
     /// same call may add the leg.

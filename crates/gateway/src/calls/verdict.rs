@@ -13,7 +13,8 @@ use switchhook_store::{
 use super::facts::FACT;
 use crate::notices::notice_of;
 
-/// Judges the call and stores what was found.
+/// Judges the call and stores what was found, in place of what was found before: a notice that was lost
+/// may have arrived by another way since.
 pub(super) async fn pronounce(store: &Store, call: &CallId) {
     let record = match record(store, call).await {
         Ok(Some(record)) => record,
@@ -37,16 +38,29 @@ pub(super) async fn pronounce(store: &Store, call: &CallId) {
             cure: violation.cure,
         })
         .collect();
-    for violation in &violations {
+    let before = match store.violations(call).await {
+        Ok(before) => before,
+        Err(error) => {
+            tracing::error!(call.id = %call, %error, "earlier findings cannot be read");
+            return;
+        }
+    };
+    let is_new = |found: &&ViolationRow| {
+        let is_same =
+            |known: &ViolationRow| (&known.code, &known.detail) == (&found.code, &found.detail);
+        !before.iter().any(is_same)
+    };
+    for violation in violations.iter().filter(is_new) {
         tracing::error!(call.id = %call, code = violation.code, detail = violation.detail, "invariant violated");
         metrics::counter!("switchhook_violations_total", "code" => violation.code.clone())
             .increment(1);
     }
-    if violations.is_empty() {
+    if violations.is_empty() && before.is_empty() {
         return;
     }
     if let Err(error) = store
         .commit(Step {
+            judged: Some(call.clone()),
             violations,
             ..Step::default()
         })

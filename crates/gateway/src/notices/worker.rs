@@ -308,6 +308,8 @@ impl NoticeWorker {
             && !self.calls.tell(call, event.clone()).await
         {
             calls::late_event(&self.store, &self.ways, &self.bus, call, event).await;
+            // What the judge said before did not know of this.
+            calls::judge(&self.store, call).await;
         }
     }
 }

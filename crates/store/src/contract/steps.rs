@@ -284,7 +284,26 @@ pub async fn the_same_finding_is_stored_once(store: &Store) {
             .await
             .unwrap();
     }
-    assert_eq!(store.violations(&id("a")).await.unwrap(), vec![finding]);
+    assert_eq!(
+        store.violations(&id("a")).await.unwrap(),
+        vec![finding.clone()]
+    );
+    // Judged again: what was found before is replaced.
+    let other = ViolationRow {
+        detail: "leg_a-2".into(),
+        ..finding
+    };
+    for found in [vec![other], Vec::new()] {
+        store
+            .commit(Step {
+                judged: Some(id("a")),
+                violations: found.clone(),
+                ..Step::default()
+            })
+            .await
+            .unwrap();
+        assert_eq!(store.violations(&id("a")).await.unwrap(), found);
+    }
 }
 
 pub async fn a_step_without_call_row_keeps_the_revision(store: &Store) {

@@ -121,6 +121,9 @@ impl State {
                 raw: wire.raw,
             });
         }
+        if let Some(call) = &step.judged {
+            self.violations.retain(|row| row.call != *call);
+        }
         for violation in step.violations {
             let known = self.violations.iter().any(|row| {
                 row.call == violation.call

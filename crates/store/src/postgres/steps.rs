@@ -186,6 +186,12 @@ impl PostgresBackend {
         table!(sorted messages);
         table!(events);
         table!(wire);
+        for call in accepted.iter().filter_map(|step| step.judged.as_ref()) {
+            sqlx::query("DELETE FROM violations WHERE call_id = $1")
+                .bind(call.as_str())
+                .execute(&mut *connection)
+                .await?;
+        }
         table!(violations);
         table!(sorted vendor_ids);
 

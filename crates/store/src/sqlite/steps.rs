@@ -136,6 +136,13 @@ impl Writing<'_> {
         table!(messages);
         table!(events);
         table!(wire);
+        for call in steps.iter().filter_map(|step| step.judged.as_ref()) {
+            sqlx::query("DELETE FROM violations WHERE call_id = ?")
+                .bind(call.as_str())
+                .execute(&mut *connection)
+                .await
+                .map_err(|error| translate(database, error))?;
+        }
         table!(violations);
         table!(vendor_ids);
         Ok(())
