@@ -113,7 +113,7 @@ impl Engine {
         row.vendor_id = Some(update.sid.to_owned());
         row.updated_at = clock::now();
         let mut step = Step::default();
-        let mut lost = None;
+        let mut news = None;
         if state == "failed" {
             row.error = Some(why(update.error_code));
             let next = self.next_of(&row).await?;
@@ -126,7 +126,14 @@ impl Engine {
                 || "the carrier could not deliver it".to_owned(),
                 |code| format!("the carrier could not deliver it ({code})"),
             );
-            lost = told(&was, &row.id, code, has_next);
+            news = told(&was, &row.id, code, has_next);
+        }
+        if state == "delivered" {
+            // A process may have died between the carrier's answer and telling the call of it.
+            news = Some(Event::NoticeAccepted {
+                message: notice_of(&row.id),
+                way: way_of(&row.id),
+            });
         }
         // Before the answer to our own request it is only noted whose it is.
         if state == "failed" || state == "delivered" || was == "accepted" {
@@ -139,7 +146,7 @@ impl Engine {
             .await
             .map_err(|error| StepError::Store(error.to_string()))?;
         self.shared.bus.send(LiveEvent::message(&row));
-        if let (Some(event), Some(call)) = (lost, &row.call) {
+        if let (Some(event), Some(call)) = (news, &row.call) {
             let shared = &self.shared;
             if !shared.registry.tell(call, event.clone()).await {
                 let (store, bus) = (&shared.store, &shared.bus);
