@@ -8,11 +8,11 @@ use std::time::Duration;
 use switchhook_adapters::twilio::Carrier;
 use switchhook_adapters::{Notice, NoticeSender};
 use switchhook_call::Event;
-use switchhook_model::MessageId;
-use switchhook_store::{Claim, Queue, Settlement, Step, Store, WorkRow};
+use switchhook_model::{CallId, MessageId};
+use switchhook_store::{Claim, MessageFilter, Queue, Settlement, Step, Store, WorkRow};
 use tokio_util::sync::CancellationToken;
 
-use super::{KIND, Payload, Way, Ways, next_way, row_id, way_of};
+use super::{KIND, Payload, Way, Ways, next_way, notice_of, row_id, way_of};
 use crate::bus::{Bus, LiveEvent};
 use crate::calls::{self, Registry};
 use crate::clock;
@@ -22,6 +22,8 @@ use crate::twilio::messages::{self, Sent};
 const LEASE: Duration = Duration::from_secs(60);
 /// Tries before a notice counts as failed for good: with the waits below about an hour.
 const TRIES: u32 = 12;
+/// How old an acceptance may be that is told again at the start.
+const TOLD_AGAIN: Duration = Duration::from_secs(3600);
 
 /// The worker.
 pub struct NoticeWorker {
@@ -50,6 +52,7 @@ impl NoticeWorker {
     /// Delivers until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         let mut ready = self.store.work_ready();
+        self.tell_again().await;
         loop {
             let wait = match self.deliver_due().await {
                 Ok(wait) => wait,
@@ -66,6 +69,32 @@ impl NoticeWorker {
                     }
                 }
                 () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    /// A process that died between storing that a notice was accepted and telling its call: the call is
+    /// told now. One that knows stays as it is.
+    async fn tell_again(&self) {
+        let since = clock::now() - TOLD_AGAIN;
+        let filter = MessageFilter {
+            limit: 100,
+            ..MessageFilter::default()
+        };
+        let page = match self.store.messages(&filter).await {
+            Ok(page) => page,
+            Err(error) => return tracing::error!(%error, "messages cannot be read"),
+        };
+        for row in page.items {
+            let is_accepted = matches!(row.state.as_str(), "accepted" | "delivered");
+            if let Some(call) = &row.call
+                && is_accepted
+                && row.updated_at > since
+            {
+                let message = notice_of(&row.id);
+                let way = way_of(&row.id);
+                self.tell_call(call, Event::NoticeAccepted { message, way })
+                    .await;
             }
         }
     }
@@ -304,9 +333,13 @@ impl NoticeWorker {
 
     /// Tells the call: a waiting caller hears the truth, and the page of an ended call shows it.
     async fn tell(&self, row: &WorkRow, event: Event) {
-        if let Some(call) = &row.call
-            && !self.calls.tell(call, event.clone()).await
-        {
+        if let Some(call) = &row.call {
+            self.tell_call(call, event).await;
+        }
+    }
+
+    async fn tell_call(&self, call: &CallId, event: Event) {
+        if !self.calls.tell(call, event.clone()).await {
             calls::late_event(&self.store, &self.ways, &self.bus, call, event).await;
             // What the judge said before did not know of this.
             calls::judge(&self.store, call).await;
