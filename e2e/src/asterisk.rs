@@ -6,7 +6,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 use switchhook_lab::audio::{Audio, tone, wav};
@@ -203,18 +203,14 @@ impl Asterisk {
     }
 
     async fn wait_ready(&mut self) {
-        let deadline = Instant::now() + READY_WITHIN;
-        while self.try_get("asterisk/info").await.is_none() {
+        until("asterisk", READY_WITHIN, async || {
             if let Some(code) = self.process.exited() {
                 panic!("asterisk ended with {code}:\n{}", self.process.output());
             }
-            assert!(
-                Instant::now() < deadline,
-                "asterisk is not ready:\n{}",
-                self.process.output()
-            );
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+            let info = self.try_get("asterisk/info").await;
+            check(info.is_some(), || self.process.output())
+        })
+        .await;
     }
 
     async fn try_get(&self, path: &str) -> Option<Value> {

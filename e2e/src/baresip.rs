@@ -186,21 +186,12 @@ impl Baresip {
 
     /// Waits for the `n`th event (from 1) of a type.
     pub async fn wait_event(&self, kind: &str, n: usize, within: Duration) -> Value {
-        let deadline = Instant::now() + within;
-        loop {
-            let found = self.events(kind);
-            if found.len() >= n {
-                return found[n - 1].1.clone();
-            }
-            assert!(
-                Instant::now() < deadline,
-                "baresip {}: waited {within:?} in vain for {kind} no. {n}\nevents: {}\n{}",
-                self.user,
-                self.all_events(),
-                self.log()
-            );
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        let what = format!("{kind} no. {n} of baresip {}", self.user);
+        until(&what, within, async || {
+            let found = self.events(kind).get(n - 1).map(|(_, event)| event.clone());
+            found.ok_or_else(|| format!("events: {}\n{}", self.all_events(), self.log()))
+        })
+        .await
     }
 
     /// By what it prints: it may be registered before its control port is open for us.

@@ -125,6 +125,8 @@ fn a_loss_that_is_told_late_takes_nothing_back() {
         said(&call.handle(now, accepted(0))),
         [TextKey::TeamInformed]
     );
+    assert!(!call.lacks_acceptance(&message, 0), "it is known");
+    assert!(call.lacks_acceptance(&message, 1), "a later way is news");
     call.handle(now, accepted(1));
     assert!(call.handle(now, lost(0, true)).is_empty());
     assert_eq!(
@@ -132,4 +134,6 @@ fn a_loss_that_is_told_late_takes_nothing_back() {
         [TextKey::NotInformedAfterAll],
         "it stood as accepted"
     );
+    assert!(!call.lacks_acceptance(&message, 1), "it was lost since");
+    assert!(call.lacks_acceptance(&message, 2));
 }

@@ -134,7 +134,6 @@ pub async fn run(mut config: Config, stop: CancellationToken) -> anyhow::Result<
         calls: shared.registry.clone(),
         bus: shared.bus.clone(),
     };
-    tasks.spawn(worker.run(last.clone()));
     let draining = CancellationToken::new();
     tasks.spawn(route_sip(Arc::clone(&shared), sip_events, last.clone()));
     tasks.spawn(trunks::measure(sip.clone(), last.clone()));
@@ -146,6 +145,8 @@ pub async fn run(mut config: Config, stop: CancellationToken) -> anyhow::Result<
         }
         None => (axum::Router::new(), None),
     };
+    // Calls of the carrier can be told by now.
+    tasks.spawn(worker.run(last.clone()));
     let board =
         Switchboard::new(Arc::clone(&shared), speech_url, draining.clone()).with_twilio(engine);
     let http =

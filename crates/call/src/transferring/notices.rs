@@ -124,6 +124,16 @@ impl Call {
         }
     }
 
+    /// Whether it would change what is known of this notice that this way has accepted it.
+    pub fn lacks_acceptance(&self, message: &MessageId, way: u32) -> bool {
+        let notice = self.notices.iter().find(|notice| notice.id == *message);
+        notice.is_some_and(|notice| {
+            let is_lost = notice.lost_by.is_some_and(|lost| lost >= way);
+            let is_accepted = matches!(notice.state, NoticeState::Accepted { .. });
+            !(is_lost || is_accepted && notice.accepted_by >= way)
+        })
+    }
+
     pub(crate) fn notice_accepted(&mut self, out: &mut Out, message: &MessageId, way: u32) {
         let now = out.now;
         let Some(notice) = self.notice_mut(message) else {

@@ -41,7 +41,7 @@ pub use elsewhere::{book, booker, fill_step, judge, told, turn_row};
 pub use inbox::{CallInput, TalkInbox};
 pub use incoming::{StartError, accept, new_leg_id, start_outbound};
 pub use mouth::Mouth;
-pub use recover::{late_event, recover};
+pub use recover::{late_event, recover, untold_acceptance};
 pub use registry::{OtherCalls, Registry};
 pub use shared::Shared;
 pub use talk::recognise;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use switchhook_call::{ActionKind, Call, Event};
 use switchhook_media::wav_length;
-use switchhook_model::{CallId, HangupCause};
+use switchhook_model::{CallId, HangupCause, MessageId};
 use switchhook_sip::DialogRecord;
 use switchhook_store::{CallRow, CommitError, LegRow, RecordingState, Step, Store, StoreError};
 
@@ -16,7 +16,7 @@ use super::shared::Shared;
 use super::{facts, rows, unreadable, verdict};
 use crate::bus::{Bus, LiveEvent};
 use crate::clock;
-use crate::notices::Ways;
+use crate::notices::{Ways, notice_of, way_of};
 
 /// Closes what the last process left open. Returns how many calls that were. At a database that
 /// other nodes share, their calls are left alone, and so are those that belong to no node.
@@ -161,6 +161,22 @@ pub async fn late_event(store: &Store, destination: &Ways, bus: &Bus, id: &CallI
         }
     }
     tracing::error!(call.id = %id, "an ended call changed too often to take what happened to it");
+}
+
+/// What a call is to be told of a message that was accepted, if it does not know.
+pub async fn untold_acceptance(store: &Store, id: &CallId, row: &MessageId) -> Option<Event> {
+    let (message, way) = (notice_of(row), way_of(row));
+    let stored = match store.call(id).await {
+        Ok(stored) => stored?,
+        Err(error) => {
+            tracing::error!(call.id = %id, %error, "a call that may not know of a notice cannot be read");
+            return None;
+        }
+    };
+    // One that cannot be read is reported where it is closed.
+    let call = Call::restore(stored.snapshot.as_str()).ok()?;
+    let lacks = call.lacks_acceptance(&message, way);
+    lacks.then_some(Event::NoticeAccepted { message, way })
 }
 
 /// Tries of a change that another one overtook.

@@ -7,22 +7,36 @@ use switchhook_call::CallView;
 use switchhook_call::judge::{CallFact, CallRecord, Stamped, judge};
 use switchhook_model::CallId;
 use switchhook_store::{
-    MessageFilter, Step, Store, StoreError, ViolationRow, WireDirection, WireRow,
+    CommitError, MessageFilter, Step, Store, StoreError, ViolationRow, WireDirection, WireRow,
 };
 
 use super::facts::FACT;
 use crate::notices::notice_of;
 
+/// Judgements of a call that something keeps happening to.
+const TRIES: u32 = 5;
+
 /// Judges the call and stores what was found, in place of what was found before: a notice that was lost
-/// may have arrived by another way since.
+/// may have arrived by another way since. If something happened to the call meanwhile, it is judged
+/// again, so that the last word is never an old one.
 pub(super) async fn pronounce(store: &Store, call: &CallId) {
-    let record = match record(store, call).await {
-        Ok(Some(record)) => record,
-        Ok(None) => return,
-        Err(error) => {
-            tracing::error!(call.id = %call, %error, "the call cannot be judged");
-            return;
+    for _ in 0..TRIES {
+        match pronounce_once(store, call).await {
+            Ok(true) => return,
+            Ok(false) => {}
+            Err(error) => {
+                tracing::error!(call.id = %call, %error, "the call cannot be judged");
+                return;
+            }
         }
+    }
+    tracing::error!(call.id = %call, "the call changed too often to be judged");
+}
+
+/// False if something happened to the call in between.
+async fn pronounce_once(store: &Store, call: &CallId) -> Result<bool, CommitError> {
+    let Some((revision, record)) = record(store, call).await? else {
+        return Ok(true);
     };
     let violations: Vec<ViolationRow> = judge(&record)
         .into_iter()
@@ -38,13 +52,7 @@ pub(super) async fn pronounce(store: &Store, call: &CallId) {
             cure: violation.cure,
         })
         .collect();
-    let before = match store.violations(call).await {
-        Ok(before) => before,
-        Err(error) => {
-            tracing::error!(call.id = %call, %error, "earlier findings cannot be read");
-            return;
-        }
-    };
+    let before = store.violations(call).await?;
     let is_new = |found: &&ViolationRow| {
         let is_same =
             |known: &ViolationRow| (&known.code, &known.detail) == (&found.code, &found.detail);
@@ -56,21 +64,21 @@ pub(super) async fn pronounce(store: &Store, call: &CallId) {
             .increment(1);
     }
     if violations.is_empty() && before.is_empty() {
-        return;
+        return Ok(true);
     }
-    if let Err(error) = store
+    store
         .commit(Step {
             judged: Some(call.clone()),
             violations,
             ..Step::default()
         })
-        .await
-    {
-        tracing::error!(call.id = %call, %error, "findings could not be stored");
-    }
+        .await?;
+    let now = store.call(call).await?;
+    Ok(now.is_none_or(|row| row.revision == revision))
 }
 
-async fn record(store: &Store, call: &CallId) -> Result<Option<CallRecord>, StoreError> {
+/// What is known of the call, and its revision.
+async fn record(store: &Store, call: &CallId) -> Result<Option<(u64, CallRecord)>, StoreError> {
     let Some(row) = store.call(call).await? else {
         return Ok(None);
     };
@@ -116,7 +124,7 @@ async fn record(store: &Store, call: &CallId) -> Result<Option<CallRecord>, Stor
     }));
     // Stable: what happened in the same millisecond keeps its order.
     facts.sort_by_key(|stamped| stamped.at);
-    Ok(Some(CallRecord { view, facts }))
+    Ok(Some((row.revision, CallRecord { view, facts })))
 }
 
 /// The INVITEs that opened a dialog of ours, seen on the wire: one for each leg and Call-ID,

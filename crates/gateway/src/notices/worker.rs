@@ -12,7 +12,7 @@ use switchhook_model::{CallId, MessageId};
 use switchhook_store::{Claim, MessageFilter, Queue, Settlement, Step, Store, WorkRow};
 use tokio_util::sync::CancellationToken;
 
-use super::{KIND, Payload, Way, Ways, next_way, notice_of, row_id, way_of};
+use super::{KIND, Payload, Way, Ways, next_way, row_id, way_of};
 use crate::bus::{Bus, LiveEvent};
 use crate::calls::{self, Registry};
 use crate::clock;
@@ -22,8 +22,8 @@ use crate::twilio::messages::{self, Sent};
 const LEASE: Duration = Duration::from_secs(60);
 /// Tries before a notice counts as failed for good: with the waits below about an hour.
 const TRIES: u32 = 12;
-/// How old an acceptance may be that is told again at the start.
-const TOLD_AGAIN: Duration = Duration::from_secs(3600);
+/// Newest messages whose calls are looked at when the program starts.
+const LOOKED_AT: u32 = 100;
 
 /// The worker.
 pub struct NoticeWorker {
@@ -73,12 +73,11 @@ impl NoticeWorker {
         }
     }
 
-    /// A process that died between storing that a notice was accepted and telling its call: the call is
-    /// told now. One that knows stays as it is.
+    /// A process may have died between storing that a notice was accepted and telling its call: a call
+    /// that does not know is told now.
     async fn tell_again(&self) {
-        let since = clock::now() - TOLD_AGAIN;
         let filter = MessageFilter {
-            limit: 100,
+            limit: LOOKED_AT,
             ..MessageFilter::default()
         };
         let page = match self.store.messages(&filter).await {
@@ -86,15 +85,13 @@ impl NoticeWorker {
             Err(error) => return tracing::error!(%error, "messages cannot be read"),
         };
         for row in page.items {
-            let is_accepted = matches!(row.state.as_str(), "accepted" | "delivered");
+            if !matches!(row.state.as_str(), "accepted" | "delivered") {
+                continue;
+            }
             if let Some(call) = &row.call
-                && is_accepted
-                && row.updated_at > since
+                && let Some(event) = calls::untold_acceptance(&self.store, call, &row.id).await
             {
-                let message = notice_of(&row.id);
-                let way = way_of(&row.id);
-                self.tell_call(call, Event::NoticeAccepted { message, way })
-                    .await;
+                self.tell_call(call, event).await;
             }
         }
     }

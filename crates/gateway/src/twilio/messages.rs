@@ -128,12 +128,9 @@ impl Engine {
             );
             news = told(&was, &row.id, code, has_next);
         }
-        if state == "delivered" {
+        if let ("delivered", Some(call)) = (state, &row.call) {
             // A process may have died between the carrier's answer and telling the call of it.
-            news = Some(Event::NoticeAccepted {
-                message: notice_of(&row.id),
-                way: way_of(&row.id),
-            });
+            news = calls::untold_acceptance(&self.shared.store, call, &row.id).await;
         }
         // Before the answer to our own request it is only noted whose it is.
         if state == "failed" || state == "delivered" || was == "accepted" {

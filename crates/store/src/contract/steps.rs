@@ -293,17 +293,22 @@ pub async fn the_same_finding_is_stored_once(store: &Store) {
         detail: "leg_a-2".into(),
         ..finding
     };
-    for found in [vec![other], Vec::new()] {
-        store
-            .commit(Step {
-                judged: Some(id("a")),
-                violations: found.clone(),
-                ..Step::default()
-            })
-            .await
-            .unwrap();
+    let judged = |violations| Step {
+        judged: Some(id("a")),
+        violations,
+        ..Step::default()
+    };
+    for found in [vec![other.clone()], Vec::new()] {
+        store.commit(judged(found.clone())).await.unwrap();
         assert_eq!(store.violations(&id("a")).await.unwrap(), found);
     }
+    // Also where both are one batch.
+    let (first, second) = tokio::join!(
+        store.commit(judged(vec![other])),
+        store.commit(judged(Vec::new()))
+    );
+    first.and(second).unwrap();
+    assert_eq!(store.violations(&id("a")).await.unwrap(), []);
 }
 
 pub async fn a_step_without_call_row_keeps_the_revision(store: &Store) {

@@ -186,13 +186,16 @@ impl PostgresBackend {
         table!(sorted messages);
         table!(events);
         table!(wire);
-        for call in accepted.iter().filter_map(|step| step.judged.as_ref()) {
-            sqlx::query("DELETE FROM violations WHERE call_id = $1")
-                .bind(call.as_str())
-                .execute(&mut *connection)
-                .await?;
+        // One after the other: a call may be judged twice in a batch.
+        for step in &accepted {
+            if let Some(call) = &step.judged {
+                sqlx::query("DELETE FROM violations WHERE call_id = $1")
+                    .bind(call.as_str())
+                    .execute(&mut *connection)
+                    .await?;
+            }
+            write(connection, step.violations.iter()).await?;
         }
-        table!(violations);
         table!(sorted vendor_ids);
 
         let work = accepted.iter().flat_map(|step| &step.work);

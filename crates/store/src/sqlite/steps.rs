@@ -136,14 +136,17 @@ impl Writing<'_> {
         table!(messages);
         table!(events);
         table!(wire);
-        for call in steps.iter().filter_map(|step| step.judged.as_ref()) {
-            sqlx::query("DELETE FROM violations WHERE call_id = ?")
-                .bind(call.as_str())
-                .execute(&mut *connection)
-                .await
-                .map_err(|error| translate(database, error))?;
+        // One after the other: a call may be judged twice in a batch.
+        for step in steps {
+            if let Some(call) = &step.judged {
+                sqlx::query("DELETE FROM violations WHERE call_id = ?")
+                    .bind(call.as_str())
+                    .execute(&mut *connection)
+                    .await
+                    .map_err(|error| translate(database, error))?;
+            }
+            statements::write(connection, database, step.violations.iter()).await?;
         }
-        table!(violations);
         table!(vendor_ids);
         Ok(())
     }
