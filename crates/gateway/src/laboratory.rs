@@ -9,8 +9,11 @@ use std::time::Duration;
 
 use rand::Rng;
 use serde::{Deserialize, Serialize};
+use switchhook_call::TransferMethod;
+use switchhook_media::srtp::sdes::SrtpPolicy;
+use switchhook_sip::{CallLimits, SipTransport};
 
-use crate::config::{Config, Mode, Secret};
+use crate::config::{Config, DtmfMode, Mode, Secret, TrunkSection, TrunkWatch};
 
 /// How long the lab may take to accept a connection.
 const KNOCK: Duration = Duration::from_secs(1);
@@ -31,6 +34,18 @@ struct File {
     number: String,
     /// Where the lab listens.
     address: SocketAddr,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    trunk: Option<TrunkFile>,
+}
+
+/// The lab's Elastic SIP trunk.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct TrunkFile {
+    address: SocketAddr,
+    username: String,
+    password: String,
+    /// E.164.
+    number: String,
 }
 
 /// The account of the lab.
@@ -40,6 +55,13 @@ pub struct Account {
     pub token: Secret,
     /// Where both are kept.
     pub path: PathBuf,
+}
+
+/// A trunk of the lab.
+#[derive(Debug)]
+pub struct Trunk {
+    pub username: String,
+    pub password: Secret,
 }
 
 /// The lab's account: the one of last time, or a new one of random digits, readable by its owner only.
@@ -63,14 +85,47 @@ pub fn account(dir: &Path, number: &str, address: SocketAddr) -> Result<Account,
         auth_token,
         number: number.to_owned(),
         address,
+        // It is there when it has been opened.
+        trunk: None,
     };
-    let text = serde_json::to_string_pretty(&file).map_err(|error| fail(error.into()))?;
-    write_private(&path, &text).map_err(fail)?;
+    file.write(&path).map_err(fail)?;
     Ok(Account {
         sid: file.account_sid,
         token: Secret::new(file.auth_token),
         path,
     })
+}
+
+/// The lab has opened a trunk: who may call over it. The password is as old as the account's token.
+///
+/// # Errors
+/// If the data directory cannot be written.
+pub fn trunk(dir: &Path, number: &str, address: SocketAddr) -> Result<Trunk, LaboratoryError> {
+    let path = path_of(dir);
+    let fail = |cause| LaboratoryError {
+        path: path.display().to_string(),
+        cause,
+    };
+    let mut file = read(&path).ok_or_else(|| fail(std::io::ErrorKind::NotFound.into()))?;
+    let trunk = TrunkFile {
+        address,
+        username: "lab".to_owned(),
+        // Twilio's credentials need capitals, too (REST: CredentialLists).
+        password: format!("Lab-{}", &file.auth_token[..20.min(file.auth_token.len())]),
+        number: number.to_owned(),
+    };
+    file.trunk = Some(trunk.clone());
+    file.write(&path).map_err(fail)?;
+    Ok(Trunk {
+        username: trunk.username,
+        password: Secret::new(trunk.password),
+    })
+}
+
+impl File {
+    fn write(&self, path: &Path) -> std::io::Result<()> {
+        write_private(path, &serde_json::to_string_pretty(self)?)
+    }
 }
 
 /// The demo without an account of its own takes the lab's, if the lab runs. Gives the address of the
@@ -102,8 +157,41 @@ pub async fn adopt(config: &mut Config) -> Option<String> {
     if config.trunks.is_empty() {
         config.outbound.simulate = true;
     }
+    if let Some(trunk) = file.trunk
+        && config.trunks.is_empty()
+    {
+        tracing::info!(trunk = %trunk.address, "calls over the lab's trunk are taken");
+        config.trunks.insert("lab".to_owned(), section(trunk));
+    }
     tracing::info!(lab = url, "calls of the lab are taken");
     Some(url)
+}
+
+/// Calls come from the port at which the trunk listens, so no other program here is taken for it.
+fn section(trunk: TrunkFile) -> TrunkSection {
+    TrunkSection {
+        termination: Some(trunk.address.to_string()),
+        transport: SipTransport::Udp,
+        addresses: trunk.address.to_string().parse().into_iter().collect(),
+        username: Some(trunk.username),
+        password: Some(Secret::new(trunk.password)),
+        inbound: None,
+        from_user: None,
+        from_domain: None,
+        caller_id: trunk.number.parse().ok(),
+        codecs: None,
+        srtp: SrtpPolicy::Off,
+        dtmf: DtmfMode::Auto,
+        early_media: true,
+        watch: TrunkWatch {
+            qualify_every: Some(Duration::from_secs(30)),
+            skip_when_down: false,
+            registration: None,
+        },
+        calls: CallLimits::default(),
+        transfer: TransferMethod::Bridge,
+        may_refer: false,
+    }
 }
 
 /// The lab is told where the demo's own speech server is.
@@ -197,6 +285,19 @@ mod tests {
         assert_eq!(twilio.auth_tokens, vec![made.token]);
         assert_eq!(twilio.api_url, format!("http://{address}"));
         assert!(twilio.is_lab && config.outbound.simulate);
+        assert!(config.trunks.is_empty(), "the lab has no trunk");
+        let sip = "127.0.0.1:5090".parse().unwrap();
+        let opened = trunk(dir.path(), "+493023125001", sip).unwrap();
+        let mut config = demo(dir.path());
+        adopt(&mut config).await.unwrap();
+        let known = &config.trunks["lab"];
+        assert_eq!(known.termination.as_deref(), Some("127.0.0.1:5090"));
+        assert_eq!(known.password, Some(opened.password));
+        assert!(config.outbound.simulate, "calls out stay simulated");
+        account(dir.path(), "+493023125000", address).unwrap();
+        let mut config = demo(dir.path());
+        adopt(&mut config).await.unwrap();
+        assert!(config.trunks.is_empty(), "the lab of today has none");
         drop(lab);
         let mut config = demo(dir.path());
         assert_eq!(adopt(&mut config).await, None, "the lab does not run");

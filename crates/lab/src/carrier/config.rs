@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 
 use super::page::PageConfig;
+use super::trunk::exchange::ElasticTrunk;
 use crate::audio::Audio;
 
 /// How fast the carrier's clock runs.
@@ -87,6 +88,8 @@ pub struct Number {
     pub status_callback: String,
     /// Whether messages may be sent from it.
     pub messages: bool,
+    /// Whether it is on the account's trunk: then its URLs are ignored (IncomingPhoneNumbers: `TrunkSid`).
+    pub is_on_trunk: bool,
 }
 
 impl Number {
@@ -100,6 +103,15 @@ impl Number {
             voice_fallback_url: String::new(),
             status_callback: String::new(),
             messages: true,
+            is_on_trunk: false,
+        }
+    }
+
+    /// A number of the account's trunk ([`CarrierConfig::trunk`]).
+    pub fn on_trunk(number: &str) -> Self {
+        Self {
+            is_on_trunk: true,
+            ..Self::new(number, "")
         }
     }
 
@@ -171,6 +183,8 @@ pub struct CarrierConfig {
     /// Hosts of `<Sip>` targets that are really dialled, and where they listen. Other SIP targets
     /// are scripted phones.
     pub sip: BTreeMap<String, SocketAddr>,
+    /// The Elastic SIP trunk beside it, if there is one.
+    pub trunk: Option<ElasticTrunk>,
     /// Calls created per second (carrier time); what is above is queued. Nothing is, if `None`.
     pub calls_per_second: Option<f64>,
     /// Whether `<Dial action>` is asked although the caller has hung up. Not documented either way.
@@ -203,6 +217,7 @@ impl Default for CarrierConfig {
             recogniser: None,
             allow_plain_streams: true,
             sip: BTreeMap::new(),
+            trunk: None,
             calls_per_second: None,
             dial_action_after_hangup: false,
             page: None,

@@ -9,6 +9,7 @@ use super::leg::{Direction, Leg, NewLeg, Status, Subscription};
 use super::log::CarrierError;
 use super::people::Party;
 use super::sign::{Params, pair};
+use super::trunk::exchange;
 
 /// A call to a number of the account.
 #[derive(Debug, Clone)]
@@ -65,6 +66,15 @@ impl Shared {
             limit: Duration::ZERO,
             seen: "add it to CarrierConfig.numbers".to_owned(),
         })?;
+        if number.is_on_trunk {
+            let trunk = self.config.trunk.as_ref().ok_or_else(|| CarrierError {
+                what: "a call to a number on a trunk that is not there".to_owned(),
+                limit: Duration::ZERO,
+                seen: "set CarrierConfig.trunk".to_owned(),
+            })?;
+            let origination = trunk.origination;
+            return Ok(exchange::originate(self, origination, call.from, call.to));
+        }
         let (leg, mut control) = Leg::create(
             self,
             NewLeg {

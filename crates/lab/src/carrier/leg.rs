@@ -23,6 +23,10 @@ pub(super) enum Direction {
     Inbound,
     OutboundApi,
     OutboundDial,
+    /// From the telephone network over a trunk to the gateway (REST).
+    TrunkOriginating,
+    /// From the gateway over a trunk to the telephone network (REST).
+    TrunkTerminating,
 }
 
 impl Direction {
@@ -31,6 +35,16 @@ impl Direction {
             Self::Inbound => "inbound",
             Self::OutboundApi => "outbound-api",
             Self::OutboundDial => "outbound-dial",
+            Self::TrunkOriginating => "trunking-originating",
+            Self::TrunkTerminating => "trunking-terminating",
+        }
+    }
+
+    /// Whether somebody calls the account, and nobody is called by it.
+    pub(super) fn comes_in(self) -> bool {
+        match self {
+            Self::Inbound | Self::TrunkOriginating | Self::TrunkTerminating => true,
+            Self::OutboundApi | Self::OutboundDial => false,
         }
     }
 }

@@ -66,6 +66,7 @@ pub use people::{Behaviour, Ended, Heard, Party, Phone, Then};
 pub use recordings::Recording;
 pub use sign::{Params, sign};
 pub use stream::StreamSeen;
+pub use trunk::exchange::ElasticTrunk;
 pub use trunk::{Terminated, Trunk, TrunkConfig};
 pub use twiml::Element;
 
@@ -111,17 +112,26 @@ impl Drop for Carrier {
 }
 
 impl Carrier {
-    /// Starts serving the REST API.
+    /// Starts serving the REST API, and the trunk if there is one.
     ///
     /// # Errors
-    /// If the port cannot be had.
+    /// If a port cannot be had.
     pub async fn start(mut config: CarrierConfig) -> std::io::Result<Self> {
         let bind = config.bind;
         let page = config
             .page
             .take()
             .map(|page| page::Page::prepare(page, &mut config));
+        if let Some(trunk) = &config.trunk {
+            // Origination is really dialled.
+            let origination = trunk.origination;
+            config.sip.insert(origination.to_string(), origination);
+        }
         let shared = Shared::new(config);
+        if let Some(trunk) = shared.config.trunk.clone() {
+            let opened = trunk::exchange::open(&shared, trunk).await;
+            shared.runs_trunk(opened.map_err(std::io::Error::other)?);
+        }
         let mut router = rest::router(Arc::clone(&shared));
         if let Some(page) = page {
             router = page.router(&shared).fallback_service(router);
@@ -142,6 +152,11 @@ impl Carrier {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.shared.address()
+    }
+
+    /// Where the SIP of its trunk is, if it has one.
+    pub fn trunk_address(&self) -> Option<SocketAddr> {
+        self.shared.trunk().map(Trunk::address)
     }
 
     /// `AC…`.

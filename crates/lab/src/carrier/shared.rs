@@ -21,6 +21,7 @@ use super::messages::{Message, MessageFate};
 use super::people::phone::PhoneState;
 use super::recordings::Recording;
 use super::stream::StreamSeen;
+use super::trunk::Trunk;
 use super::webhooks::Ask;
 
 /// Everything that changes.
@@ -53,6 +54,7 @@ pub(super) struct Shared {
     /// How much is under way that is not a call.
     busy: AtomicUsize,
     address: OnceLock<SocketAddr>,
+    trunk: OnceLock<Trunk>,
     log: Mutex<CarrierLog>,
     state: Mutex<State>,
 }
@@ -153,6 +155,7 @@ impl Shared {
             allowance: Mutex::default(),
             busy: AtomicUsize::new(0),
             address: OnceLock::new(),
+            trunk: OnceLock::new(),
             log: Mutex::default(),
         })
     }
@@ -160,6 +163,15 @@ impl Shared {
     pub(super) fn listens_at(&self, address: SocketAddr) {
         // Said once, by whoever starts it.
         let _ = self.address.set(address);
+    }
+
+    pub(super) fn runs_trunk(&self, trunk: Trunk) {
+        // Said once, by whoever starts it.
+        let _ = self.trunk.set(trunk);
+    }
+
+    pub(super) fn trunk(&self) -> Option<&Trunk> {
+        self.trunk.get()
     }
 
     pub(super) fn address(&self) -> SocketAddr {

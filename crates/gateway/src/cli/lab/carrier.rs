@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use clap::Args;
-use switchhook_lab::carrier::{Carrier, CarrierConfig, Number, Pace, PageConfig};
+use switchhook_lab::carrier::{Carrier, CarrierConfig, ElasticTrunk, Number, Pace, PageConfig};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -14,6 +14,8 @@ use crate::laboratory;
 
 /// Of the demo, if its configuration names none.
 const NUMBER: &str = "+493023125000";
+/// On the trunk, if there is one.
+const TRUNK_NUMBER: &str = "+493023125001";
 /// Ring on the page unless others are named: the demo's extensions, and a number.
 const PHONES: [&str; 3] = ["2001", "2005", "+493023125101"];
 
@@ -28,6 +30,15 @@ pub(super) struct LabCarrierArgs {
     /// The number to call
     #[arg(long, value_name = "E.164")]
     number: Option<String>,
+    /// An Elastic SIP trunk beside it, its SIP (UDP and TCP) at this address
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    trunk: Option<SocketAddr>,
+    /// The number on the trunk
+    #[arg(long, value_name = "E.164", default_value = TRUNK_NUMBER, requires = "trunk")]
+    trunk_number: String,
+    /// Where calls to it go: SIP of the gateway; default: that of the demo on this machine
+    #[arg(long, value_name = "ADDRESS:PORT", requires = "trunk")]
+    gateway_sip: Option<SocketAddr>,
     /// A phone on the page: extension, number or SIP address; may be given several times
     #[arg(long = "phone", value_name = "ADDRESS")]
     phones: Vec<String>,
@@ -66,10 +77,7 @@ async fn serve(args: LabCarrierArgs, config: Config) -> Result<(), Failure> {
         .as_ref()
         .and_then(|twilio| twilio.number.as_ref());
     let number = match &args.number {
-        Some(number) => number
-            .parse::<switchhook_model::E164>()
-            .map_err(|error| Failure::input(format!("--number: {error}")))?
-            .to_string(),
+        Some(number) => e164("--number", number)?,
         None => own.map_or_else(|| NUMBER.to_owned(), ToString::to_string),
     };
     let taken = |error| {
@@ -107,6 +115,26 @@ async fn serve(args: LabCarrierArgs, config: Config) -> Result<(), Failure> {
         let public = origin.origin().ascii_serialization();
         carrier.offload.insert(public, vec![config.http.bind]);
     }
+    if let Some(address) = args.trunk {
+        let listening = |error| {
+            Failure::run(format!(
+                "cannot listen on {address}: {error}; stop the other program or give --trunk another port"
+            ))
+        };
+        drop(std::net::UdpSocket::bind(address).map_err(listening)?);
+        let number = e164("--trunk-number", &args.trunk_number)?;
+        let at = reached(address);
+        let user = laboratory::trunk(&config.data.dir, &number, at).map_err(Failure::run)?;
+        carrier.numbers.push(Number::on_trunk(&number));
+        carrier.trunk = Some(ElasticTrunk {
+            // The termination host, without DNS.
+            domain: at.ip().to_string(),
+            credentials: Some((user.username, user.password.expose().to_owned())),
+            bind: address,
+            origination: args.gateway_sip.unwrap_or_else(|| reached(config.sip.bind)),
+        });
+    }
+    let trunk = carrier.trunk.clone();
     let carrier = Carrier::start(carrier).await.map_err(taken)?;
     let page = format!("http://{}", reached(carrier.address()));
     show(format!(
@@ -120,6 +148,15 @@ async fn serve(args: LabCarrierArgs, config: Config) -> Result<(), Failure> {
         path = account.path.display(),
         phones = phones.join(", "),
     ));
+    if let Some(trunk) = trunk {
+        show(format!(
+            "  trunk    {at} for {number}, user lab, password in {path}; calls in go to sip:{to}\n",
+            at = reached(trunk.bind),
+            number = args.trunk_number,
+            path = account.path.display(),
+            to = trunk.origination,
+        ));
+    }
     if !args.listen.ip().is_loopback() {
         tracing::warn!(
             listen = %args.listen,
@@ -129,6 +166,13 @@ async fn serve(args: LabCarrierArgs, config: Config) -> Result<(), Failure> {
     stopped.cancelled().await;
     drop(carrier);
     Ok(())
+}
+
+fn e164(option: &str, text: &str) -> Result<String, Failure> {
+    let number: switchhook_model::E164 = text
+        .parse()
+        .map_err(|error| Failure::input(format!("{option}: {error}")))?;
+    Ok(number.to_string())
 }
 
 /// Where the lab is reached from this machine.

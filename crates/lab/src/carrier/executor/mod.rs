@@ -23,7 +23,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::Shared;
-use super::leg::{Control, Direction, Leg, OnHangup, Status};
+use super::leg::{Control, Leg, OnHangup, Status};
 use super::log::{Verb, WebhookKind};
 use super::people::Heard;
 use super::sign::{Params, pair};
@@ -167,8 +167,10 @@ async fn ask_without_effect(shared: &Arc<Shared>, leg: &Arc<Leg>, source: Source
 async fn documents(shared: &Arc<Shared>, leg: &Arc<Leg>, first: Source, place: Place) -> Outcome {
     let mut source = first;
     for _ in 0..DOCUMENTS {
-        let (verbs, base) = match document(shared, leg, &source).await {
+        let (verbs, base) = match document(shared, leg, &source, place).await {
             Ok(read) => read,
+            // A failing waitUrl drops the participant out of the conference.
+            Err(_) if place == Place::Wait => return Outcome::HungUp(Status::Completed),
             Err(failed) => return give_up(shared, leg, &failed).await,
         };
         let run = Run {
@@ -213,6 +215,7 @@ async fn document(
     shared: &Arc<Shared>,
     leg: &Arc<Leg>,
     source: &Source,
+    place: Place,
 ) -> Result<Document, Failed> {
     let (url, method, extra) = match source {
         Source::Inline(text) => {
@@ -236,7 +239,8 @@ async fn document(
     shared.problem(failed.code, &leg.sid, failed.cause.clone());
     // Fallback URL: the standard parameters, ErrorCode and ErrorUrl.
     let fallback = leg.state().fallback.clone();
-    let Some((fallback, method)) = fallback.filter(|(fallback, _)| fallback != url) else {
+    let is_for_call = |(fallback, _): &(String, String)| fallback != url && place != Place::Wait;
+    let Some((fallback, method)) = fallback.filter(is_for_call) else {
         return Err(failed);
     };
     let extra = vec![
@@ -385,7 +389,7 @@ impl Run {
 
     /// Answers an incoming call that still rings: most verbs do.
     fn answer(&self) {
-        if self.leg.direction == Direction::Inbound && self.leg.status() == Status::Ringing {
+        if self.leg.direction.comes_in() && self.leg.status() == Status::Ringing {
             self.shared.advance(&self.leg, Status::InProgress);
         }
     }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::journal::Step;
 use super::{Desk, Refusal};
 use crate::carrier::CallIn;
-use crate::carrier::leg::{Direction, Leg, Status};
+use crate::carrier::leg::{Leg, Status};
 use crate::carrier::log::lock;
 use crate::carrier::messages::{Fate, MessageFate};
 use crate::carrier::people::target::is_e164;
@@ -64,8 +64,7 @@ pub(super) async fn call_in(State(desk): Desks, given: Body<CallRequest>) -> Ans
     }
     let (to, live) = {
         let state = desk.shared.state();
-        let is_live =
-            |leg: &&Arc<Leg>| leg.direction == Direction::Inbound && !leg.status().is_final();
+        let is_live = |leg: &&Arc<Leg>| leg.direction.comes_in() && !leg.status().is_final();
         let first = state.numbers.first().map(|number| number.number.clone());
         (to.or(first), state.legs.iter().filter(is_live).count())
     };
@@ -97,12 +96,12 @@ pub(super) async fn say(State(desk): Desks, Path(sid): Path<String>, given: Body
         return Err(bad("give 1 to 1000 characters"));
     }
     let (leg, party) = desk.party(&sid)?;
-    if desk.listens(&leg) == Some("stream") {
+    if matches!(desk.listens(&leg), Some("stream" | "trunk")) {
         let spoken = match &desk.speech {
             Some(speech) => speech.speak(text, language.as_deref()).await,
             None => None,
         };
-        let message = "a stream hears sound only: use the microphone or a file";
+        let message = "only sound is heard there: use the microphone or a file";
         let silent = Refusal(StatusCode::CONFLICT, "sound_only", message);
         party.plays_audio(&spoken.ok_or(silent)?);
     } else {

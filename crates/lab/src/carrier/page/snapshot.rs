@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use super::Desk;
 use super::journal::Journal;
-use crate::carrier::leg::{Leg, Status};
+use crate::carrier::Number;
+use crate::carrier::leg::{Direction, Leg, Status};
 use crate::carrier::log::lock;
 use crate::carrier::messages::Message;
 
@@ -30,7 +31,8 @@ impl Desk {
                 .take(MOST_MESSAGES)
                 .cloned()
                 .collect();
-            let numbers: Vec<String> = state.numbers.iter().map(|n| n.number.clone()).collect();
+            let number = |n: &Number| json!({ "number": n.number, "trunk": n.is_on_trunk });
+            let numbers: Vec<Value> = state.numbers.iter().map(number).collect();
             (numbers, legs, messages)
         };
         let calls: Vec<Value> = {
@@ -68,11 +70,14 @@ impl Desk {
         })
     }
 
-    /// Who listens to the person now: `speech`, `keys`, `both`, `stream`, `record`, `people`, or
-    /// nobody.
+    /// Who listens to the person now: `speech`, `keys`, `both`, `stream`, `record`, `people`, `trunk`
+    /// (somebody beyond it), or nobody.
     pub(super) fn listens(&self, leg: &Leg) -> Option<&'static str> {
         if leg.status().is_final() || !leg.line.is_listened_to() {
             return None;
+        }
+        if self.is_beside_trunk(leg) {
+            return Some("trunk");
         }
         let log = self.shared.log();
         let mut verbs = log.verbs.iter().rev().filter(|v| v.call_sid == leg.sid);
@@ -95,6 +100,13 @@ impl Desk {
             "Record" => Some("record"),
             _ => Some("people"),
         }
+    }
+
+    /// Whether the other person is at the far end of the trunk, where words cannot be sent.
+    fn is_beside_trunk(&self, leg: &Leg) -> bool {
+        let parent = leg.parent.as_deref().and_then(|sid| self.shared.leg(sid));
+        leg.direction == Direction::TrunkOriginating
+            || parent.is_some_and(|parent| parent.direction == Direction::TrunkTerminating)
     }
 
     fn phones(&self) -> Vec<Value> {

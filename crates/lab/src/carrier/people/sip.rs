@@ -9,9 +9,11 @@ use super::target::Target;
 use crate::audio::FRAME_SAMPLES;
 use crate::carrier::Shared;
 use crate::carrier::amd::Nature;
-use crate::carrier::leg::{Leg, Status};
+use crate::carrier::leg::{Direction, Leg, Status};
 use crate::carrier::log::lock;
 use crate::carrier::room;
+use crate::carrier::trunk::origination_headers;
+use crate::phone::message::SipMessage;
 use crate::phone::{Dial, Phone, PhoneCall, PhoneConfig, PhoneEvent, Playable, Transport};
 
 /// How long somebody may ring at most; whoever dials gives up earlier.
@@ -28,7 +30,7 @@ pub(in crate::carrier) fn where_to(shared: &Shared, uri: &str) -> Option<SocketA
 }
 
 /// Hangs up when whoever rings loses interest.
-struct HangUp(PhoneCall);
+pub(in crate::carrier) struct HangUp(pub(in crate::carrier) PhoneCall);
 
 impl Drop for HangUp {
     fn drop(&mut self) {
@@ -52,21 +54,15 @@ pub(in crate::carrier) async fn ring(
         .address
         .split_once('?')
         .unwrap_or((&target.address, ""));
-    let mut config = PhoneConfig::new("carrier").server(address);
-    // Sip: transport udp unless the URI says otherwise.
-    if uri.to_ascii_lowercase().contains("transport=tcp") {
-        config = config.transport(Transport::Tcp);
-    }
-    let Ok(phone) = Phone::start(config).await else {
+    let Some(phone) = caller_of(shared, leg, uri, address).await else {
         return refused(503);
     };
     let from = format!("<sip:{}@sip.twilio.com>", target.caller_id);
-    // Sip: the INVITE carries API version, AccountSid and CallSid.
-    let mut dial = Dial::to(uri)
-        .from(&from)
-        .header("X-Twilio-ApiVersion", "2010-04-01")
-        .header("X-Twilio-AccountSid", &shared.config.account_sid)
-        .header("X-Twilio-CallSid", &leg.sid);
+    let mut dial = Dial::to(uri).from(&from);
+    let own = vendor_headers(shared, leg);
+    for (name, value) in own.clone() {
+        dial = dial.header(name, &value);
+    }
     for (name, value) in url::form_urlencoded::parse(headers.replace('+', "%2B").as_bytes()) {
         dial = dial.header(&name, &value);
     }
@@ -97,9 +93,11 @@ pub(in crate::carrier) async fn ring(
         }
     };
     let sent = phone.messages();
+    let is_ours = |message: &SipMessage| own.iter().all(|(name, v)| message.header(name) == v);
     let call_id = sent
         .iter()
-        .find_map(|line| line.message.as_ref().ok())
+        .filter_map(|line| line.message.as_ref().ok())
+        .find(|message| is_ours(message))
         .map(|message| message.call_id().to_owned());
     leg.state().sip_call_id = call_id;
     match event {
@@ -115,8 +113,40 @@ pub(in crate::carrier) async fn ring(
     }
 }
 
+/// The caller's call to a number of the trunk, if that is what this leg carries on.
+fn from_trunk(shared: &Shared, leg: &Leg) -> Option<Arc<Leg>> {
+    let parent = leg.parent.as_deref().and_then(|sid| shared.leg(sid));
+    parent.filter(|parent| parent.direction == Direction::TrunkOriginating)
+}
+
+/// The phone that makes the call. A trunk calls from where it is called.
+async fn caller_of(shared: &Shared, leg: &Leg, uri: &str, address: SocketAddr) -> Option<Phone> {
+    if from_trunk(shared, leg).is_some() {
+        return shared.trunk().map(|trunk| trunk.phone().clone());
+    }
+    let mut config = PhoneConfig::new("carrier").server(address);
+    // Sip: transport udp unless the URI says otherwise.
+    if uri.to_ascii_lowercase().contains("transport=tcp") {
+        config = config.transport(Transport::Tcp);
+    }
+    Phone::start(config).await.ok()
+}
+
+/// Sip: the INVITE carries API version, AccountSid and CallSid. One of a trunk is different.
+fn vendor_headers(shared: &Shared, leg: &Leg) -> Vec<(&'static str, String)> {
+    let account = &shared.config.account_sid;
+    match from_trunk(shared, leg) {
+        Some(parent) => origination_headers(&parent.to, account, &parent.sid).into(),
+        None => vec![
+            ("X-Twilio-ApiVersion", "2010-04-01".to_owned()),
+            ("X-Twilio-AccountSid", account.clone()),
+            ("X-Twilio-CallSid", leg.sid.clone()),
+        ],
+    }
+}
+
 /// The person's line and the RTP of the SIP call are one, until either ends.
-async fn carry(leg: Arc<Leg>, call: PhoneCall, hang_up: HangUp) {
+pub(in crate::carrier) async fn carry(leg: Arc<Leg>, call: PhoneCall, hang_up: HangUp) {
     let line = Arc::clone(&leg.line);
     let tap = line.put_tap();
     let live = crate::phone::LiveAudio::default();

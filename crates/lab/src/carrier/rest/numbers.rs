@@ -5,6 +5,9 @@ use serde_json::{Value, json};
 use super::{Answer, Refusal, Reply, Request, page};
 use crate::carrier::{Number, Shared};
 
+/// The account's only trunk.
+const TRUNK_SID: &str = "TK00000000000000000000000000000001";
+
 pub(super) fn account(shared: &Shared) -> Value {
     let sid = &shared.config.account_sid;
     json!({
@@ -89,7 +92,7 @@ fn json_of(shared: &Shared, number: &Number) -> Value {
         "voice_fallback_url": number.voice_fallback_url,
         "voice_fallback_method": "POST",
         "voice_application_sid": null,
-        "trunk_sid": null,
+        "trunk_sid": number.is_on_trunk.then_some(TRUNK_SID),
         "status_callback": number.status_callback,
         "status_callback_method": "POST",
         "voice_caller_id_lookup": false,

@@ -26,13 +26,14 @@ const leg = (sid) => now.calls.find((call) => call.sid === sid);
 /** The caller's call, if one is under way. */
 const calling = () => {
   const call = shown();
-  return call && call.direction === 'inbound' && !call.over ? call : undefined;
+  const isCaller = ['inbound', 'trunking-originating'].includes(call?.direction);
+  return isCaller && !call.over ? call : undefined;
 };
 
 async function callIn(event) {
   event.preventDefault();
   spokenUntil = Math.max(0, ...now.calls.flatMap((call) => call.steps.map((step) => step.n)));
-  const got = await ask('calls', { from: $('from').value });
+  const got = await ask('calls', { from: $('from').value, to: $('to').value });
   if (!got) return;
   chosen = null;
   await listenTo(got.sid);
@@ -100,14 +101,29 @@ function dress() {
 }
 
 function draw() {
-  const number = now.numbers[0] ?? '';
-  set($('number'), number);
-  set($('dial-hint'), t('dialHint', number));
+  drawNumbers();
   set($('account'), t('account', now.account, now.gateway));
   drawCaller();
   drawStory();
   drawPhones(now, { sound, decide, listenTo });
   drawMessages(now);
+}
+
+/** The number to call; with a trunk there are two. */
+function drawNumbers() {
+  set($('number'), now.numbers.map(({ number }) => number).join(', '));
+  const select = $('to');
+  const known = now.numbers.map(({ number }) => number).join() + language;
+  if (select.dataset.of !== known) {
+    select.dataset.of = known;
+    const before = select.value;
+    const option = ({ number, trunk }) =>
+      h('option', { value: number }, trunk ? `${number} ${t('overTrunk')}` : number);
+    select.replaceChildren(...now.numbers.map(option));
+    if (now.numbers.some(({ number }) => number === before)) select.value = before;
+  }
+  $('to-row').hidden = now.numbers.length < 2;
+  set($('dial-hint'), t('dialHint', select.value));
 }
 
 function drawCaller() {
@@ -252,6 +268,7 @@ function start() {
     playFile(event.target.files[0]);
     event.target.value = '';
   });
+  $('to').addEventListener('change', draw);
   $('ear-caller').addEventListener('click', () => calling() && listenTo(calling().sid));
   $('hangup').addEventListener('click', () => calling() && ask(`calls/${calling().sid}/hangup`));
   $('which').addEventListener('change', (event) => {
