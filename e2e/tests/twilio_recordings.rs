@@ -1,8 +1,10 @@
 //! What the carrier records is fetched, kept once, and played by whoever may hear calls.
 
+use serde_json::{Value, json};
 use switchhook_e2e::api::pretty;
+use switchhook_e2e::audio;
 use switchhook_lab::audio::{Audio, tone, wav};
-use switchhook_lab::carrier::{Behaviour, Pace, RestFault, Then};
+use switchhook_lab::carrier::{Behaviour, Heard, Pace, RestFault, Then};
 
 use crate::common::*;
 use crate::twilio_line::*;
@@ -11,7 +13,7 @@ use crate::twilio_line::*;
 const TONE_MS: u64 = 2_000;
 
 /// The recording the API offers, as soon as it is there: one list of samples for each channel.
-async fn recording(line: &Line, call: &serde_json::Value) -> Vec<Audio> {
+async fn recording(line: &Line, call: &Value) -> Vec<Audio> {
     let api = line.gateway.api().await;
     let path = format!("/api/calls/{}/recording", call["id"].as_str().unwrap());
     let bytes = until("the recording", ANSWER, async || {
@@ -58,6 +60,95 @@ async fn a_call_is_recorded_once_with_both_sides_and_fetched_when_the_carrier_ca
     assert!(tone::present_ms(&channels[1], HUMAN_HZ) >= TONE_MS - 500);
     assert_eq!(tone::present_ms(&channels[0], HUMAN_HZ), 0);
     assert_eq!(line.carrier.recordings().len(), 1, "recorded once");
+    line.is_clean(&call).await;
+}
+
+/// A card number is not kept: an operator pauses, and the file holds silence for so long.
+#[tokio::test]
+async fn a_pause_is_silence_in_the_file() {
+    const SECRET_HZ: f64 = 1_250.0;
+    let line = line(gather(), |config| config.pace = Pace::real()).await;
+    let talks = Then::stays().by_hand();
+    let agent = line
+        .carrier
+        .phone(EXTENSION, Behaviour::answers_then(talks));
+    let caller = wants_a_human(&line.carrier, CALLER).await;
+    let colleague = agent.until_answered(0, ANSWER).await.unwrap();
+    let says = async |hz: f64| {
+        caller.plays_audio(&tone::sine(hz, TONE_MS));
+        let present = move |audio: &Audio| tone::present_ms(audio, hz) >= TONE_MS - 500;
+        colleague.until_audio("it", ANSWER, present).await.unwrap();
+    };
+    let api = line.gateway.api().await;
+    let connected = |call: &Value| call["status"] == "with_agent";
+    let call = api.wait_call("connected", ANSWER, connected).await;
+    let order = |what: &str| {
+        let id = call["id"].as_str().unwrap();
+        format!("/api/calls/{id}/recording/{what}")
+    };
+    says(CALLER_HZ).await;
+    let (status, body) = api.try_post(&order("pause"), &json!({})).await;
+    assert_eq!(status, 202, "{body}");
+    says(SECRET_HZ).await;
+    let (status, body) = api.try_post(&order("resume"), &json!({})).await;
+    assert_eq!(status, 202, "{body}");
+    says(HUMAN_HZ).await;
+    colleague.hangs_up();
+    caller.ended(ANSWER).await.unwrap();
+    let ended = line.ended().await;
+    let (status, body) = api.try_post(&order("pause"), &json!({})).await;
+    assert_eq!(status, 409, "it is over: {body}");
+    let channels = recording(&line, &ended).await;
+    let heard = |hz| tone::present_ms(&channels[0], hz);
+    assert!(heard(CALLER_HZ) >= TONE_MS - 500 && heard(HUMAN_HZ) >= TONE_MS - 500);
+    assert_eq!(heard(SECRET_HZ), 0);
+    assert!(
+        channels[0].duration_ms() >= 3 * (TONE_MS - 500),
+        "times still fit: {} ms",
+        channels[0].duration_ms()
+    );
+    line.is_clean(&ended).await;
+}
+
+/// What was said in a message follows the notice that there is one, and both its sound and its words are
+/// kept.
+#[tokio::test]
+async fn the_words_of_a_message_follow_its_notice() {
+    let line = line(gather(), |config| config.pace = Pace::real()).await;
+    line.carrier.phone(EXTENSION, Behaviour::Busy);
+    let caller = wants_a_human(&line.carrier, CALLER).await;
+    caller.until_hears("leave a message", ANSWER).await.unwrap();
+    until("the beep", ANSWER, async || {
+        let heard = caller.heard();
+        check(heard.contains(&Heard::Beep), || format!("{heard:?}"))
+    })
+    .await;
+    caller.plays_audio(&wav::read_phone(&audio("book-a.wav")).unwrap());
+    caller.stays_silent();
+    caller.ended(ANSWER).await.unwrap();
+    let call = line.ended().await;
+    assert_eq!(
+        call["outcome"]["code"],
+        "message_taken",
+        "{}",
+        pretty(&call)
+    );
+    let api = line.gateway.api().await;
+    let texts = until("the words", AFTER_LEASE, async || {
+        let texts: Vec<String> = api
+            .messages()
+            .await
+            .iter()
+            .map(|message| message["text"].as_str().unwrap_or_default().to_owned())
+            .collect();
+        check(texts.len() == 2, || format!("{texts:?}")).map(|()| texts.clone())
+    })
+    .await;
+    let (words, notice) = (&texts[0], &texts[1]);
+    assert!(notice.contains("spoken message"), "{texts:?}");
+    assert!(words.contains(CALLER), "{texts:?}");
+    let share = words_in_common("Book a table for two tomorrow at seven", words);
+    assert!(share >= 0.5, "{share} of it in {words}");
     line.is_clean(&call).await;
 }
 

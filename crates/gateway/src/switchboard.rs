@@ -19,7 +19,7 @@ use crate::http::ports::{
     Integration, IntegrationState, Operator, Readiness, RecordingOrder, SipListener, SipReach,
     TransferOrder, TransferTo, TrunkView,
 };
-use crate::twilio::Placed;
+use crate::twilio::{OrderFault, Placed};
 use crate::{outbound, trunks, twilio};
 
 /// How long a call may take to obey: its task may be storing a step.
@@ -97,6 +97,29 @@ impl Switchboard {
         match row {
             Some(row) if row.head.status != "ended" => Ok(row.head.status),
             Some(_) | None => Err(CommandError::NotLive),
+        }
+    }
+
+    /// A call without media of ours is recorded by its carrier.
+    async fn recording_at_carrier(
+        &self,
+        call: &CallId,
+        paused: bool,
+        by: &str,
+    ) -> Result<(), CommandError> {
+        self.live_status(call).await?;
+        let engine = self.twilio.as_ref().ok_or(CommandError::NotLive)?;
+        let ordered = engine.order_recording(call, paused, by);
+        match tokio::time::timeout(COMMAND_TIMEOUT, ordered).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(OrderFault::NotRecorded)) => Err(not_recorded()),
+            Ok(Err(OrderFault::Carrier(error))) => Err(CommandError::Conflict {
+                reason: format!("the carrier records as before: {error}"),
+            }),
+            Ok(Err(OrderFault::Store(error))) => Err(CommandError::Internal {
+                detail: error.to_string(),
+            }),
+            Err(_) => Err(CommandError::Busy),
         }
     }
 
@@ -279,6 +302,12 @@ async fn check_speech(client: &reqwest::Client, url: &str) -> Integration {
     report
 }
 
+fn not_recorded() -> CommandError {
+    CommandError::Conflict {
+        reason: "the call is not recorded".to_owned(),
+    }
+}
+
 #[async_trait]
 impl Operator for Switchboard {
     async fn hangup(&self, call: &CallId, by: &str) -> Result<(), CommandError> {
@@ -293,22 +322,19 @@ impl Operator for Switchboard {
         order: RecordingOrder,
         by: &str,
     ) -> Result<(), CommandError> {
-        let inbox = self
-            .shared
-            .registry
-            .get(call)
-            .ok_or(CommandError::NotLive)?;
+        let paused = order == RecordingOrder::Pause;
+        let Some(inbox) = self.shared.registry.get(call) else {
+            return self.recording_at_carrier(call, paused, by).await;
+        };
         let (answer, answered) = oneshot::channel();
         inbox.send(CallInput::Recording {
-            paused: order == RecordingOrder::Pause,
+            paused,
             by: by.to_owned(),
             answer,
         });
         match tokio::time::timeout(COMMAND_TIMEOUT, answered).await {
             Ok(Ok(true)) => Ok(()),
-            Ok(Ok(false)) => Err(CommandError::Conflict {
-                reason: "the call is not recorded".to_owned(),
-            }),
+            Ok(Ok(false)) => Err(not_recorded()),
             // The call ended meanwhile.
             Ok(Err(_)) => Err(CommandError::NotLive),
             Err(_) => Err(CommandError::Busy),

@@ -23,6 +23,11 @@ pub fn told<'a>(
     std::iter::once(seen).chain(facts::actions(actions, call, at))
 }
 
+/// The row of an operator's wish for silence in the file, or for audio again.
+pub fn recording_paused(call: &CallId, at: Timestamp, paused: bool, by: &str) -> NewEvent {
+    facts::recording_paused(paused, by).into_row(call, at)
+}
+
 /// The row of a turn.
 pub fn turn_row(call: &CallId, n: u32, turn: &Turn) -> TurnRow {
     rows::turn(call, n, turn)

@@ -37,7 +37,7 @@ pub(crate) mod tests;
 
 pub use booking::BookingRequest;
 pub use ears::Ears;
-pub use elsewhere::{book, booker, fill_step, judge, told, turn_row};
+pub use elsewhere::{book, booker, fill_step, judge, recording_paused, told, turn_row};
 pub use inbox::{CallInput, TalkInbox};
 pub use incoming::{StartError, accept, new_leg_id, start_outbound};
 pub use mouth::Mouth;

@@ -88,6 +88,25 @@ pub fn booking(
     queue(ways, call, payload, text, now)
 }
 
+/// The rows of what a caller said in a message of which a notice was owed before: who, and the words.
+pub fn transcript(
+    ways: &Ways,
+    call: &CallId,
+    message: &MessageId,
+    (caller, words): (&str, &str),
+    now: Timestamp,
+) -> (MessageRow, NewWork) {
+    let text = wording::transcript(ways.words(), caller, words);
+    let data = serde_json::json!({ "call_id": call, "caller": caller, "text": words });
+    let payload = Payload {
+        message: message.clone(),
+        way: 0,
+        body: envelope(message, "message_transcribed", data, now),
+        text: text.clone(),
+    };
+    queue(ways, call, payload, text, now)
+}
+
 /// The same notice by the next way, if there is one.
 pub fn next_way(
     ways: &Ways,

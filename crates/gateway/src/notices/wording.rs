@@ -98,6 +98,23 @@ pub(super) fn text(words: &Words, template: NoticeTemplate, body: &NoticeBody) -
     text.chars().take(MAX_TEXT).collect()
 }
 
+/// What was said in a message.
+pub(super) fn transcript(words: &Words, caller: &str, said: &str) -> String {
+    let name = &words.assistant;
+    let who = match (caller, words.language) {
+        ("", Language::En) => "unknown number",
+        ("", Language::De) => "unbekannt",
+        ("", Language::Ar) => "رقم غير معروف",
+        (number, _) => number,
+    };
+    let text = match words.language {
+        Language::En => format!("{name}: the message of {who}: {said}"),
+        Language::De => format!("{name}: die Nachricht von {who}: {said}"),
+        Language::Ar => format!("{name}: رسالة {who}: {said}"),
+    };
+    text.chars().take(MAX_TEXT).collect()
+}
+
 /// One line for a booking.
 pub(super) fn booking(caller: &CallerIdentity, details: &Value) -> String {
     let people = details.get("people").and_then(Value::as_u64);

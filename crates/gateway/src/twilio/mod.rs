@@ -26,4 +26,5 @@ mod streams;
 
 pub use engine::{Engine, Handle};
 pub use outgoing::{Placed, session_of};
+pub use recordings::OrderFault;
 pub use settings::Settings;

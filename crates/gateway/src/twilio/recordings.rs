@@ -1,23 +1,29 @@
 //! Recordings the carrier made: fetched into our own directory, so that they are there when the
 //! carrier's are deleted, and behind our own rights.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
-use switchhook_adapters::twilio::rest::AudioFile;
+use switchhook_adapters::twilio::rest::{AudioFile, RecordingChange};
 use switchhook_adapters::twilio::webhook::{RecordingStatus, Webhook};
-use switchhook_adapters::twilio::{Carrier, ErrorKind, Params, TwilioError};
-use switchhook_model::{CallId, RecordingId, Timestamp};
+use switchhook_adapters::twilio::{CallSid, Carrier, ErrorKind, Params, TwilioError};
+use switchhook_adapters::{ListenHints, Pcm};
+use switchhook_media::wav::{Wav, WavError};
+use switchhook_model::{CallId, MessageId, RecordingId, Timestamp};
 use switchhook_store::{
-    Claim, NewWork, Queue, RecordingRow, RecordingState, Settlement, Step, WorkRow,
+    Claim, NewWork, Queue, RecordingRow, RecordingState, Settlement, Step, StoreError, WorkRow,
 };
 use tokio::io::AsyncWriteExt;
 
 use super::Engine;
+use super::channel::State;
 use super::engine::StepError;
-use crate::clock;
+use crate::bus::LiveEvent;
+use crate::notices;
+use crate::{calls, clock};
 
 /// The kind of these jobs.
 const KIND: &str = "twilio_recording";
@@ -31,9 +37,72 @@ struct Job {
     recording: RecordingId,
     call: CallId,
     started_at: i64,
+    /// What a caller left: staff get its words, too.
+    #[serde(default)]
+    is_message: bool,
+}
+
+/// How a recorded message is marked (Recording status callback, `RecordingSource`).
+const MESSAGE: &str = "RecordVerb";
+/// Quieter than this all along, nobody spoke: a recogniser would make something up.
+const SILENCE: u16 = 500;
+
+/// Why a recording was not paused or resumed.
+#[derive(Debug)]
+pub enum OrderFault {
+    /// Nothing is recorded, or not any more.
+    NotRecorded,
+    /// The carrier did not take it.
+    Carrier(TwilioError),
+    Store(StoreError),
+}
+
+impl From<StoreError> for OrderFault {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
 }
 
 impl Engine {
+    /// Pauses or resumes what the carrier records of a call that goes on: from when this returns, the
+    /// file holds silence, or audio again.
+    pub async fn order_recording(
+        &self,
+        call: &CallId,
+        paused: bool,
+        by: &str,
+    ) -> Result<(), OrderFault> {
+        let store = &self.shared.store;
+        let row = store.call(call).await?.ok_or(OrderFault::NotRecorded)?;
+        let state = row
+            .channel_state
+            .and_then(|state| state.read::<State>().ok());
+        // A call that is acted, or that the carrier has not told of yet, has no leg there.
+        let sid: Option<CallSid> = state.and_then(|state| state.caller_sid.parse().ok());
+        let (Some(sid), Some(carrier)) = (sid, &self.carrier) else {
+            return Err(OrderFault::NotRecorded);
+        };
+        let change = if paused {
+            RecordingChange::PauseSilent
+        } else {
+            RecordingChange::Resume
+        };
+        let told = carrier.update_recording(&sid, None, change).await;
+        told.map_err(|error| match error.kind {
+            ErrorKind::Gone => OrderFault::NotRecorded,
+            _ => OrderFault::Carrier(error),
+        })?;
+        let step = Step {
+            events: vec![calls::recording_paused(call, clock::now(), paused, by)],
+            ..Step::default()
+        };
+        // It is done: that it cannot be noted changes nothing for whoever asked.
+        if let Err(error) = store.commit(step).await {
+            tracing::error!(call.id = %call, %error, "that a recording was paused is not noted");
+        }
+        Ok(())
+    }
+
     /// The carrier has a recording: it is to be fetched, once.
     pub(super) async fn recording_reported(
         self: &Arc<Self>,
@@ -76,6 +145,7 @@ impl Engine {
             recording,
             call: call.clone(),
             started_at: started_at.as_millis(),
+            is_message: update.source == Some(MESSAGE),
         };
         let work = NewWork {
             queue: Queue::Jobs,
@@ -122,7 +192,7 @@ impl Engine {
         }
     }
 
-    async fn fetch_due(&self) -> Result<Duration, switchhook_store::StoreError> {
+    async fn fetch_due(&self) -> Result<Duration, StoreError> {
         let store = &self.shared.store;
         loop {
             let now = clock::now();
@@ -146,36 +216,99 @@ impl Engine {
 
     async fn fetch(&self, row: &WorkRow) {
         let now = clock::now();
-        let (settlement, recording) = match serde_json::from_value::<Job>(row.payload.clone()) {
-            Ok(job) => self.fetched(row, job).await,
+        let mut step = Step::default();
+        let settlement = match serde_json::from_value::<Job>(row.payload.clone()) {
+            Ok(job) => {
+                let (settlement, recording) = self.fetched(row, &job).await;
+                let is_there = |got: &RecordingRow| got.state == RecordingState::Ready;
+                if job.is_message && recording.as_ref().is_some_and(is_there) {
+                    self.add_words(&job, &mut step).await;
+                }
+                step.recordings.extend(recording);
+                settlement
+            }
             Err(error) => {
                 let error = format!("{:?} error", error.classify());
-                (Settlement::Failed { error }, None)
+                Settlement::Failed { error }
             }
         };
-        let step = Step {
-            recordings: recording.into_iter().collect(),
-            settle: vec![row.settle(now, settlement)],
-            ..Step::default()
-        };
-        if let Err(error) = self.shared.store.commit(step).await {
-            tracing::error!(key = row.key, %error, "a recording's job could not be settled");
+        step.settle.push(row.settle(now, settlement));
+        let shown: Vec<LiveEvent> = step.messages.iter().map(LiveEvent::message).collect();
+        match self.shared.store.commit(step).await {
+            Ok(_) => shown
+                .into_iter()
+                .for_each(|event| self.shared.bus.send(event)),
+            Err(error) => {
+                tracing::error!(key = row.key, %error, "a recording's job could not be settled");
+            }
         }
     }
 
-    async fn fetched(&self, row: &WorkRow, job: Job) -> (Settlement, Option<RecordingRow>) {
+    /// Staff are sent what was said in a message, behind the notice that there is one: that could not
+    /// wait for the carrier to finish its file.
+    async fn add_words(&self, job: &Job, step: &mut Step) {
+        let shared = &self.shared;
+        let path = self.path_of(job);
+        let read = tokio::task::spawn_blocking(move || spoken(&path)).await;
+        let audio = match read {
+            Ok(Ok(Some(audio))) => audio,
+            Ok(Ok(None)) => return,
+            Ok(Err(error)) => {
+                return tracing::warn!(call.id = %job.call, %error, "a message cannot be read");
+            }
+            Err(error) => {
+                return tracing::error!(call.id = %job.call, %error, "reading a message had a fault");
+            }
+        };
+        let hints = ListenHints::default();
+        let language = shared.config.language;
+        let heard = shared.listener.transcribe(&audio, language, &hints).await;
+        let text = match heard {
+            Ok(heard) => heard.text.trim().to_owned(),
+            Err(error) => {
+                metrics::counter!("switchhook_stt_errors_total").increment(1);
+                return tracing::warn!(call.id = %job.call, %error, "a message is not transcribed");
+            }
+        };
+        if text.is_empty() {
+            return;
+        }
+        let caller = match shared.store.call(&job.call).await {
+            Ok(row) => row.map(|row| row.head.caller).unwrap_or_default(),
+            Err(error) => {
+                return tracing::error!(call.id = %job.call, %error, "the call cannot be read");
+            }
+        };
+        let id = MessageId::from_unique(&format!("{}-words", job.recording.unique()));
+        let (row, work) = notices::transcript(
+            &shared.notices,
+            &job.call,
+            &id,
+            (&caller, &text),
+            clock::now(),
+        );
+        step.messages.push(row);
+        step.work.push(work);
+    }
+
+    fn path_of(&self, job: &Job) -> PathBuf {
+        let file = format!("{}.wav", job.recording.as_str());
+        self.shared.config.data.recordings.join(file)
+    }
+
+    async fn fetched(&self, row: &WorkRow, job: &Job) -> (Settlement, Option<RecordingRow>) {
         let started_at = Timestamp::from_millis(job.started_at);
         let mut recording = RecordingRow {
             file: format!("{}.wav", job.recording.as_str()),
-            id: job.recording,
-            call: job.call,
+            id: job.recording.clone(),
+            call: job.call.clone(),
             state: RecordingState::Recording,
             started_at,
             ended_at: Some(clock::now()),
             duration_ms: None,
             error: None,
         };
-        let path = self.shared.config.data.recordings.join(&recording.file);
+        let path = self.path_of(job);
         let got = match &self.carrier {
             Some(carrier) => store_media(carrier.as_ref(), &job.sid, &path).await,
             None => Err(Fault {
@@ -236,12 +369,17 @@ impl From<std::io::Error> for Fault {
     }
 }
 
+/// The caller's side of a message, if anything is on it.
+fn spoken(path: &Path) -> Result<Option<Pcm>, WavError> {
+    let wav = Wav::read(path)?;
+    let side = wav.samples.iter().step_by(usize::from(wav.channels.max(1)));
+    let samples: Vec<i16> = side.copied().collect();
+    let is_heard = samples.iter().any(|sample| sample.unsigned_abs() > SILENCE);
+    Ok(is_heard.then(|| Pcm::new(samples, wav.rate_hz)))
+}
+
 /// Writes the recording beside its place and moves it there when it is whole. Returns its length.
-async fn store_media(
-    carrier: &dyn Carrier,
-    sid: &str,
-    path: &std::path::Path,
-) -> Result<u64, Fault> {
+async fn store_media(carrier: &dyn Carrier, sid: &str, path: &Path) -> Result<u64, Fault> {
     let mut media = carrier
         .recording_media(sid, AudioFile::Wav, true)
         .await?

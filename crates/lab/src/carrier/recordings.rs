@@ -77,13 +77,20 @@ impl Callback {
     }
 }
 
+/// `PauseBehavior`: what the file holds of a pause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Paused {
+    Silence,
+    Skip,
+}
+
 /// A running recording of what passes on a line.
 #[derive(Debug)]
 pub(super) struct Recorder {
     pub sid: String,
     tap: Arc<Mutex<Tap>>,
     kept: (Vec<i16>, Vec<i16>),
-    paused: bool,
+    pause: Option<Paused>,
     began: Instant,
     callback: Callback,
 }
@@ -93,16 +100,23 @@ impl Recorder {
         let mut guard = lock(&self.tap);
         let tap = &mut *guard;
         let (inbound, outbound) = (tap.inbound.drain(..), tap.outbound.drain(..));
-        if !self.paused {
-            self.kept.0.extend(inbound);
-            self.kept.1.extend(outbound);
+        match self.pause {
+            None => {
+                self.kept.0.extend(inbound);
+                self.kept.1.extend(outbound);
+            }
+            Some(Paused::Silence) => {
+                self.kept.0.extend(inbound.map(|_| 0));
+                self.kept.1.extend(outbound.map(|_| 0));
+            }
+            Some(Paused::Skip) => {}
         }
     }
 
-    /// Pauses or goes on; what passes in between is left out.
-    pub(super) fn set_paused(&mut self, paused: bool) {
+    /// Pauses, or goes on.
+    pub(super) fn set_pause(&mut self, pause: Option<Paused>) {
         self.keep();
-        self.paused = paused;
+        self.pause = pause;
     }
 }
 
@@ -136,7 +150,7 @@ impl Shared {
             sid,
             tap,
             kept: (Vec::new(), Vec::new()),
-            paused: false,
+            pause: None,
             began: Instant::now(),
             callback,
         }

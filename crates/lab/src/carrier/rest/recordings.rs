@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{Answer, Refusal, Reply, Request, page};
 use crate::carrier::Shared;
 use crate::carrier::leg::Status;
-use crate::carrier::recordings::{Callback, Recording};
+use crate::carrier::recordings::{Callback, Paused, Recording};
 
 pub(super) fn start(shared: &Arc<Shared>, call: &str, request: &Request) -> Answer {
     let leg = shared
@@ -50,8 +50,14 @@ pub(super) fn control(
         let at = found.ok_or_else(missing)?;
         let sid = state.recorders[at].sid.clone();
         match request.form("Status") {
-            Some("paused") => state.recorders[at].set_paused(true),
-            Some("in-progress") => state.recorders[at].set_paused(false),
+            // Without PauseBehavior the pause is silence.
+            Some("paused") => {
+                state.recorders[at].set_pause(Some(match request.form("PauseBehavior") {
+                    Some("skip") => Paused::Skip,
+                    _ => Paused::Silence,
+                }))
+            }
+            Some("in-progress") => state.recorders[at].set_pause(None),
             Some("stopped") => stopped = Some(state.recorders.remove(at)),
             _ => return Err(Refusal::bad(20001, "Status is not valid")),
         }
