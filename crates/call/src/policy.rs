@@ -8,7 +8,7 @@ use switchhook_model::{Extension, Language, Target};
 
 use crate::hours::OpenHours;
 use crate::texts::Texts;
-use crate::transfer::TransferMethod;
+use crate::transfer::{AttemptResult, TransferMethod};
 
 /// One step after all targets failed, or outside the open hours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -92,6 +92,9 @@ pub struct CallPolicy {
     pub open_hours: Option<OpenHours>,
     /// What follows when nobody was reached.
     pub fallback: Vec<FallbackStep>,
+    /// What follows instead if the last attempt ended so.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub fallback_on: BTreeMap<AttemptResult, Vec<FallbackStep>>,
     /// What follows outside the open hours.
     pub closed_fallback: Vec<FallbackStep>,
     /// Dial attempts per transfer. Default 4.
@@ -147,6 +150,7 @@ impl Default for CallPolicy {
             dialable_extensions: BTreeSet::new(),
             open_hours: None,
             fallback: chain.clone(),
+            fallback_on: BTreeMap::new(),
             closed_fallback: chain,
             max_attempts: 4,
             max_transfers: 3,

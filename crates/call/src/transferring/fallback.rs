@@ -24,7 +24,14 @@ impl Call {
             self.end(out, ending, TransferOutcome::Failed);
             return;
         }
-        let truth = self.current().failure_text();
+        let transfer = self.current();
+        let truth = transfer.failure_text();
+        let last = transfer.attempts.last().and_then(|last| last.result);
+        let own = last.filter(|_| !transfer.closed);
+        let own = own.and_then(|result| self.policy.fallback_on.get(&result));
+        if let Some(own) = own.cloned() {
+            self.current_mut().chain = own;
+        }
         self.next_step(out, vec![truth]);
     }
 

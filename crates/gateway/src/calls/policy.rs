@@ -29,6 +29,7 @@ pub fn call(config: &Config) -> CallPolicy {
         dialable_extensions: config.extensions.keys().cloned().collect(),
         open_hours: transfer.open_hours.clone(),
         fallback: transfer.fallback.clone(),
+        fallback_on: transfer.fallback_on.clone(),
         closed_fallback: transfer.closed_fallback.clone(),
         max_transfers: transfer.max_transfers,
         caller_id: config

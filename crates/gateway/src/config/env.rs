@@ -248,6 +248,22 @@ pub(super) const TABLE: &[Variable] = &[
         "transfer.departments.operator",
         Kind::List,
     ),
+    key(
+        "VOICE_AGENT_DEPARTMENTS",
+        "transfer.department_names",
+        Kind::List,
+    ),
+    key(
+        "VOICE_AGENT_FALLBACK_DEPARTMENT",
+        "transfer.default_department",
+        Kind::Text,
+    ),
+    key(
+        "USE_TRUNK_NUMBER_TRANSFER",
+        "transfer.use_trunk_number",
+        Kind::Bool,
+    ),
+    key("TWILIO_TRUNK_NUMBER", "transfer.trunk_number", Kind::Text),
     key("TELEPHONY_MOCK", "outbound.simulate", Kind::Bool),
     key("SWITCHHOOK_OUTBOUND_REGION", "outbound.region", Kind::Text),
     key(
@@ -300,18 +316,12 @@ pub(super) const TABLE: &[Variable] = &[
     process("LOG_LEVEL"),
     process("SWITCHHOOK_LOG_FORMAT"),
     process("SWITCHHOOK_LAB_LISTEN"),
+    process("SWITCHHOOK_LAB_TRUNK"),
     // Deployments' variables whose part of the product does not exist yet.
     later(
-        "VOICE_AGENT_FALLBACK_DEPARTMENT",
-        "PBX transfer over Twilio",
-    ),
-    later("VOICE_AGENT_DEPARTMENTS", "PBX transfer over Twilio"),
-    later(
         "VOICE_ASSISTANT_TRANSFER_USER_NUMBER",
-        "PBX transfer over Twilio",
+        "a number of each user",
     ),
-    later("USE_TRUNK_NUMBER_TRANSFER", "PBX transfer over Twilio"),
-    later("TWILIO_TRUNK_NUMBER", "Twilio"),
     later("VOICE_GATEWAY_PUBLIC_URL", "browser calls"),
     later("WEBSOCKET_BASE_URL", "browser calls"),
     later("LLM_PROVIDER", "more brains"),

@@ -321,6 +321,14 @@ pub struct RawTransfer {
     /// Targets for each department.
     #[serde(default)]
     pub departments: BTreeMap<String, Vec<String>>,
+    /// Departments that ring `targets`, unless they have targets of their own.
+    pub department_names: Option<Vec<String>>,
+    /// Who names no department is for this one.
+    pub default_department: Option<String>,
+    /// Everybody is put through by this number, whose route at the PBX does the rest.
+    pub trunk_number: Option<String>,
+    /// Whether that is so. Default false.
+    pub use_trunk_number: Option<bool>,
     /// "Transfer me to extension 2001". Default false.
     pub spoken_extension: Option<bool>,
     /// Phrase lists recognise the wish for a human, and a goodbye, without asking the model. Default:
@@ -328,6 +336,9 @@ pub struct RawTransfer {
     pub phrases: Option<bool>,
     /// `return_to_assistant`, `take_message`, `notify_staff`, `goodbye`, in this order.
     pub fallback: Option<Vec<FallbackStep>>,
+    /// The same after a last attempt that ended so: `busy`, `no_answer`, `failed`.
+    #[serde(default)]
+    pub fallback_on: BTreeMap<String, Vec<FallbackStep>>,
     /// The same while closed.
     pub closed_fallback: Option<Vec<FallbackStep>>,
     pub max_transfers: Option<u32>,

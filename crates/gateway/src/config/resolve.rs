@@ -148,7 +148,18 @@ pub(super) fn resolve(
 
     let users = people::users(raw.users, mode, &mut problems);
     let phrases = matches!(brain, BrainConfig::Scripted);
-    let transfer = transfer::resolve(raw.transfer, phrases, &time_zone, &mut problems);
+    let own_number = raw
+        .twilio
+        .number
+        .as_deref()
+        .and_then(|own| own.parse().ok());
+    let transfer = transfer::resolve(
+        raw.transfer,
+        phrases,
+        own_number.as_ref(),
+        &time_zone,
+        &mut problems,
+    );
 
     if http.signing_key.is_none() && mode != Mode::Production {
         warnings.push("no signing key: one is made and kept in the data directory".to_owned());

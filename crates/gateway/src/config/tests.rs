@@ -43,6 +43,67 @@ fn environment_wins_over_the_file_and_keeps_digits_as_text() {
     assert_eq!(config.transfer.ring_timeout.as_secs(), 25);
 }
 
+/// The variables of the deployment whose departments all ring one extension.
+#[test]
+fn departments_ring_the_targets_unless_they_have_their_own() {
+    let seeds = [
+        ("VOICE_AGENT_FALLBACK_EXTENSION", "2001"),
+        ("VOICE_AGENT_DEPARTMENTS", "support, Sales,technical"),
+        ("SALES_EXTENSION", "2005"),
+        ("VOICE_AGENT_FALLBACK_DEPARTMENT", "sales"),
+        ("USE_TRUNK_NUMBER_TRANSFER", "false"),
+    ];
+    let load = |pairs: &[(&'static str, &'static str)]| {
+        let environment = Environment::from_pairs(pairs.iter().copied());
+        load(&Source::Profile("demo".into()), &environment)
+    };
+    let transfer = load(&seeds).unwrap().transfer;
+    let rings = |name: &str| transfer.departments[name][0].to_string();
+    assert_eq!(
+        ["support", "sales", "technical"].map(rings),
+        ["2001", "2005", "2001"]
+    );
+    assert_eq!(transfer.targets[0].to_string(), "2005", "who names none");
+    let own = "+493023125000";
+    for (pairs, expected) in [
+        (
+            vec![("VOICE_AGENT_FALLBACK_DEPARTMENT", "legal")],
+            "there is no department \"legal\"",
+        ),
+        (
+            vec![("USE_TRUNK_NUMBER_TRANSFER", "true")],
+            "TWILIO_TRUNK_NUMBER",
+        ),
+        (
+            vec![
+                ("USE_TRUNK_NUMBER_TRANSFER", "true"),
+                ("TWILIO_TRUNK_NUMBER", own),
+                ("TWILIO_PHONE_NUMBER", own),
+            ],
+            "would call this program again",
+        ),
+    ] {
+        let error = load(&pairs).unwrap_err().to_string();
+        assert!(error.contains(expected), "{expected} not in {error}");
+    }
+    let through = [
+        ("USE_TRUNK_NUMBER_TRANSFER", "true"),
+        ("TWILIO_TRUNK_NUMBER", "+493023125009"),
+    ];
+    let targets = load(&through).unwrap().transfer.targets;
+    assert_eq!(targets[0].to_string(), "+493023125009");
+}
+
+#[test]
+fn an_outcome_may_have_its_own_chain() {
+    let found = problems(
+        "mode = \"demo\"\n[transfer.fallback_on]\nbusy = [\"goodbye\"]\ngone = [\"goodbye\"]",
+        &[],
+    );
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].contains("transfer.fallback_on.gone"), "{found:?}");
+}
+
 #[test]
 fn production_names_everything_that_is_missing_at_once() {
     let found = problems(

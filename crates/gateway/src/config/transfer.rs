@@ -1,7 +1,10 @@
 //! The `[transfer]` section.
 
+use std::collections::BTreeMap;
+
 use switchhook_call::hours::RawOpenHours;
-use switchhook_call::{FallbackStep, OpenHours};
+use switchhook_call::{AttemptResult, FallbackStep, OpenHours};
+use switchhook_model::{E164, Target};
 
 use super::problems::Problems;
 use super::raw::{RawHours, RawTransfer};
@@ -9,13 +12,22 @@ use super::resolve::seconds;
 use super::types::TransferConfig;
 
 /// `phrases`: whether whole sentences are understood as a wish for a human, unless the section says.
+/// `own_number`: by which callers reach this program.
 pub(super) fn resolve(
     raw: RawTransfer,
     phrases: bool,
+    own_number: Option<&E164>,
     time_zone: &str,
     problems: &mut Problems,
 ) -> TransferConfig {
-    let departments = raw
+    let mut targets = problems.targets(
+        "transfer.targets",
+        raw.targets.as_deref().unwrap_or_default(),
+    );
+    if raw.use_trunk_number == Some(true) {
+        targets = trunk_number(raw.trunk_number.as_deref(), own_number, problems);
+    }
+    let mut departments: BTreeMap<String, Vec<Target>> = raw
         .departments
         .iter()
         .map(|(name, targets)| {
@@ -23,6 +35,19 @@ pub(super) fn resolve(
             (name.to_lowercase(), problems.targets(&key, targets))
         })
         .collect();
+    for name in raw.department_names.iter().flatten() {
+        let name = name.trim().to_lowercase();
+        departments.entry(name).or_insert_with(|| targets.clone());
+    }
+    if let Some(name) = raw.default_department {
+        match departments.get(&name.trim().to_lowercase()) {
+            Some(its) => targets.clone_from(its),
+            None => problems.add(format!(
+                "transfer.default_department: there is no department {name:?}; add it to \
+                 transfer.department_names (VOICE_AGENT_DEPARTMENTS) or [transfer.departments]"
+            )),
+        }
+    }
     let open_hours = raw
         .open_hours
         .and_then(|hours| open_hours(hours, time_zone, problems));
@@ -33,11 +58,12 @@ pub(super) fn resolve(
             1,
             120,
         )),
-        targets: problems.targets("transfer.targets", &raw.targets.unwrap_or_default()),
+        targets,
         departments,
         spoken_extension: raw.spoken_extension.unwrap_or(false),
         phrases: raw.phrases.unwrap_or(phrases),
         fallback: raw.fallback.unwrap_or_else(default_chain),
+        fallback_on: fallback_on(raw.fallback_on, problems),
         closed_fallback: raw.closed_fallback.unwrap_or_else(default_chain),
         max_transfers: problems.in_range(
             "transfer.max_transfers",
@@ -47,6 +73,48 @@ pub(super) fn resolve(
         ),
         open_hours,
     }
+}
+
+/// A number of our own there would come back as a new call, and so on.
+fn trunk_number(text: Option<&str>, own: Option<&E164>, problems: &mut Problems) -> Vec<Target> {
+    let key = "transfer.trunk_number";
+    let Some(text) = text else {
+        problems.add(format!(
+            "{key} (TWILIO_TRUNK_NUMBER) is missing: transfer.use_trunk_number needs it"
+        ));
+        return Vec::new();
+    };
+    let number: Option<E164> = problems.parse(key, text);
+    if number.is_some() && number.as_ref() == own {
+        problems.add(format!(
+            "{key} is our own number: each transfer would call this program again; give the \
+             number that the PBX answers"
+        ));
+    }
+    number.map(Target::Number).into_iter().collect()
+}
+
+fn fallback_on(
+    raw: BTreeMap<String, Vec<FallbackStep>>,
+    problems: &mut Problems,
+) -> BTreeMap<AttemptResult, Vec<FallbackStep>> {
+    let known = [
+        AttemptResult::Busy,
+        AttemptResult::NoAnswer,
+        AttemptResult::Failed,
+    ];
+    let mut chains = BTreeMap::new();
+    for (name, chain) in raw {
+        match known.into_iter().find(|result| result.code() == name) {
+            Some(result) => {
+                chains.insert(result, chain);
+            }
+            None => problems.add(format!(
+                "transfer.fallback_on.{name}: no attempt ends so; busy, no_answer and failed do"
+            )),
+        }
+    }
+    chains
 }
 
 fn default_chain() -> Vec<FallbackStep> {

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use switchhook_call::{FallbackStep, MachinePolicy, OpenHours, TransferMethod};
+use switchhook_call::{AttemptResult, FallbackStep, MachinePolicy, OpenHours, TransferMethod};
 use switchhook_media::Codec;
 use switchhook_media::srtp::sdes::SrtpPolicy;
 use switchhook_model::{E164, Extension, Language, Target};
@@ -204,6 +204,8 @@ pub struct TransferConfig {
     /// Whether phrase lists decide without the model.
     pub phrases: bool,
     pub fallback: Vec<FallbackStep>,
+    /// Instead, after a last attempt that ended so.
+    pub fallback_on: BTreeMap<AttemptResult, Vec<FallbackStep>>,
     pub closed_fallback: Vec<FallbackStep>,
     pub max_transfers: u32,
     pub open_hours: Option<OpenHours>,

@@ -90,6 +90,14 @@ fn every_outcome_is_told_as_it_was() {
         ("no-answer", Some(false), "no_answer", "nobody answered"),
         ("busy", Some(false), "busy", "the line is busy"),
         ("failed", Some(false), "failed", "could not reach anyone"),
+        // Not by us: the caller is still there.
+        ("canceled", Some(false), "failed", "could not reach anyone"),
+        (
+            "a-word-of-tomorrow",
+            Some(false),
+            "failed",
+            "could not reach anyone",
+        ),
         // Picked up by something that is no agent: a mailbox, or a whisper that was declined.
         (
             "completed",
@@ -116,6 +124,31 @@ fn every_outcome_is_told_as_it_was() {
             .iter()
             .filter(|program| program.starts_with("dial"));
         assert_eq!(dials.count(), 1, "{status}");
+    }
+}
+
+/// What follows is chosen by how the attempt ended, where the configuration says so.
+#[test]
+fn a_busy_line_may_lead_elsewhere_than_silence() {
+    let chains = |policy: &mut switchhook_call::CallPolicy| {
+        policy.fallback = vec![FallbackStep::Goodbye];
+        let busy = vec![FallbackStep::ReturnToAssistant];
+        policy
+            .fallback_on
+            .insert(switchhook_call::AttemptResult::Busy, busy);
+    };
+    for (status, next) in [("busy", "still here"), ("no-answer", "Goodbye")] {
+        let world = survives(
+            &rules(chains, None),
+            &[
+                WISH,
+                Move::Dialled(status, Some(false)),
+                Move::Back,
+                Move::HangsUp,
+            ],
+        );
+        let programs: Vec<String> = world.programs.iter().map(describe).collect();
+        assert!(programs[2].contains(next), "{status}: {programs:?}");
     }
 }
 
