@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use phonenumber::country;
 use switchhook_model::{CallId, Direction, E164, Timestamp};
-use switchhook_store::{CallFilter, Store, StoreError};
+use switchhook_store::{CallFilter, CallHead, Store, StoreError};
 
 use crate::calls::Shared;
 use crate::clock;
@@ -20,8 +20,8 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 const CALLS: &str = "outbound:calls";
 const MINUTES: &str = "outbound:minutes";
 const SPENT: &str = "outbound:spent";
-/// Live calls that are looked at: more than a list holds at once are too many for any limit.
-const LOOKED_AT: u32 = 200;
+/// Live calls that are read at a time.
+const PAGE: u32 = 200;
 
 /// Who is to be called.
 #[derive(Debug, Clone, Copy)]
@@ -73,6 +73,20 @@ pub fn number(text: &str, region: Option<country::Id>) -> Result<E164, InitiateE
 /// # Errors
 /// One for each limit, with a code of its own.
 pub async fn admit(shared: &Shared, wish: Wish<'_>, now: Timestamp) -> Result<(), InitiateError> {
+    let admitted = within_limits(shared, wish, now).await;
+    if let Err(InitiateError::Limit { code, .. }) = &admitted {
+        // Whoever watches the gateway is told: a limit may be all that stands before a bill.
+        metrics::counter!("switchhook_outbound_refused_total", "code" => *code).increment(1);
+        tracing::warn!(code, "a call out was refused by a limit");
+    }
+    admitted
+}
+
+async fn within_limits(
+    shared: &Shared,
+    wish: Wish<'_>,
+    now: Timestamp,
+) -> Result<(), InitiateError> {
     let outbound = &shared.config.outbound;
     check_hours(outbound, wish.number, now)?;
     check_live(&shared.store, outbound, wish.number).await?;
@@ -163,26 +177,34 @@ async fn check_live(
     outbound: &OutboundConfig,
     number: &E164,
 ) -> Result<(), InitiateError> {
-    let filter = CallFilter {
+    let mut filter = CallFilter {
         statuses: ["ringing", "assistant", "transferring", "with_agent"]
             .map(str::to_owned)
             .to_vec(),
         direction: Some(Direction::Outbound),
-        limit: LOOKED_AT,
+        limit: PAGE,
         ..CallFilter::default()
     };
-    let live = store.calls(&filter).await.map_err(failed)?.items;
-    if live.iter().any(|call| call.callee == number.as_str()) {
-        return Err(InitiateError::Limit {
-            code: "outbound.customer_busy",
-            message: "this number is being called already; wait for the end of that call"
-                .to_owned(),
-            retry_after_s: 60,
-        });
+    let mut calls = 0;
+    loop {
+        let live = store.calls(&filter).await.map_err(failed)?;
+        if live.items.iter().any(|call| call.callee == number.as_str()) {
+            return Err(InitiateError::Limit {
+                code: "outbound.customer_busy",
+                message: "this number is being called already; wait for the end of that call"
+                    .to_owned(),
+                retry_after_s: 60,
+            });
+        }
+        let to_numbers = |call: &&CallHead| call.callee.starts_with('+');
+        calls += live.items.iter().filter(to_numbers).count();
+        filter.cursor = live.next_cursor.and_then(|next| next.parse().ok());
+        if filter.cursor.is_none() {
+            break;
+        }
     }
-    let calls = live.iter().filter(|call| call.callee.starts_with('+'));
     let most = outbound.limits.max_calls;
-    if calls.count() >= usize::try_from(most).unwrap_or(usize::MAX) {
+    if calls >= usize::try_from(most).unwrap_or(usize::MAX) {
         let what = "calls to numbers at the same time (outbound.max_calls)";
         return Err(limit("outbound.concurrency", most, what, 60));
     }

@@ -1,8 +1,13 @@
 //! Numbers as people write them, and each limit with its own code.
 
+use switchhook_call::{CallPolicy, Event};
+use switchhook_store::Step;
+
 use super::*;
+use crate::calls;
 use crate::calls::tests::{config, shared};
 use crate::config::{Environment, Source, load};
+use crate::notices::Ways;
 
 #[test]
 fn numbers_are_read_as_people_of_a_region_write_them() {
@@ -102,6 +107,44 @@ async fn each_limit_refuses_by_its_own_code_and_counts_nothing_then() {
     );
     shared.sip.shutdown();
     shared.media.shutdown();
+}
+
+/// However many calls there are: also beyond what one list holds.
+#[tokio::test]
+async fn calls_at_the_same_time_are_counted_by_their_rows() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = configured(&directory, "max_calls = 250\n");
+    let store = Store::memory();
+    let number = |n: u32| format!("+4930231{n:05}");
+    let begins = async |n: u32| {
+        let id = CallId::from_unique(&format!("{n}"));
+        let now = clock::now() + Duration::from_millis(u64::from(n));
+        let mut call =
+            switchhook_call::Call::new(id, "demo".to_owned(), CallPolicy::default(), now);
+        let target = number(n).parse().unwrap();
+        let actions = call.handle(
+            now,
+            Event::OutboundRequested {
+                target,
+                assistant: None,
+            },
+        );
+        let mut step = Step::default();
+        calls::fill_step(&mut step, &call, 1, false, &actions, &Ways::inbox(), now);
+        store.commit(step).await.unwrap();
+    };
+    let wish = async |n: u32| {
+        let number: E164 = number(n).parse().unwrap();
+        code(check_live(&store, &config.outbound, &number).await)
+    };
+    for n in 0..249 {
+        begins(n).await;
+    }
+    assert_eq!(wish(300).await, "ok");
+    // The oldest is on the last page.
+    assert_eq!(wish(0).await, "outbound.customer_busy");
+    begins(249).await;
+    assert_eq!(wish(300).await, "outbound.concurrency");
 }
 
 #[tokio::test]

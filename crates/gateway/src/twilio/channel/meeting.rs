@@ -130,10 +130,14 @@ impl Channel {
     }
 
     /// The agent's leg is over. A repetition is no news to the call.
-    pub(super) fn seat_over(&mut self, leg: &LegId, end: LegEnd) {
+    pub(super) fn seat_over(&mut self, now: Timestamp, leg: &LegId, end: LegEnd) {
         let Some(child) = self.state.children.get(leg) else {
             return;
         };
+        if self.state.parting.is_some() && !self.took(child) && !end.answered {
+            // Nobody is left to be told that nobody came.
+            return self.leave(now);
+        }
         let took = self.took(child) || (end.answered && self.rules.accept_key.is_none());
         if took {
             self.queue

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use switchhook_call::Event;
 use switchhook_conversation::documents::Returned;
-use switchhook_model::{HangupCause, Timestamp};
+use switchhook_model::{HangupCause, LegId, Timestamp};
 
 use super::returned::DialEnd;
-use super::{Channel, ChildStatus, Stage};
+use super::{Channel, ChildStatus, Effect, Stage};
 
 /// Longest wait for the other report. Both are sent when the line falls, and arrive within tenths.
 const OTHER_REPORT: Duration = Duration::from_secs(3);
@@ -22,23 +22,42 @@ impl Channel {
         if self.state.stage == Stage::Over || self.state.parting.is_some() {
             return;
         }
-        if self.has_open_dial() && !self.state.hung_up {
-            self.is_touched = true;
-            self.state.parting = Some(now + OTHER_REPORT);
-            return;
+        let Some(agent) = self.open_dial().filter(|_| !self.state.hung_up) else {
+            return self.leave(now);
+        };
+        let seat = self.state.children.get(&agent);
+        if let Some(child) = seat.filter(|child| child.seat.is_some()) {
+            // One dialled over REST rings on when the caller is gone: the carrier is asked at once. Nobody
+            // can have answered whom it does not know yet.
+            let Some(sid) = child.sid.clone() else {
+                return self.leave(now);
+            };
+            let leg = agent.clone();
+            self.done.effects.push(Effect::Look { leg, sid });
         }
-        self.leave(now);
+        self.is_touched = true;
+        self.state.parting = Some(now + OTHER_REPORT);
     }
 
-    /// Whether somebody rings who is dialled from the caller's leg, as far as the call knows.
-    fn has_open_dial(&self) -> bool {
-        let Some(leg) = self.state.dialling().filter(|leg| !self.has_seat(leg)) else {
-            return false;
-        };
+    /// The agent who rings, as far as the call knows.
+    fn open_dial(&self) -> Option<LegId> {
+        let leg = self.state.dialling()?;
         let legs = self.call.view().legs;
-        legs.iter().any(|known| {
+        let rings = legs.iter().any(|known| {
             known.id == *leg && known.answered_at.is_none() && known.ended_at.is_none()
-        })
+        });
+        rings.then(|| leg.clone())
+    }
+
+    fn has_open_dial(&self) -> bool {
+        self.open_dial().is_some()
+    }
+
+    /// The carrier was asked, and the agent still rings.
+    pub(super) fn parted_by_sight(&mut self, now: Timestamp) {
+        if self.state.parting.is_some() {
+            self.leave(now);
+        }
     }
 
     /// The carrier reports the end of the dial of a caller who is gone.

@@ -70,7 +70,8 @@ pub struct Request {
 }
 
 /// Who or what picked up, as far as it was found out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Picker {
     Person,
     Machine,
@@ -262,8 +263,20 @@ impl Channel {
 
     /// It was found out who picked up, while the call already runs.
     pub fn detected(&mut self, now: Timestamp, picker: Picker) {
-        if self.state.stage == Stage::New || self.state.stage == Stage::Over {
-            return;
+        match self.state.stage {
+            Stage::Over => return,
+            // Nobody is talked to yet.
+            Stage::New => {
+                self.state.picked_up_by = Some(picker);
+                self.is_touched = true;
+                return;
+            }
+            Stage::Telling
+            | Stage::Listening
+            | Stage::Dialing { .. }
+            | Stage::Elsewhere
+            | Stage::Streaming
+            | Stage::TakingMessage => {}
         }
         if let Some(is_fax) = machine(Some(picker)) {
             let leg = self.state.caller_leg.clone();
@@ -275,6 +288,7 @@ impl Channel {
     /// The party we call is connected: the carrier asks for the first program.
     pub(super) fn connected(&mut self, picker: Option<Picker>) {
         let leg = self.state.caller_leg.clone();
+        let picker = picker.or(self.state.picked_up_by);
         self.queue.push_back(match machine(picker) {
             Some(is_fax) => Event::MachineAnswered { leg, is_fax },
             None => Event::LegAnswered { leg },

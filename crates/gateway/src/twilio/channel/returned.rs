@@ -60,6 +60,8 @@ pub enum Lost {
     First,
     /// One about the program of this number.
     Of(u32),
+    /// What the caller hears while waiting in a conference: nothing was said with it.
+    Music,
     Unknown,
 }
 
@@ -284,6 +286,7 @@ impl Channel {
         let was_taken = match lost {
             Lost::First => self.state.given <= 1,
             Lost::Of(program) => program < self.state.given,
+            Lost::Music => true,
             Lost::Unknown => false,
         };
         if self.state.in_hand || was_taken {
@@ -350,7 +353,7 @@ impl Channel {
                 }
             }
             ChildStatus::Dialled => {}
-            ChildStatus::Over(end) if has_seat => self.seat_over(leg, end),
+            ChildStatus::Over(end) if has_seat => self.seat_over(now, leg, end),
             // That somebody had answered may not have been told before.
             ChildStatus::Over(end) if end.answered && !whispered => {
                 child.picked_up = true;

@@ -7,7 +7,7 @@ use switchhook_conversation::ConversationSnapshot;
 use switchhook_conversation::documents::Documents;
 use switchhook_model::{Language, LegId, Target, Timestamp};
 
-use super::Placing;
+use super::{Picker, Placing};
 
 /// Raised when an older build could misread what is stored.
 pub const STATE_VERSION: u32 = 1;
@@ -135,6 +135,9 @@ pub struct State {
     /// A call we place: how far that came.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub placing: Option<Placing>,
+    /// A call we place: found out before its first program was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub picked_up_by: Option<Picker>,
     /// This program acts the callee.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub simulated: bool,
@@ -229,6 +232,7 @@ impl State {
             had_stream: false,
             leaves_stream: false,
             placing: None,
+            picked_up_by: None,
             simulated: false,
             sequence: None,
             with_other: false,

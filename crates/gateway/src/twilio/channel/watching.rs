@@ -98,5 +98,8 @@ impl Channel {
             Seen::Unknown => return,
         };
         self.child(now, leg, None, None, status);
+        if seen == Seen::Ringing && self.state.dialling() == Some(leg) {
+            self.parted_by_sight(now);
+        }
     }
 }

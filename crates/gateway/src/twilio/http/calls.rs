@@ -191,8 +191,13 @@ pub(super) async fn go_on(
         return Ok(None);
     };
     let settings = &engine.settings;
+    let picker = webhook.answered_by().and_then(outgoing::picker);
     let mut step = |channel: &mut Channel, now: Timestamp| {
         if asked.is_new(channel) {
+            // The lost request told who picked up.
+            if let Some(picker) = picker.filter(|_| channel.is_unanswered()) {
+                channel.detected(now, picker);
+            }
             channel.unanswered(now, lost);
         }
         if channel.state.rescues > RESCUES {

@@ -6,13 +6,16 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::line::{Act, Heard, Line};
+use super::line::{Act, Heard, Line, Rule};
 use super::party::Party;
 use super::target::{Kind, Target, anywhere, plain};
 use crate::carrier::Shared;
 use crate::carrier::amd::Nature;
 use crate::carrier::leg::{Leg, Status};
 use crate::carrier::log::{CarrierError, lock};
+
+/// How sure the recogniser is of what people say.
+const CONFIDENCE: f64 = 0.93;
 
 /// What came of ringing somebody.
 #[derive(Debug)]
@@ -25,7 +28,7 @@ pub(crate) enum Rung {
 #[derive(Debug, Clone, Default)]
 pub struct Then {
     says: Vec<String>,
-    upon: Vec<(String, String)>,
+    upon: Vec<Rule>,
     hangs_up_after: Option<Duration>,
     by_hand: bool,
 }
@@ -46,7 +49,26 @@ impl Then {
     /// Presses keys when something with `trigger` in it is heard: an accept key upon a whisper.
     #[must_use]
     pub fn presses(mut self, trigger: &str, digits: &str) -> Self {
-        self.upon.push((trigger.to_owned(), digits.to_owned()));
+        let keys = digits.chars().map(Act::Presses).collect();
+        self.upon.push((trigger.to_lowercase(), keys, false));
+        self
+    }
+
+    /// Says this each time something with `trigger` in it is heard, as soon as it is their turn.
+    #[must_use]
+    pub fn says_upon(mut self, trigger: &str, text: &str) -> Self {
+        let words = Act::Says {
+            text: text.to_owned(),
+            confidence: CONFIDENCE,
+        };
+        self.upon.push((trigger.to_lowercase(), vec![words], false));
+        self
+    }
+
+    /// Hangs up when something with `trigger` in it is heard.
+    #[must_use]
+    pub fn hangs_up_upon(mut self, trigger: &str) -> Self {
+        self.upon.push((trigger.to_lowercase(), Vec::new(), true));
         self
     }
 
@@ -397,13 +419,10 @@ impl Shared {
         {
             let mut state = leg.line.state();
             state.silent = !then.by_hand;
-            for (trigger, digits) in &then.upon {
-                let keys = digits.chars().map(Act::Presses).collect();
-                state.rules.push((trigger.to_lowercase(), keys, false));
-            }
+            state.rules.extend(then.upon.iter().cloned());
             let words = then.says.iter().map(|text| Act::Says {
                 text: text.clone(),
-                confidence: 0.93,
+                confidence: CONFIDENCE,
             });
             state.pending.extend(words);
         }

@@ -85,7 +85,7 @@ fn the_agent_is_dialled_only_when_the_caller_is_there() {
 
 #[test]
 fn every_outcome_is_what_a_dial_from_the_callers_leg_comes_to() {
-    for status in ["no-answer", "busy", "failed"] {
+    for status in ["no-answer", "busy", "failed", "canceled"] {
         let dialled = World::run(
             &rules(
                 |policy| policy.fallback = vec![FallbackStep::ReturnToAssistant],

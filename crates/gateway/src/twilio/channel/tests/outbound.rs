@@ -295,6 +295,16 @@ fn a_machine_that_is_found_out_late_stops_the_assistant() {
 }
 
 #[test]
+fn a_machine_that_is_found_out_before_the_first_program_is_not_talked_to() {
+    let mut call = Placed::ringing(with(MachinePolicy::HangUp));
+    call.channel.detected(call.now, Picker::Machine);
+    call.take();
+    assert_eq!(call.outcome(), "none");
+    assert_eq!(call.comes(Came::Connected(None)), "hangup");
+    assert_eq!(call.outcome(), "voicemail");
+}
+
+#[test]
 fn an_operator_ends_a_call_at_any_time() {
     let hangup = || Event::OperatorHangup {
         by: "test".to_owned(),

@@ -3,8 +3,8 @@
 use switchhook_call::Event;
 
 use super::ladders::{WISH, survives};
-use super::world::{Move, World, rules};
-use crate::twilio::channel::Program;
+use super::world::{Move, World, rooms, rules};
+use crate::twilio::channel::{Program, Seen};
 
 #[test]
 fn a_caller_who_hangs_up_leaves_nobody_ringing() {
@@ -46,6 +46,43 @@ fn a_caller_who_hangs_up_on_the_agent_was_transferred_whichever_is_told_first() 
         assert_eq!(world.outcome(), "transferred", "{moves:?}");
         assert!(world.channel.is_settled(), "{moves:?}");
     }
+}
+
+/// The same in a conference, where the agent rings on unless somebody ends it.
+#[test]
+fn whoever_leaves_a_conference_was_transferred_whichever_is_told_first() {
+    let rules = rooms(|_| {}, None);
+    let begin = [WISH, Move::Waits, Move::Dials, Move::Rings];
+    for told in [
+        vec![Move::HangsUp, Move::PicksUp],
+        vec![Move::HangsUp, Move::Over("completed")],
+        vec![Move::HangsUp, Move::SeesAgent(Seen::Talking)],
+    ] {
+        let moves: Vec<Move> = begin.iter().cloned().chain(told).collect();
+        let world = survives(&rules, &moves);
+        assert_eq!(world.attempts(), ["answered"], "{moves:?}");
+        assert_eq!(world.outcome(), "transferred", "{moves:?}");
+    }
+    for told in [
+        vec![Move::HangsUp, Move::SeesAgent(Seen::Ringing), Move::Drops],
+        vec![Move::HangsUp, Move::Passes(3000), Move::Drops],
+        vec![Move::HangsUp, Move::Over("no-answer"), Move::Drops],
+        vec![
+            Move::HangsUp,
+            Move::SeesAgent(Seen::Unknown),
+            Move::Passes(3000),
+            Move::Drops,
+        ],
+    ] {
+        let moves: Vec<Move> = begin.iter().cloned().chain(told).collect();
+        let world = survives(&rules, &moves);
+        assert_eq!(world.attempts(), ["canceled"], "{moves:?}");
+        assert_eq!(world.outcome(), "caller_gone", "{moves:?}");
+        assert!(world.channel.is_settled(), "{moves:?}");
+    }
+    // Dialled, and not known to the carrier: nobody can have answered.
+    let early = survives(&rules, &[WISH, Move::Waits, Move::HangsUp]);
+    assert_eq!(early.outcome(), "caller_gone");
 }
 
 #[test]

@@ -45,6 +45,8 @@ pub(super) enum Move {
     Drops,
     /// It says what became of the caller's leg.
     Sees(Seen),
+    /// The same of the agent.
+    SeesAgent(Seen),
     HangsUp,
     /// The last PIN was looked up.
     PinIs(PinAnswer),
@@ -224,6 +226,10 @@ impl World {
             }
             Move::Sees(seen) => {
                 let leg = self.channel.state.caller_leg.clone();
+                self.channel.seen(now, &leg, seen);
+            }
+            Move::SeesAgent(seen) => {
+                let leg = self.agent();
                 self.channel.seen(now, &leg, seen);
             }
             Move::HangsUp => self.channel.caller_gone(now),
