@@ -27,6 +27,8 @@ pub struct GatewaySettings {
     speech: bool,
     config: Option<String>,
     profile: Option<&'static str>,
+    /// Beginnings of lines of the profile, with what stands there instead.
+    lines: Vec<(&'static str, &'static str)>,
 }
 
 impl GatewaySettings {
@@ -37,6 +39,7 @@ impl GatewaySettings {
             speech: true,
             config: Some(toml.to_owned()),
             profile: None,
+            lines: Vec::new(),
         }
     }
 
@@ -54,6 +57,7 @@ impl GatewaySettings {
             speech: true,
             config: None,
             profile: None,
+            lines: Vec::new(),
         }
     }
 
@@ -68,6 +72,14 @@ impl GatewaySettings {
             "SWITCHHOOK_SIGNING_KEY",
             "a key of the end-to-end tests, long enough",
         )
+    }
+
+    /// Another line in place of the profile's that begins so, for what no variable sets: as an
+    /// installation does it, with a file of its own in `profiles/`.
+    #[must_use]
+    pub fn profile_line(mut self, begins: &'static str, line: &'static str) -> Self {
+        self.lines.push((begins, line));
+        self
     }
 
     /// Without the shared speech server; set `SWITCHHOOK_SPEECH_URL` or leave it unreachable.
@@ -162,6 +174,9 @@ impl GatewaySettings {
             }
             None => {
                 let profile = self.profile.unwrap_or("demo");
+                if !self.lines.is_empty() {
+                    write_profile(dir.path(), profile, &self.lines);
+                }
                 vec!["serve".into(), "--profile".into(), profile.into()]
             }
         };
@@ -182,6 +197,21 @@ impl GatewaySettings {
         gateway.start_again().await;
         gateway
     }
+}
+
+/// The shipped profile with other lines, where the program looks first.
+fn write_profile(dir: &Path, name: &str, lines: &[(&str, &str)]) {
+    let file = format!("{name}.toml");
+    let shipped = repository().join("profiles").join(&file);
+    let mut text = std::fs::read_to_string(&shipped).expect("the profile is shipped");
+    for &(begins, line) in lines {
+        let old = text.lines().find(|old| old.starts_with(begins));
+        let old = old.unwrap_or_else(|| panic!("no line of {file} begins with {begins:?}"));
+        text = text.replace(old, line);
+    }
+    let own = dir.join("profiles");
+    std::fs::create_dir(&own).expect("the temporary directory is writable");
+    std::fs::write(own.join(file), text).expect("the temporary directory is writable");
 }
 
 /// A running gateway.

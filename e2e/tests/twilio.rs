@@ -2,7 +2,7 @@
 
 use switchhook_e2e::api::{only_attempt, only_transfer, pretty, told};
 use switchhook_e2e::audio;
-use switchhook_lab::audio::{speech, wav};
+use switchhook_lab::audio::wav;
 use switchhook_lab::carrier::{Behaviour, Faults, Forgery, Pace, Then};
 
 use crate::common::*;
@@ -229,14 +229,7 @@ async fn a_caller_talks_over_a_media_stream() {
     let human = line.carrier.phone(HUMAN, Behaviour::answers());
     let caller = line.carrier.call_in(CALLER, OURS).await.unwrap();
     caller.until_answered(ANSWER).await.unwrap();
-    // The greeting is over.
-    caller
-        .until_audio("the greeting", ANSWER, |heard| {
-            let silent_ms = speech::silent_since_ms(heard);
-            speech::speech_ms(heard) > 1_500 && silent_ms.is_some_and(|ms| ms >= PAUSE_MS)
-        })
-        .await
-        .unwrap();
+    hears_greeting(&caller).await;
     caller.plays_audio(&wav::read_phone(&audio("mensch-de.wav")).unwrap());
     let colleague = human.until_answered(0, ANSWER).await.unwrap();
     assert_eq!(human.rung(), 1, "exactly one dial");

@@ -2,7 +2,6 @@
 
 use switchhook_e2e::api::{only_attempt, only_transfer, pretty, told};
 use switchhook_e2e::gateway::GatewaySettings;
-use switchhook_lab::audio::speech;
 use switchhook_lab::carrier::{Behaviour, Heard, Pace};
 
 use crate::common::*;
@@ -123,13 +122,7 @@ async fn an_arabic_voice_over_a_media_stream() {
     let line = line(settings, |_| {}).await;
     let agent = line.carrier.phone(EXTENSION, Behaviour::answers());
     let caller = line.carrier.call_in(CALLER, OURS).await.unwrap();
-    caller
-        .until_audio("the greeting", ANSWER, |heard| {
-            let silent_ms = speech::silent_since_ms(heard);
-            speech::speech_ms(heard) > 1_500 && silent_ms.is_some_and(|ms| ms >= PAUSE_MS)
-        })
-        .await
-        .unwrap();
+    hears_greeting(&caller).await;
     caller.presses("0");
     let colleague = agent.until_answered(0, ANSWER).await.unwrap();
     colleague.hangs_up();

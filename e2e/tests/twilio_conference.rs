@@ -17,7 +17,7 @@ const WISH: &str = "I would like to speak to a human please";
 const GREETING: &str = "How can I help";
 
 fn rooms() -> GatewaySettings {
-    gather().env("SWITCHHOOK_TWILIO_TRANSFER", "conference")
+    in_rooms(gather())
 }
 
 /// Caller and agent in one conference.

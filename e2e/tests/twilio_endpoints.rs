@@ -3,7 +3,7 @@
 
 use switchhook_e2e::api::{only_transfer, pretty};
 use switchhook_e2e::gateway::{Gateway, GatewaySettings};
-use switchhook_lab::carrier::{Behaviour, Carrier, CarrierConfig, sign};
+use switchhook_lab::carrier::{Behaviour, Carrier, CarrierConfig, Party, Phone, Webhook, sign};
 use switchhook_lab::postgres::Cluster;
 
 use crate::common::*;
@@ -12,7 +12,7 @@ use crate::twilio_line::*;
 const PREFIXES: [&str; 4] = ["", "/api", "/anthropic/convonet_todo", "/convonet_todo"];
 
 /// Everything that is signed, with its method.
-const SIGNED: [&str; 17] = [
+const SIGNED: [&str; 19] = [
     "voice",
     "call",
     "verify_pin",
@@ -20,11 +20,13 @@ const SIGNED: [&str; 17] = [
     "transfer?extension=2001",
     "transfer_callback?extension=2001",
     "voice_assistant/transfer_bridge?extension=2001",
+    "room/SESSION?leg=LEG",
     "connect/SESSION",
     "dial_status/SESSION",
     "message/SESSION",
     "whisper/SESSION?leg=LEG",
     "accept/SESSION?leg=LEG",
+    "amd/SESSION",
     "status",
     "status/SESSION?leg=LEG",
     "recording",
@@ -125,7 +127,9 @@ async fn installed() -> Installed {
         .without_speech()
         .env("SWITCHHOOK_SPEECH_URL", "http://127.0.0.1:9")
         .env("DATABASE_URL", url)
-        .env("TWILIO_SMS_TO", STAFF);
+        .env("TWILIO_SMS_TO", STAFF)
+        // Longer than anybody forges.
+        .ring_timeout_s(120);
     let gateway = known_to(settings, port, &carrier).start().await;
     Installed {
         gateway,
@@ -179,6 +183,57 @@ impl Installed {
         }
         request.send().await.unwrap().status().as_u16()
     }
+
+    /// Asks for a media stream.
+    async fn upgrade(&self, target: &str, signature: Option<&str>) -> u16 {
+        let mut request = self
+            .gateway
+            .client()
+            .get(self.gateway.http_url(target))
+            .header("host", "gw.example.com")
+            .header("x-forwarded-proto", "https")
+            .header("connection", "Upgrade")
+            .header("upgrade", "websocket")
+            .header("sec-websocket-version", "13")
+            // That of RFC 6455: any 16 bytes are a key.
+            .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+        if let Some(signature) = signature {
+            request = request.header("x-twilio-signature", signature);
+        }
+        request.send().await.unwrap().status().as_u16()
+    }
+
+    /// A caller for whom an agent's phone rings, which is reported and stored.
+    async fn rings(&self) -> Ringing {
+        let agent = self
+            .carrier
+            .phone(EXTENSION, Behaviour::AnswersWhenTold(Default::default()));
+        let caller = wants_a_human(&self.carrier, CALLER).await;
+        agent.until_rung(1, ANSWER).await.unwrap();
+        let is_told =
+            |w: &Webhook| w.param("CallStatus") == Some("ringing") && w.url.contains("leg=");
+        let told = self.carrier.until_webhook("the ringing", ANSWER, is_told);
+        Ringing {
+            report: told.await.unwrap(),
+            caller,
+            agent,
+        }
+    }
+}
+
+struct Ringing {
+    caller: Party,
+    agent: Phone,
+    report: Webhook,
+}
+
+impl Ringing {
+    /// The caller hangs up, and all was one dial.
+    async fn ends(&self) {
+        self.caller.hangs_up();
+        self.caller.ended(ANSWER).await.unwrap();
+        assert_eq!(self.agent.rung(), 1, "exactly one dial");
+    }
 }
 
 /// While an agent's phone rings, everything is forged under every prefix in every way: 403, and not one
@@ -186,27 +241,15 @@ impl Installed {
 #[tokio::test]
 async fn whoever_is_not_the_carrier_changes_nothing() {
     let house = installed().await;
-    let agent = house
-        .carrier
-        .phone(EXTENSION, Behaviour::AnswersWhenTold(Default::default()));
-    let caller = wants_a_human(&house.carrier, CALLER).await;
-    agent.until_rung(1, ANSWER).await.unwrap();
-    // The ringing is reported and stored.
-    let rings = |w: &switchhook_lab::carrier::Webhook| w.param("CallStatus") == Some("ringing");
-    let report = house
-        .carrier
-        .until_webhook("the ringing", ANSWER, |w| {
-            rings(w) && w.url.contains("leg=")
-        })
-        .await
-        .unwrap();
+    let ringing = house.rings().await;
+    let report = &ringing.report;
     let session = report.path().rsplit('/').next().unwrap().to_owned();
     let leg = report.url.split("leg=").nth(1).unwrap().to_owned();
     let before = house.rows().await;
     assert!(before.contains("calls 1|"), "{before}");
     let form: Vec<(String, String)> = [
         ("AccountSid", house.carrier.account_sid()),
-        ("CallSid", caller.call_sid()),
+        ("CallSid", ringing.caller.call_sid()),
         ("CallStatus", "completed"),
         ("DialCallStatus", "completed"),
         ("DialBridged", "true"),
@@ -256,7 +299,41 @@ async fn whoever_is_not_the_carrier_changes_nothing() {
     let status = house.ask(target, &form, Some(&signature)).await;
     assert_eq!(status, 204);
     assert_ne!(house.rows().await, before);
-    caller.hangs_up();
-    caller.ended(ANSWER).await.unwrap();
-    assert_eq!(agent.rung(), 1, "exactly one dial");
+    ringing.ends().await;
+}
+
+/// The same of media streams: whoever is not the carrier gets no websocket, so that no message of theirs is
+/// read.
+#[tokio::test]
+async fn whoever_is_not_the_carrier_gets_no_stream() {
+    let house = installed().await;
+    let ringing = house.rings().await;
+    let before = house.rows().await;
+    let token = CarrierConfig::default().auth_token;
+    let host = HOST.replace("https", "wss");
+    for prefix in PREFIXES {
+        let target = format!("{prefix}/twilio/media");
+        let url = format!("{host}{target}");
+        let forged = [
+            None,
+            Some(String::new()),
+            Some("AAAAAAAAAAAAAAAAAAAAAAAAAAA=".to_owned()),
+            Some(sign("ffffffffffffffffffffffffffffffff", &url, &[])),
+            // The right one of something else.
+            Some(sign(&token, &format!("{url}x"), &[])),
+            Some(sign(&token, &format!("{HOST}{prefix}/twilio/voice"), &[])),
+        ];
+        for signature in forged {
+            let status = house.upgrade(&target, signature.as_deref()).await;
+            assert_eq!(status, 403, "{target} {signature:?}");
+        }
+    }
+    assert_eq!(house.rows().await, before, "nothing changed");
+    for prefix in PREFIXES {
+        let target = format!("{prefix}/twilio/media");
+        let signature = sign(&token, &format!("{host}{target}"), &[]);
+        let status = house.upgrade(&target, Some(&signature)).await;
+        assert_eq!(status, 101, "{target}");
+    }
+    ringing.ends().await;
 }

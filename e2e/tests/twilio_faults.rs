@@ -5,6 +5,7 @@ use std::time::Duration;
 use switchhook_lab::carrier::{Faults, Forgery};
 
 use crate::twilio_ladders::*;
+use crate::twilio_line::in_rooms;
 
 /// What goes wrong, and its name.
 fn faults() -> Vec<(&'static str, Faults)> {
@@ -87,7 +88,7 @@ async fn every_fault(
         house.carrier.faults(|now| *now = fault);
         let mut callers = Vec::new();
         for ladder in ladders {
-            callers.push(house.call(ladder, None).await);
+            callers.push(house.call(&api, ladder, None).await);
         }
         eprintln!("webhooks {name}");
         for caller in &callers {
@@ -120,4 +121,15 @@ async fn every_outcome_by_one_dial() {
 #[tokio::test]
 async fn every_outcome_of_a_key_to_press() {
     every_fault(desk_with_key(), &ladders_with_key(), loses_whatsapp).await;
+}
+
+#[tokio::test]
+async fn every_outcome_in_a_conference_by_one_dial() {
+    every_fault(in_rooms(desk()), &ladders(), |_| {}).await;
+}
+
+#[tokio::test]
+async fn every_outcome_in_a_conference_of_a_key_to_press() {
+    let settings = in_rooms(desk_with_key());
+    every_fault(settings, &ladders_with_key(), loses_whatsapp).await;
 }

@@ -6,23 +6,26 @@ use std::time::Duration;
 
 use switchhook_e2e::api::pretty;
 use switchhook_e2e::gateway::GatewaySettings;
-use switchhook_lab::carrier::{Behaviour, Carrier, Party, Phone};
+use switchhook_lab::carrier::{Behaviour, Carrier, Party, Phone, Then};
 use switchhook_lab::door::Stop;
 
 use crate::common::*;
 use crate::twilio_ladders::*;
 use crate::twilio_line::*;
 
+/// A PIN, as it is entered.
+const KEYS: &str = "739164#";
+
 /// Each ladder once as it is; then again for each of its webhooks and both ways to die, as many calls at
 /// once as there are ladders.
 async fn enumerate(settings: GatewaySettings, ladders: &[Ladder], prepare: fn(&Carrier)) {
     let mut house = House::build(settings, ladders).await;
     prepare(&house.carrier);
-    let api = house.gateway.api().await;
+    let mut api = house.gateway.api().await;
     let mut texts = Vec::new();
     let mut plain = Vec::new();
     for ladder in ladders {
-        plain.push(house.call(ladder, None).await);
+        plain.push(house.call(&api, ladder, None).await);
     }
     for caller in &plain {
         let owed = house.verify(&api, caller).await;
@@ -42,7 +45,7 @@ async fn enumerate(settings: GatewaySettings, ladders: &[Ladder], prepare: fn(&C
                 continue;
             }
             for stop in [Stop::Answered(nth), Stop::Unanswered(nth)] {
-                callers.push(house.call(ladder, Some(stop)).await);
+                callers.push(house.call(&api, ladder, Some(stop)).await);
             }
         }
         house.stopped(&callers).await;
@@ -53,7 +56,7 @@ async fn enumerate(settings: GatewaySettings, ladders: &[Ladder], prepare: fn(&C
         house.gateway.kill_9().await;
         house.gateway.start_again().await;
         house.door.opens();
-        let api = house.gateway.api().await;
+        api = house.gateway.api().await;
         for caller in &callers {
             let owed = house.verify(&api, caller).await;
             texts.push((caller.ladder.name, caller.number.clone(), owed));
@@ -75,10 +78,66 @@ async fn at_every_webhook_with_a_key_to_press_and_a_notice_that_is_lost() {
     enumerate(desk_with_key(), &ladders_with_key(), loses_whatsapp).await;
 }
 
-/// The process takes the media stream with it; the next one has the carrier connect another.
+/// Calls of ours (issue 5, outbound; described-systems.md §7, D3 3): whoever is called is called once,
+/// whatever dies, and there is one right end of it.
 #[tokio::test]
-async fn at_every_webhook_of_a_call_over_media_streams() {
-    let asks = |party: &Party, _: &Phone, _: &str| {
+async fn at_every_webhook_of_a_call_we_place() {
+    enumerate(calling_desk(), &ladders_out(), |_| {}).await;
+}
+
+/// Of callers and agents who meet in a conference.
+fn ladders_in_rooms() -> Vec<Ladder> {
+    let mut ladders = ladders();
+    for ladder in &mut ladders {
+        if ladder.attempt == Some("canceled") {
+            // Whoever is dialled over REST rings on until a process is there to end it.
+            ladder.or = Some(Or::if_stopped("caller_gone", "no_answer", 0));
+        }
+    }
+    ladders
+}
+
+/// Of callers who prove who they are before they ask for a human.
+fn ladders_with_pin() -> Vec<Ladder> {
+    let talks = Then::stays().hangs_up_after(Duration::from_secs(8));
+    vec![
+        ladder(
+            "a known caller reaches an agent",
+            "2001",
+            Behaviour::answers_then(talks),
+            |party, _, _| {
+                party.when_hears_presses("PIN", KEYS);
+                asks_for(party, 2001);
+            },
+            "transferred",
+            "answered",
+            0,
+        ),
+        ladder(
+            "a known caller reaches nobody",
+            "2002",
+            Behaviour::NoAnswer,
+            |party, _, _| {
+                party.when_hears_presses("PIN", KEYS);
+                asks_for(party, 2002);
+                leaves_a_message(party);
+            },
+            "message_taken",
+            "no_answer",
+            1,
+        ),
+    ]
+}
+
+/// A caller over a media stream. Words would need a recogniser: a human is asked for by key.
+fn over_a_stream(
+    name: &'static str,
+    behaves: Behaviour,
+    outcome: &'static str,
+    attempt: &'static str,
+    texts: usize,
+) -> Ladder {
+    let caller = |party: &Party, _: &Phone, _: &str| {
         let party = party.clone();
         // Nobody listens while the process is dead: the key is pressed until it is heard.
         tokio::spawn(async move {
@@ -87,21 +146,63 @@ async fn at_every_webhook_of_a_call_over_media_streams() {
             }
         });
     };
-    let ladder = Ladder {
-        name: "over a media stream",
-        extension: "2001",
-        behaves: Behaviour::answers_then(
-            switchhook_lab::carrier::Then::stays().hangs_up_after(Duration::from_secs(8)),
-        ),
-        caller: asks,
-        outcome: "transferred",
-        attempt: "answered",
-        texts: 0,
-        or: None,
-    };
+    ladder(name, "2001", behaves, caller, outcome, attempt, texts)
+}
+
+/// An agent is dialled over REST then, and the conference goes on without us.
+#[tokio::test]
+async fn at_every_webhook_of_a_call_whose_parties_meet_in_a_conference() {
+    enumerate(in_rooms(desk()), &ladders_in_rooms(), |_| {}).await;
+}
+
+#[tokio::test]
+async fn at_every_webhook_in_a_conference_with_a_key_to_press() {
+    let settings = in_rooms(desk_with_key());
+    enumerate(settings, &ladders_with_key(), loses_whatsapp).await;
+}
+
+#[tokio::test]
+async fn at_every_webhook_of_a_caller_who_gives_a_pin() {
     let settings = desk()
+        .env("ENABLE_VOICE_PIN", "true")
+        .env("VOICE_PIN", KEYS.trim_end_matches('#'));
+    enumerate(settings, &ladders_with_pin(), |_| {}).await;
+}
+
+async fn over_streams(settings: GatewaySettings) -> GatewaySettings {
+    settings
         .env("SWITCHHOOK_TWILIO_TALK", "stream")
-        .env("SWITCHHOOK_SPEECH_URL", switchhook_e2e::speech::url().await);
+        .env("SWITCHHOOK_SPEECH_URL", switchhook_e2e::speech::url().await)
+}
+
+/// The process takes the media stream with it; the next one has the carrier connect another.
+#[tokio::test]
+async fn at_every_webhook_of_a_call_over_media_streams() {
+    let talks = Then::stays().hangs_up_after(Duration::from_secs(8));
+    let ladder = over_a_stream(
+        "over a media stream",
+        Behaviour::answers_then(talks),
+        "transferred",
+        "answered",
+        0,
+    );
+    enumerate(over_streams(desk()).await, &[ladder], |_| {}).await;
+}
+
+/// The caller hears over the next stream what came of it.
+#[tokio::test]
+async fn at_every_webhook_of_a_call_over_media_streams_that_nobody_takes() {
+    let mut ladder = over_a_stream(
+        "nobody answers, over a media stream",
+        Behaviour::NoAnswer,
+        "staff_notified",
+        "no_answer",
+        1,
+    );
+    // A message that was under way when the process died is sent after its lease: the caller waits less,
+    // and hears that the team could not be reached.
+    ladder.or = Some(Or::if_stopped("transfer_failed", "no_answer", 1));
+    let settings = over_streams(desk_without_messages()).await;
     enumerate(settings, &[ladder], |_| {}).await;
 }
 

@@ -6,10 +6,11 @@ use std::time::Duration;
 use serde_json::Value;
 use switchhook_e2e::api::pretty;
 use switchhook_e2e::gateway::{Gateway, GatewaySettings};
-use switchhook_e2e::ports;
+use switchhook_e2e::{audio, ports};
+use switchhook_lab::audio::{Audio, speech, wav};
 use switchhook_lab::carrier::{Carrier, CarrierConfig, Number, Party};
 
-use crate::common::{ANSWER, ENDED};
+use crate::common::{ANSWER, ENDED, PAUSE_MS};
 
 /// What was under way when a process died, a notice or a fetch, is taken again after a minute or two, and
 /// a call of which nothing is heard is looked up after three quarters of one.
@@ -26,6 +27,22 @@ pub const HUMAN: &str = "+493023125101";
 pub const EXTENSION: &str = "sip:2001@pbx.example.com";
 /// The gateway's public address.
 pub const HOST: &str = "https://gw.example.com";
+
+/// A house with a front desk, without what it does with its callers.
+const HOUSE: &str = r#"
+mode = "demo"
+time_zone = "Europe/Berlin"
+language = "en"
+[assistant]
+name = "Clara"
+company = "Example Hotel"
+brain = "scripted"
+[extensions.2001]
+password = "demo-2001"
+[users.demo]
+password = "demo"
+role = "admin"
+"#;
 
 /// A gateway known to a carrier under a public address.
 pub struct Line {
@@ -84,6 +101,16 @@ pub fn gather() -> GatewaySettings {
         .env("SWITCHHOOK_SPEECH_URL", "http://127.0.0.1:9")
 }
 
+/// A house that these sections of its configuration tell what to do with callers.
+pub fn house(sections: &str) -> GatewaySettings {
+    GatewaySettings::media(&format!("{HOUSE}{sections}"))
+}
+
+/// Callers and agents meet in a conference.
+pub fn in_rooms(settings: GatewaySettings) -> GatewaySettings {
+    settings.env("SWITCHHOOK_TWILIO_TRANSFER", "conference")
+}
+
 impl Line {
     /// Everything the carrier says was wrong with what we sent, and what the judge found.
     pub async fn is_clean(&self, call: &Value) {
@@ -130,4 +157,31 @@ pub async fn wants_a_human_in_german(carrier: &Carrier, number: &str) -> Party {
     caller.until_hears("Clara", ANSWER).await.unwrap();
     caller.says("Ich möchte mit einem Menschen sprechen");
     caller
+}
+
+/// Somebody has spoken for so long, and is silent.
+fn has_spoken(heard: &Audio, ms: u64) -> bool {
+    let silent_ms = speech::silent_since_ms(heard);
+    speech::speech_ms(heard) > ms && silent_ms.is_some_and(|silent| silent >= PAUSE_MS)
+}
+
+/// Over a media stream: listens until the greeting is over.
+pub async fn hears_greeting(party: &Party) {
+    party
+        .until_audio("the greeting", ANSWER, |heard| has_spoken(heard, 1_500))
+        .await
+        .unwrap();
+}
+
+/// Over a media stream: plays a phrase and listens until the answer to it is over.
+pub async fn asks_aloud(party: &Party, name: &str) {
+    let phrase = wav::read_phone(&audio(name)).unwrap();
+    let from = party.audio().duration_ms();
+    party.plays_audio(&phrase);
+    party
+        .until_audio("an answer", ANSWER, |heard| {
+            has_spoken(&heard.window(from, heard.duration_ms()), 500)
+        })
+        .await
+        .unwrap();
 }

@@ -7,7 +7,6 @@ use serde_json::Value;
 use switchhook_e2e::api::{only_attempt, only_transfer, pretty, told};
 use switchhook_e2e::gateway::{Gateway, GatewaySettings};
 use switchhook_e2e::ports;
-use switchhook_lab::audio::speech;
 use switchhook_lab::carrier::{Behaviour, Carrier, Then};
 use switchhook_lab::door::Door;
 use switchhook_lab::postgres::Cluster;
@@ -190,13 +189,7 @@ async fn what_one_learns_is_said_over_the_stream_of_the_other() {
     for n in 0..2 {
         let from = format!("+120255501{n:02}");
         let caller = house.carrier.call_in(&from, OURS).await.unwrap();
-        caller
-            .until_audio("the greeting", ANSWER, |heard| {
-                let silent_ms = speech::silent_since_ms(heard);
-                speech::speech_ms(heard) > 1_500 && silent_ms.is_some_and(|ms| ms >= PAUSE_MS)
-            })
-            .await
-            .unwrap();
+        hears_greeting(&caller).await;
         caller.presses("0");
         let api = house.nodes[0].api().await;
         let informed = api

@@ -11,11 +11,11 @@ use switchhook_lab::carrier::{Behaviour, Carrier, Faults, Pace, Phone, RestFault
 use crate::common::*;
 use crate::twilio_line::*;
 
-const CUSTOMER: &str = "+12025550150";
+pub const CUSTOMER: &str = "+12025550150";
 /// An assistant of somebody else's.
-const OTHER: &str = "+493023125177";
+pub const OTHER: &str = "+493023125177";
 
-fn outbound() -> GatewaySettings {
+pub fn outbound() -> GatewaySettings {
     gather()
         .env("SWITCHHOOK_OUTBOUND_PREFIXES", "+1202555,+493023125")
         .env("SWITCHHOOK_OUTBOUND_REGION", "US")
@@ -29,13 +29,14 @@ async fn order(line: &Line, phone: &str) -> (u16, Value) {
 }
 
 /// The same, and it is taken.
-async fn ordered(line: &Line, phone: &str) -> Value {
+pub async fn ordered(line: &Line, phone: &str) -> Value {
     let (status, begun) = order(line, phone).await;
     assert_eq!(status, 202, "{begun:#}");
     begun
 }
 
-async fn once(line: &Line) -> Value {
+/// The only call of ours, once it has ended.
+pub async fn once(line: &Line) -> Value {
     let call = line.ended().await;
     assert_eq!(call["direction"], "outbound", "{}", pretty(&call));
     assert_eq!(call["channel"], "twilio", "{}", pretty(&call));
@@ -43,12 +44,12 @@ async fn once(line: &Line) -> Value {
     call
 }
 
-fn code(call: &Value) -> &str {
+pub fn code(call: &Value) -> &str {
     call["outcome"]["code"].as_str().unwrap_or_default()
 }
 
 /// Calls the carrier was asked to place.
-fn placed(carrier: &Carrier) -> usize {
+pub fn placed(carrier: &Carrier) -> usize {
     let calls = carrier.calls();
     calls
         .iter()

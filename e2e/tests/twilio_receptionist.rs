@@ -8,7 +8,7 @@ use serde_json::Value;
 use switchhook_e2e::api::{Api, only_attempt, only_transfer, pretty, told};
 use switchhook_e2e::gateway::{Gateway, GatewaySettings};
 use switchhook_e2e::{audio, ports};
-use switchhook_lab::audio::{speech, wav};
+use switchhook_lab::audio::wav;
 use switchhook_lab::carrier::{Behaviour, Carrier, Pace, Party, Trunk, TrunkConfig};
 use switchhook_lab::phone::{OnCall, PhoneCall, Transport};
 use switchhook_lab::providers::{ChatReply, FakeProviders};
@@ -100,29 +100,8 @@ impl Clara {
 async fn greeted_over_stream(carrier: &Carrier) -> Party {
     let caller = carrier.call_in(CALLER, OURS).await.unwrap();
     caller.until_answered(ANSWER).await.unwrap();
+    hears_greeting(&caller).await;
     caller
-        .until_audio("the greeting", ANSWER, |heard| {
-            let silent_ms = speech::silent_since_ms(heard);
-            speech::speech_ms(heard) > 1_500 && silent_ms.is_some_and(|ms| ms >= PAUSE_MS)
-        })
-        .await
-        .unwrap();
-    caller
-}
-
-/// Plays a phrase and listens until the answer to it is over.
-async fn asks(caller: &Party, name: &str) {
-    let phrase = wav::read_phone(&audio(name)).unwrap();
-    let from = caller.audio().duration_ms();
-    caller.plays_audio(&phrase);
-    caller
-        .until_audio("an answer", ANSWER, |heard| {
-            let since = heard.window(from, heard.duration_ms());
-            let silent_ms = speech::silent_since_ms(&since);
-            speech::speech_ms(&since) > 500 && silent_ms.is_some_and(|ms| ms >= PAUSE_MS)
-        })
-        .await
-        .unwrap();
 }
 
 /// 9.1 and 9.2: she answers in German, understands, and connects.
@@ -131,7 +110,7 @@ async fn she_answers_and_connects_over_media_streams() {
     let clara = Clara::start(|settings| settings.env("DEFAULT_FORWARD_NUMBER", HUMAN)).await;
     let human = clara.carrier.phone(HUMAN, Behaviour::answers());
     let caller = greeted_over_stream(&clara.carrier).await;
-    asks(&caller, "tisch-de.wav").await;
+    asks_aloud(&caller, "tisch-de.wav").await;
     caller.plays_audio(&wav::read_phone(&audio("mensch-de.wav")).unwrap());
     let colleague = human.until_answered(0, ANSWER).await.unwrap();
     let with_agent = |call: &Value| call["status"] == "with_agent";
