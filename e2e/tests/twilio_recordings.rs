@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use switchhook_e2e::api::pretty;
 use switchhook_e2e::audio;
+use switchhook_e2e::gateway::GatewaySettings;
 use switchhook_lab::audio::{Audio, tone, wav};
 use switchhook_lab::carrier::{Behaviour, Heard, Pace, RestFault, Then};
 
@@ -74,10 +75,15 @@ async fn a_pause_is_silence_in_the_file() {
         .phone(EXTENSION, Behaviour::answers_then(talks));
     let caller = wants_a_human(&line.carrier, CALLER).await;
     let colleague = agent.until_answered(0, ANSWER).await.unwrap();
+    // Until it is over: nothing of it is left for what comes then.
     let says = async |hz: f64| {
         caller.plays_audio(&tone::sine(hz, TONE_MS));
-        let present = move |audio: &Audio| tone::present_ms(audio, hz) >= TONE_MS - 500;
-        colleague.until_audio("it", ANSWER, present).await.unwrap();
+        let is_over = move |heard: &Audio| {
+            let end = heard.duration_ms();
+            let last = heard.window(end.saturating_sub(400), end);
+            tone::present_ms(heard, hz) >= TONE_MS - 500 && tone::present_ms(&last, hz) == 0
+        };
+        colleague.until_audio("it", ANSWER, is_over).await.unwrap();
     };
     let api = line.gateway.api().await;
     let connected = |call: &Value| call["status"] == "with_agent";
@@ -100,8 +106,11 @@ async fn a_pause_is_silence_in_the_file() {
     assert_eq!(status, 409, "it is over: {body}");
     let channels = recording(&line, &ended).await;
     let heard = |hz| tone::present_ms(&channels[0], hz);
-    assert!(heard(CALLER_HZ) >= TONE_MS - 500 && heard(HUMAN_HZ) >= TONE_MS - 500);
-    assert_eq!(heard(SECRET_HZ), 0);
+    let kept = [CALLER_HZ, SECRET_HZ, HUMAN_HZ].map(heard);
+    assert!(
+        kept[0] >= TONE_MS - 500 && kept[1] == 0 && kept[2] >= TONE_MS - 500,
+        "{kept:?}"
+    );
     assert!(
         channels[0].duration_ms() >= 3 * (TONE_MS - 500),
         "times still fit: {} ms",
@@ -114,7 +123,8 @@ async fn a_pause_is_silence_in_the_file() {
 /// kept.
 #[tokio::test]
 async fn the_words_of_a_message_follow_its_notice() {
-    let line = line(gather(), |config| config.pace = Pace::real()).await;
+    let with_ears = GatewaySettings::demo();
+    let line = line(with_ears, |config| config.pace = Pace::real()).await;
     line.carrier.phone(EXTENSION, Behaviour::Busy);
     let caller = wants_a_human(&line.carrier, CALLER).await;
     caller.until_hears("leave a message", ANSWER).await.unwrap();
@@ -141,7 +151,7 @@ async fn the_words_of_a_message_follow_its_notice() {
             .iter()
             .map(|message| message["text"].as_str().unwrap_or_default().to_owned())
             .collect();
-        check(texts.len() == 2, || format!("{texts:?}")).map(|()| texts.clone())
+        check(texts.len() >= 2, || format!("{texts:?}")).map(|()| texts.clone())
     })
     .await;
     let (words, notice) = (&texts[0], &texts[1]);

@@ -135,8 +135,16 @@ impl Channel {
             return;
         };
         if self.state.parting.is_some() && !self.took(child) && !end.answered {
-            // Nobody is left to be told that nobody came.
-            return self.leave(now);
+            // Nobody is left to be told that nobody came, and nothing to be ended.
+            if let Some(seat) = self.seat_mut(leg) {
+                seat.is_dropped = true;
+            }
+            self.leave(now);
+            self.queue.push_back(Event::LegEnded {
+                leg: leg.clone(),
+                cause: end.cause,
+            });
+            return;
         }
         let took = self.took(child) || (end.answered && self.rules.accept_key.is_none());
         if took {

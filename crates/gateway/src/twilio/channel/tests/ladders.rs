@@ -92,12 +92,6 @@ fn every_outcome_is_told_as_it_was() {
         ("failed", Some(false), "failed", "could not reach anyone"),
         // Not by us: the caller is still there.
         ("canceled", Some(false), "failed", "could not reach anyone"),
-        (
-            "a-word-of-tomorrow",
-            Some(false),
-            "failed",
-            "could not reach anyone",
-        ),
         // Picked up by something that is no agent: a mailbox, or a whisper that was declined.
         (
             "completed",

@@ -155,21 +155,22 @@ fn who_does_not_press_the_key_has_not_taken_the_call() {
 #[test]
 fn a_caller_who_hangs_up_leaves_nobody_ringing_or_talking_alone() {
     let rules = rooms(|_| {}, None);
-    for end in [Move::Over("canceled"), Move::Drops] {
-        let world = survives(
-            &rules,
-            &[
-                WISH,
-                Move::Waits,
-                Move::Dials,
-                Move::Rings,
-                Move::HangsUp,
-                end,
-            ],
-        );
+    for (end, is_dropped) in [
+        (vec![Move::Over("canceled")], false),
+        (vec![Move::SeesAgent(Seen::Ringing), Move::Drops], true),
+        (vec![Move::Passes(3_000), Move::Over("canceled")], true),
+    ] {
+        let begin = [WISH, Move::Waits, Move::Dials, Move::Rings, Move::HangsUp];
+        let moves: Vec<Move> = begin.into_iter().chain(end).collect();
+        let world = survives(&rules, &moves);
         assert_eq!(world.attempts(), ["canceled"]);
         assert_eq!(world.outcome(), "caller_gone");
-        assert!(world.effects.contains(&"drop"), "{:?}", world.effects);
+        assert_eq!(
+            world.effects.contains(&"drop"),
+            is_dropped,
+            "{:?}",
+            world.effects
+        );
         assert!(world.channel.is_settled());
     }
     // Before the carrier said which leg it is.
