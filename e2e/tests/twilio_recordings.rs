@@ -67,7 +67,7 @@ async fn a_call_is_recorded_once_with_both_sides_and_fetched_when_the_carrier_ca
 /// A card number is not kept: an operator pauses, and the file holds silence for so long.
 #[tokio::test]
 async fn a_pause_is_silence_in_the_file() {
-    const SECRET_HZ: f64 = 1_250.0;
+    const SECRET_HZ: f64 = 2_000.0;
     let line = line(gather(), |config| config.pace = Pace::real()).await;
     let talks = Then::stays().by_hand();
     let agent = line

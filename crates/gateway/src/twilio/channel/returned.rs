@@ -309,6 +309,18 @@ impl Channel {
         self.came(now, came);
     }
 
+    /// Whether the carrier speaks, listens or records, and was not told to come for something new. What
+    /// rings or is connected does not begin a second time.
+    pub fn needs_nothing_new(&self) -> bool {
+        match self.state.stage {
+            Stage::Telling | Stage::Listening | Stage::TakingMessage => {
+                !self.state.is_fetched && !self.state.in_hand
+            }
+            Stage::New | Stage::Dialing { .. } | Stage::Elsewhere => false,
+            Stage::Streaming | Stage::Over => false,
+        }
+    }
+
     /// A status callback of a leg the carrier dialled. They come in any order.
     pub fn child(
         &mut self,

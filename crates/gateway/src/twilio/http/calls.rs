@@ -119,7 +119,8 @@ async fn next(engine: &Arc<Engine>, asked: &Asked, came: Came) -> Result<String,
         .is_some_and(|status| status.is_final());
     let settings = &engine.settings;
     let mut step = |channel: &mut Channel, now: Timestamp| {
-        if let Some(known) = repeated(channel, asked) {
+        let known = repeated(channel, asked).or_else(|| dropped(channel, asked, &came));
+        if let Some(known) = known {
             return Some(known);
         }
         if asked.is_new(channel) {
@@ -224,6 +225,16 @@ fn repeated(channel: &Channel, asked: &Asked) -> Option<String> {
         return None;
     }
     channel.state.last.clone()
+}
+
+/// The carrier was told to come, came by itself first, and dropped what it was given then for the order
+/// that arrived late: it gets the same again.
+fn dropped(channel: &Channel, asked: &Asked, came: &Came) -> Option<String> {
+    // An order's URL belongs to no program.
+    let is_ordered = *came == Came::Back && given(&asked.params, "n").is_none();
+    let last = channel.state.last.as_ref();
+    last.filter(|_| is_ordered && channel.needs_nothing_new())
+        .cloned()
 }
 
 impl Asked {

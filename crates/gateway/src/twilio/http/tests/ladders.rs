@@ -310,6 +310,30 @@ async fn a_repeated_webhook_gets_the_same_answer_and_changes_nothing() {
     assert_eq!(attempts.len(), 1);
 }
 
+/// The carrier was told to come for something that it had fetched by itself meanwhile: the order takes what
+/// it was given from it, so it gets the same again, and nobody was silent.
+#[tokio::test]
+async fn an_order_that_arrives_late_takes_no_words() {
+    let world = World::new().await;
+    let greeted = world
+        .post("/twilio/voice", &inbound(&[("CallStatus", "ringing")]))
+        .await;
+    let id = world.calls().await[0].id.clone();
+    let ordered = format!("/twilio/connect/{id}");
+    for _ in 0..2 {
+        let again = world.post(&ordered, &inbound(&[])).await;
+        assert_eq!(again, greeted);
+    }
+    assert!(world.store.turns(&id).await.unwrap().is_empty());
+    // What rings does not ring twice.
+    let dial = world
+        .post(&greeted.next(), &inbound(&[("SpeechResult", WISH)]))
+        .await;
+    assert!(dial.body.contains("<Dial "), "{}", dial.body);
+    let back = world.post(&ordered, &inbound(&[])).await;
+    assert!(!back.body.contains("<Dial "), "{}", back.body);
+}
+
 /// Two deliveries of the same webhook at the same time make one call, and one answer.
 #[tokio::test]
 async fn two_deliveries_at_once_make_one_call() {
