@@ -241,6 +241,8 @@ impl Asking {
             }
             if let Some(sid) = self.listed(since, wanted).await {
                 self.dialled(leg, sid.as_str()).await;
+                // What it reported found nobody who knew it.
+                self.look(leg, sid.as_str()).await;
                 return true;
             }
             if clock::now() >= until {

@@ -298,6 +298,11 @@ impl Channel {
                     leg: leg.clone(),
                     sid: sid.clone(),
                 }),
+                // Its last report may have found nobody.
+                (Some(sid), _) => effects.push(Effect::Look {
+                    leg: leg.clone(),
+                    sid: sid.clone(),
+                }),
                 (None, Invited::Asked { since, .. }) => effects.push(Effect::Invite {
                     leg: leg.clone(),
                     since,
