@@ -161,6 +161,7 @@ pub async fn adopt(config: &mut Config) -> Option<String> {
         && config.trunks.is_empty()
     {
         tracing::info!(trunk = %trunk.address, "calls over the lab's trunk are taken");
+        config.sip.assistant_numbers.push(trunk.number.clone());
         config.trunks.insert("lab".to_owned(), section(trunk));
     }
     tracing::info!(lab = url, "calls of the lab are taken");
@@ -293,6 +294,8 @@ mod tests {
         let known = &config.trunks["lab"];
         assert_eq!(known.termination.as_deref(), Some("127.0.0.1:5090"));
         assert_eq!(known.password, Some(opened.password));
+        let answered = &config.sip.assistant_numbers;
+        assert!(answered.iter().any(|number| number == "+493023125001"));
         assert!(config.outbound.simulate, "calls out stay simulated");
         account(dir.path(), "+493023125000", address).unwrap();
         let mut config = demo(dir.path());

@@ -60,6 +60,8 @@ pub enum Lost {
     First,
     /// One about the program of this number.
     Of(u32),
+    /// One that was ordered: it belongs to no program.
+    Order,
     /// What the caller hears while waiting in a conference: nothing was said with it.
     Music,
     Unknown,
@@ -286,6 +288,7 @@ impl Channel {
         let was_taken = match lost {
             Lost::First => self.state.given <= 1,
             Lost::Of(program) => program < self.state.given,
+            Lost::Order => !self.state.is_fetched && self.state.stage != Stage::New,
             Lost::Music => true,
             Lost::Unknown => false,
         };

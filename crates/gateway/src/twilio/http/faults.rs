@@ -49,6 +49,7 @@ fn lost(asked: &Asked) -> Lost {
     match number {
         Some(number) => Lost::Of(number),
         None if path.ends_with("/twilio/voice") || path.ends_with("/twilio/call") => Lost::First,
+        None if path.contains("/twilio/connect/") => Lost::Order,
         None if path.contains("/twilio/room/") => Lost::Music,
         None => Lost::Unknown,
     }

@@ -33,6 +33,28 @@ async fn a_lost_answer_is_given_again() {
     assert_eq!(world.calls().await.len(), 1);
 }
 
+/// The carrier was told to come; the answer to that was lost, or it never reached us.
+#[tokio::test]
+async fn a_lost_answer_to_an_order_is_given_again() {
+    let world = World::new().await;
+    let mut last = world
+        .post("/twilio/voice", &inbound(&[("CallStatus", "ringing")]))
+        .await;
+    let id = world.calls().await[0].id.clone();
+    let ordered = format!("/twilio/connect/{id}");
+    let steps = [
+        vec![("SpeechResult", WISH)],
+        vec![("DialCallStatus", "busy"), ("DialBridged", "false")],
+    ];
+    for form in steps {
+        last = world.post(&last.next(), &inbound(&form)).await;
+        assert_eq!(ask_again(&world, &ordered, "11200").await, last);
+    }
+    // No words are taken for a caller's silence.
+    assert!(last.body.contains("leave a message"), "{}", last.body);
+    assert_eq!(ask_again(&world, &ordered, "11205").await, last);
+}
+
 /// A report that did not reach us is lost, and nothing is done twice for it.
 #[tokio::test]
 async fn a_lost_report_dials_nobody_again() {
