@@ -18,16 +18,20 @@ let spokenUntil = 0;
 
 // --- what the lab is asked to do -----------------------------------------------------------------
 
+/** Calls that are not the other half of one. */
+const heads = () => now.calls.filter((call) => call.parent === null);
+/** Somebody at this page called, and was not called over the trunk. */
+const isOwn = (call) => ['inbound', 'trunking-originating'].includes(call.direction);
 const shown = () => {
-  const inbound = now.calls.filter((call) => call.parent === null);
-  return inbound.find((call) => call.sid === chosen) ?? inbound[0];
+  const calls = heads();
+  return calls.find((call) => call.sid === chosen) ?? calls.find(isOwn) ?? calls[0];
 };
 const leg = (sid) => now.calls.find((call) => call.sid === sid);
 /** The caller's call, if one is under way. */
 const calling = () => {
   const call = shown();
-  const isCaller = ['inbound', 'trunking-originating'].includes(call?.direction);
-  return isCaller && !call.over ? call : undefined;
+  const own = call && isOwn(call) ? call : heads().find(isOwn);
+  return own && !own.over ? own : undefined;
 };
 
 async function callIn(event) {
@@ -151,17 +155,17 @@ function drawCaller() {
 }
 
 function drawStory() {
-  const inbound = now.calls.filter((call) => call.parent === null);
+  const calls = heads();
   const which = $('which');
-  which.hidden = inbound.length < 2;
-  const known = inbound.map((call) => `${call.sid} ${call.over}`).join();
+  which.hidden = calls.length < 2;
+  const known = calls.map((call) => `${call.sid} ${call.over}`).join();
   if (which.dataset.of !== known + language) {
     which.dataset.of = known + language;
     const option = (call) => {
       const time = call.steps[0] ? new Date(call.steps[0].at).toLocaleTimeString(language) : '';
       return h('option', { value: call.sid }, `${time} ${call.from} → ${call.to}`);
     };
-    which.replaceChildren(...inbound.map(option));
+    which.replaceChildren(...calls.map(option));
   }
   const call = shown();
   if (call) which.value = call.sid;
