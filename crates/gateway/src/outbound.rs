@@ -198,10 +198,11 @@ async fn check_live(
         }
         let to_numbers = |call: &&CallHead| call.callee.starts_with('+');
         calls += live.items.iter().filter(to_numbers).count();
-        filter.cursor = live.next_cursor.and_then(|next| next.parse().ok());
-        if filter.cursor.is_none() {
-            break;
-        }
+        let Some(next) = live.next_cursor else { break };
+        let next = next.parse().map_err(|error| InitiateError::Internal {
+            detail: format!("{error}"),
+        })?;
+        filter.cursor = Some(next);
     }
     let most = outbound.limits.max_calls;
     if calls >= usize::try_from(most).unwrap_or(usize::MAX) {

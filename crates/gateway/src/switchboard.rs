@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use switchhook_adapters::twilio::ErrorKind;
 use switchhook_call::Event;
 use switchhook_model::{CallId, E164, Extension, Target};
 use tokio::sync::{broadcast, oneshot, watch};
@@ -109,15 +110,26 @@ impl Switchboard {
     ) -> Result<(), CommandError> {
         self.live_status(call).await?;
         let engine = self.twilio.as_ref().ok_or(CommandError::NotLive)?;
-        let ordered = engine.order_recording(call, paused, by);
+        let (engine, call, by) = (Arc::clone(engine), call.clone(), by.to_owned());
+        // An order that has left is noted, however long its answer takes.
+        let ordered = tokio::spawn(async move { engine.order_recording(&call, paused, &by).await });
         match tokio::time::timeout(COMMAND_TIMEOUT, ordered).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(OrderFault::NotRecorded)) => Err(not_recorded()),
-            Ok(Err(OrderFault::Carrier(error))) => Err(CommandError::Conflict {
-                reason: format!("the carrier records as before: {error}"),
+            Ok(Ok(Ok(()))) => Ok(()),
+            Ok(Ok(Err(OrderFault::NotHere))) => Err(CommandError::NotLive),
+            Ok(Ok(Err(OrderFault::NotRecorded))) => Err(not_recorded()),
+            Ok(Ok(Err(OrderFault::Carrier(error)))) => Err(CommandError::Conflict {
+                reason: match error.kind {
+                    ErrorKind::Unknown => {
+                        format!("whether the carrier did it is not known, order it again: {error}")
+                    }
+                    _ => format!("the carrier records as before: {error}"),
+                },
             }),
-            Ok(Err(OrderFault::Store(error))) => Err(CommandError::Internal {
+            Ok(Ok(Err(OrderFault::Store(error)))) => Err(CommandError::Internal {
                 detail: error.to_string(),
+            }),
+            Ok(Err(fault)) => Err(CommandError::Internal {
+                detail: fault.to_string(),
             }),
             Err(_) => Err(CommandError::Busy),
         }

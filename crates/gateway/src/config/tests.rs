@@ -89,9 +89,13 @@ fn departments_ring_the_targets_unless_they_have_their_own() {
     let through = [
         ("USE_TRUNK_NUMBER_TRANSFER", "true"),
         ("TWILIO_TRUNK_NUMBER", "+493023125009"),
+        ("VOICE_AGENT_FALLBACK_DEPARTMENT", "sales"),
     ];
-    let targets = load(&through).unwrap().transfer.targets;
-    assert_eq!(targets[0].to_string(), "+493023125009");
+    let transfer = load(&through).unwrap().transfer;
+    let all = transfer.departments.values().chain([&transfer.targets]);
+    for targets in all {
+        assert_eq!(targets[0].to_string(), "+493023125009");
+    }
 }
 
 #[test]

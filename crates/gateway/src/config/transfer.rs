@@ -35,6 +35,12 @@ pub(super) fn resolve(
             (name.to_lowercase(), problems.targets(&key, targets))
         })
         .collect();
+    if raw.use_trunk_number == Some(true) {
+        // Whoever is asked for: the PBX does the rest.
+        for own in departments.values_mut() {
+            own.clone_from(&targets);
+        }
+    }
     for name in raw.department_names.iter().flatten() {
         let name = name.trim().to_lowercase();
         departments.entry(name).or_insert_with(|| targets.clone());

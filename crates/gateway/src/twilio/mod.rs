@@ -23,6 +23,7 @@ mod simulation;
 mod slots;
 mod stream;
 mod streams;
+mod words;
 
 pub use engine::{Engine, Handle};
 pub use outgoing::{Placed, session_of};

@@ -10,9 +10,7 @@ use serde::{Deserialize, Serialize};
 use switchhook_adapters::twilio::rest::{AudioFile, RecordingChange};
 use switchhook_adapters::twilio::webhook::{RecordingStatus, Webhook};
 use switchhook_adapters::twilio::{CallSid, Carrier, ErrorKind, Params, TwilioError};
-use switchhook_adapters::{ListenHints, Pcm};
-use switchhook_media::wav::{Wav, WavError};
-use switchhook_model::{CallId, MessageId, RecordingId, Timestamp};
+use switchhook_model::{CallId, RecordingId, Timestamp};
 use switchhook_store::{
     Claim, NewWork, Queue, RecordingRow, RecordingState, Settlement, Step, StoreError, WorkRow,
 };
@@ -21,8 +19,7 @@ use tokio::io::AsyncWriteExt;
 use super::Engine;
 use super::channel::State;
 use super::engine::StepError;
-use crate::bus::LiveEvent;
-use crate::notices;
+use super::words;
 use crate::{calls, clock};
 
 /// The kind of these jobs.
@@ -44,12 +41,12 @@ struct Job {
 
 /// How a recorded message is marked (Recording status callback, `RecordingSource`).
 const MESSAGE: &str = "RecordVerb";
-/// Quieter than this all along, nobody spoke: a recogniser would make something up.
-const SILENCE: u16 = 500;
 
 /// Why a recording was not paused or resumed.
 #[derive(Debug)]
 pub enum OrderFault {
+    /// The call is not the carrier's.
+    NotHere,
     /// Nothing is recorded, or not any more.
     NotRecorded,
     /// The carrier did not take it.
@@ -73,10 +70,9 @@ impl Engine {
         by: &str,
     ) -> Result<(), OrderFault> {
         let store = &self.shared.store;
-        let row = store.call(call).await?.ok_or(OrderFault::NotRecorded)?;
-        let state = row
-            .channel_state
-            .and_then(|state| state.read::<State>().ok());
+        let row = store.call(call).await?;
+        let stored = row.and_then(|row| row.channel_state);
+        let state = stored.ok_or(OrderFault::NotHere)?.read::<State>().ok();
         // A call that is acted, or that the carrier has not told of yet, has no leg there.
         let sid: Option<CallSid> = state.and_then(|state| state.caller_sid.parse().ok());
         let (Some(sid), Some(carrier)) = (sid, &self.carrier) else {
@@ -199,7 +195,7 @@ impl Engine {
             let claimed = store
                 .claim(Claim {
                     queue: Queue::Jobs,
-                    kinds: &[KIND],
+                    kinds: &[KIND, words::KIND],
                     now,
                     until: now + LEASE,
                     limit: 4,
@@ -210,7 +206,11 @@ impl Engine {
                 let wait = due.map_or(Duration::from_secs(60), clock::until);
                 return Ok(wait.clamp(Duration::from_millis(50), Duration::from_secs(60)));
             }
-            futures::future::join_all(claimed.iter().map(|row| self.fetch(row))).await;
+            let done = claimed.iter().map(async |row| match row.kind.as_str() {
+                words::KIND => self.write_down(row).await,
+                _ => self.fetch(row).await,
+            });
+            futures::future::join_all(done).await;
         }
     }
 
@@ -220,9 +220,13 @@ impl Engine {
         let settlement = match serde_json::from_value::<Job>(row.payload.clone()) {
             Ok(job) => {
                 let (settlement, recording) = self.fetched(row, &job).await;
-                let is_there = |got: &RecordingRow| got.state == RecordingState::Ready;
-                if job.is_message && recording.as_ref().is_some_and(is_there) {
-                    self.add_words(&job, &mut step).await;
+                let is_there = |got: &&RecordingRow| got.state == RecordingState::Ready;
+                if let Some(message) = recording
+                    .as_ref()
+                    .filter(is_there)
+                    .filter(|_| job.is_message)
+                {
+                    step.work.push(words::owed(message, now));
                 }
                 step.recordings.extend(recording);
                 settlement
@@ -233,62 +237,9 @@ impl Engine {
             }
         };
         step.settle.push(row.settle(now, settlement));
-        let shown: Vec<LiveEvent> = step.messages.iter().map(LiveEvent::message).collect();
-        match self.shared.store.commit(step).await {
-            Ok(_) => shown
-                .into_iter()
-                .for_each(|event| self.shared.bus.send(event)),
-            Err(error) => {
-                tracing::error!(key = row.key, %error, "a recording's job could not be settled");
-            }
+        if let Err(error) = self.shared.store.commit(step).await {
+            tracing::error!(key = row.key, %error, "a recording's job could not be settled");
         }
-    }
-
-    /// Staff are sent what was said in a message, behind the notice that there is one: that could not
-    /// wait for the carrier to finish its file.
-    async fn add_words(&self, job: &Job, step: &mut Step) {
-        let shared = &self.shared;
-        let path = self.path_of(job);
-        let read = tokio::task::spawn_blocking(move || spoken(&path)).await;
-        let audio = match read {
-            Ok(Ok(Some(audio))) => audio,
-            Ok(Ok(None)) => return,
-            Ok(Err(error)) => {
-                return tracing::warn!(call.id = %job.call, %error, "a message cannot be read");
-            }
-            Err(error) => {
-                return tracing::error!(call.id = %job.call, %error, "reading a message had a fault");
-            }
-        };
-        let hints = ListenHints::default();
-        let language = shared.config.language;
-        let heard = shared.listener.transcribe(&audio, language, &hints).await;
-        let text = match heard {
-            Ok(heard) => heard.text.trim().to_owned(),
-            Err(error) => {
-                metrics::counter!("switchhook_stt_errors_total").increment(1);
-                return tracing::warn!(call.id = %job.call, %error, "a message is not transcribed");
-            }
-        };
-        if text.is_empty() {
-            return;
-        }
-        let caller = match shared.store.call(&job.call).await {
-            Ok(row) => row.map(|row| row.head.caller).unwrap_or_default(),
-            Err(error) => {
-                return tracing::error!(call.id = %job.call, %error, "the call cannot be read");
-            }
-        };
-        let id = MessageId::from_unique(&format!("{}-words", job.recording.unique()));
-        let (row, work) = notices::transcript(
-            &shared.notices,
-            &job.call,
-            &id,
-            (&caller, &text),
-            clock::now(),
-        );
-        step.messages.push(row);
-        step.work.push(work);
     }
 
     fn path_of(&self, job: &Job) -> PathBuf {
@@ -367,15 +318,6 @@ impl From<std::io::Error> for Fault {
             is_retryable: true,
         }
     }
-}
-
-/// The caller's side of a message, if anything is on it.
-fn spoken(path: &Path) -> Result<Option<Pcm>, WavError> {
-    let wav = Wav::read(path)?;
-    let side = wav.samples.iter().step_by(usize::from(wav.channels.max(1)));
-    let samples: Vec<i16> = side.copied().collect();
-    let is_heard = samples.iter().any(|sample| sample.unsigned_abs() > SILENCE);
-    Ok(is_heard.then(|| Pcm::new(samples, wav.rate_hz)))
 }
 
 /// Writes the recording beside its place and moves it there when it is whole. Returns its length.

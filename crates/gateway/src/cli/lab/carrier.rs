@@ -121,7 +121,13 @@ async fn serve(args: LabCarrierArgs, config: Config) -> Result<(), Failure> {
                 "cannot listen on {address}: {error}; stop the other program or give --trunk another port"
             ))
         };
+        if address.port() == 0 {
+            return Err(Failure::input(format!(
+                "--trunk {address}: name the port, gateways have to be told it"
+            )));
+        }
         drop(std::net::UdpSocket::bind(address).map_err(listening)?);
+        drop(std::net::TcpListener::bind(address).map_err(listening)?);
         let number = e164("--trunk-number", &args.trunk_number)?;
         let at = reached(address);
         let user = laboratory::trunk(&config.data.dir, &number, at).map_err(Failure::run)?;

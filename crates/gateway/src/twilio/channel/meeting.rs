@@ -134,7 +134,8 @@ impl Channel {
         let Some(child) = self.state.children.get(leg) else {
             return;
         };
-        if self.state.parting.is_some() && !self.took(child) && !end.answered {
+        let took = self.took(child) || (end.answered && self.rules.accept_key.is_none());
+        if self.state.parting.is_some() && !took {
             // Nobody is left to be told that nobody came, and nothing to be ended.
             if let Some(seat) = self.seat_mut(leg) {
                 seat.is_dropped = true;
@@ -146,7 +147,6 @@ impl Channel {
             });
             return;
         }
-        let took = self.took(child) || (end.answered && self.rules.accept_key.is_none());
         if took {
             self.queue
                 .push_back(Event::LegAnswered { leg: leg.clone() });

@@ -39,6 +39,17 @@ impl Channel {
         self.state.parting = Some(now + OTHER_REPORT);
     }
 
+    /// Whether the caller is, or was, to meet the agent in a conference. How that one ended says nothing
+    /// of the agent: that is told by the agent's own leg.
+    pub fn is_in_room(&self) -> bool {
+        self.state.dialling().is_some_and(|leg| self.has_seat(leg))
+    }
+
+    /// Whether it is waited for what became of the agent of a caller who is gone.
+    pub fn is_parting(&self) -> bool {
+        self.state.parting.is_some()
+    }
+
     /// The agent who rings, as far as the call knows.
     fn open_dial(&self) -> Option<LegId> {
         let leg = self.state.dialling()?;
@@ -62,7 +73,7 @@ impl Channel {
 
     /// The carrier reports the end of the dial of a caller who is gone.
     pub(super) fn parted_by_dial(&mut self, now: Timestamp, end: Option<&DialEnd>) {
-        if self.state.parting.is_none() {
+        if self.state.parting.is_none() || self.is_in_room() {
             return;
         }
         let leg = self.state.dialling().cloned();

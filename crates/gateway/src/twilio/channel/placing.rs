@@ -241,7 +241,7 @@ impl Channel {
                 }
                 self.state.stage = Stage::Over;
                 self.state.placing = Some(Placing::Failed);
-                match (cause, picker) {
+                match (cause, picker.or(self.state.picked_up_by)) {
                     (HangupCause::Normal, picker) => {
                         if let Some(is_fax) = machine(picker) {
                             let leg = leg.clone();

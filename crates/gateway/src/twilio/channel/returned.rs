@@ -96,6 +96,10 @@ impl Channel {
             _ => None,
         };
         self.parted_by_dial(now, end);
+        if self.is_parting() {
+            // There is nobody to be given anything.
+            return;
+        }
         if self.state.stage == Stage::Over {
             // A late recording: the caller hung up within it.
             if let Came::Recorded(recorded) = came {
@@ -296,12 +300,13 @@ impl Channel {
             return;
         }
         let came = match self.state.stage {
-            Stage::Listening => Came::Heard {
+            Stage::Listening if lost != Lost::Order => Came::Heard {
                 digits: None,
                 speech: None,
             },
             Stage::New if self.is_outbound() => Came::Connected(None),
             Stage::New
+            | Stage::Listening
             | Stage::Telling
             | Stage::Dialing { .. }
             | Stage::Elsewhere

@@ -124,6 +124,10 @@ async fn next(engine: &Arc<Engine>, asked: &Asked, came: Came) -> Result<String,
             return Some(known);
         }
         if asked.is_new(channel) {
+            // Whoever left a conference may have left an agent who has just answered.
+            if is_gone && channel.is_in_room() {
+                channel.caller_gone(now);
+            }
             // Whoever is asked for first is connected now.
             if channel.is_unanswered() && came == Came::Back {
                 channel.came(now, Came::Connected(picker));
@@ -133,6 +137,9 @@ async fn next(engine: &Arc<Engine>, asked: &Asked, came: Came) -> Result<String,
             if is_gone {
                 channel.caller_gone(now);
             }
+        }
+        if channel.is_parting() {
+            return Some(written(&document::hangup()));
         }
         give(channel, now, false, settings)
     };

@@ -12,7 +12,7 @@ use super::world::{Move, World, describe, rooms, rules};
 use crate::twilio::channel::{Came, DialEnd, LegEnd, Rules, Seen};
 
 /// The conference is over, for the caller.
-fn room_ends() -> Move {
+pub(super) fn room_ends() -> Move {
     Move::Comes(Came::DialEnded(DialEnd {
         bridged: None,
         answered: true,

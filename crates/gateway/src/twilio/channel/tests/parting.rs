@@ -3,6 +3,7 @@
 use switchhook_call::Event;
 
 use super::ladders::{WISH, survives};
+use super::meeting::room_ends;
 use super::world::{Move, World, rooms, rules};
 use crate::twilio::channel::{Program, Seen};
 
@@ -80,6 +81,25 @@ fn whoever_leaves_a_conference_was_transferred_whichever_is_told_first() {
         assert_eq!(world.outcome(), "caller_gone", "{moves:?}");
         assert!(world.channel.is_settled(), "{moves:?}");
     }
+    // How the conference ended says nothing of the agent.
+    for told in [
+        vec![Move::HangsUp, room_ends(), Move::SeesAgent(Seen::Ringing)],
+        vec![Move::HangsUp, room_ends(), Move::Over("no-answer")],
+    ] {
+        let moves: Vec<Move> = begin.iter().cloned().chain(told).collect();
+        let world = survives(&rules, &moves);
+        assert_eq!(world.outcome(), "caller_gone", "{moves:?}");
+    }
+    // Picked up, and the key not pressed: as by a dial, nobody else is tried for a caller who is gone.
+    let with_key = rooms(|_| {}, Some('1'));
+    let moves: Vec<Move> = begin
+        .iter()
+        .cloned()
+        .chain([Move::PicksUp, Move::HangsUp, Move::Over("completed")])
+        .collect();
+    let world = survives(&with_key, &moves);
+    assert_eq!(world.attempts().len(), 1);
+    assert_eq!(world.outcome(), "caller_gone");
     // Dialled, and not known to the carrier: nobody can have answered.
     let early = survives(&rules, &[WISH, Move::Waits, Move::HangsUp]);
     assert_eq!(early.outcome(), "caller_gone");

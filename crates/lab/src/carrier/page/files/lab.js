@@ -11,7 +11,7 @@ const sound = new Sound();
 
 /** What the lab last told. */
 let now = { numbers: [], calls: [], phones: [], messages: [], speech: false, gateway: '', account: '' };
-/** The call that is shown; the newest, if null. */
+/** The call that is shown; if null the newest that was not dialled over the trunk. */
 let chosen = null;
 /** Up to which step the browser's own voice has read aloud. */
 let spokenUntil = 0;
@@ -24,7 +24,8 @@ const heads = () => now.calls.filter((call) => call.parent === null);
 const isOwn = (call) => ['inbound', 'trunking-originating'].includes(call.direction);
 const shown = () => {
   const calls = heads();
-  return calls.find((call) => call.sid === chosen) ?? calls.find(isOwn) ?? calls[0];
+  const isShown = (call) => call.direction !== 'trunking-terminating';
+  return calls.find((call) => call.sid === chosen) ?? calls.find(isShown) ?? calls[0];
 };
 const leg = (sid) => now.calls.find((call) => call.sid === sid);
 /** The caller's call, if one is under way. */
