@@ -372,3 +372,25 @@ async fn a_caller_of_whom_nothing_is_heard_any_more_is_looked_for() {
     );
     line.is_clean(&call).await;
 }
+
+/// How the agent's phone rang out is told once, and that is lost on its way: the carrier is asked, and the
+/// caller does not listen to a phone that rings nowhere.
+#[tokio::test]
+async fn an_agents_last_report_that_is_lost_is_asked_for() {
+    let line = line(rooms(), |_| {}).await;
+    let phone = line.carrier.phone(EXTENSION, Behaviour::Busy);
+    line.carrier.faults(|faults| {
+        faults.drop_status.insert("completed".to_owned());
+    });
+    let caller = wishes(&line).await;
+    caller
+        .until_hears("the line is busy", AFTER_LEASE)
+        .await
+        .unwrap();
+    line.carrier.faults(|faults| faults.drop_status.clear());
+    caller.hangs_up();
+    let call = line.ended().await;
+    assert_eq!(only_attempt(&call)["result"], "busy", "{}", pretty(&call));
+    assert_eq!(phone.rung(), 1);
+    line.is_clean(&call).await;
+}

@@ -336,8 +336,9 @@ impl Engine {
         .await
     }
 
-    /// After a restart: what the last process had begun to place, or acted. Where others share the
-    /// database, whoever notices first that nobody looks after such a call does that.
+    /// After a restart: what the last process had begun to place, or acted, and agents it dialled over
+    /// REST. What was reported of those meanwhile found nobody and does not come again. Where others
+    /// share the database, whoever notices first that nobody looks after such a call does that.
     pub(super) async fn take_up_placed(self: &Arc<Self>) {
         if self.shared.store.is_shared() {
             return;
@@ -350,12 +351,18 @@ impl Engine {
             }
         };
         for row in open {
-            let is_ours = row.channel_state.is_some() && row.head.direction == Direction::Outbound;
-            if !is_ours {
+            if row.channel_state.is_none() {
                 continue;
             }
+            let is_placed = row.head.direction == Direction::Outbound;
             let id = row.head.id;
-            if let Err(error) = self.step(&id, |_, _| ()).await {
+            let taken_up = match self.look(&id, Channel::has_open_seat).await {
+                // The carrier comes by itself for everything else.
+                Ok(false) if !is_placed => continue,
+                Ok(_) => self.step(&id, |_, _| ()).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = taken_up {
                 tracing::error!(call.id = %id, %error, "a call of before the restart cannot be taken up");
             }
         }

@@ -14,6 +14,10 @@ const SILENCE: Duration = Duration::from_secs(45);
 /// The same while caller and agent talk, and while the caller talks to us over a stream.
 const TALK: Duration = Duration::from_secs(300);
 
+/// Longest silence behind the time an agent who is dialled over REST may ring: the carrier itself adds
+/// some seconds, and then reports.
+const AFTER_RINGING: Duration = Duration::from_secs(10);
+
 /// What the carrier says of a leg.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Seen {
@@ -31,6 +35,11 @@ impl Channel {
             return;
         }
         let silence = match &self.state.stage {
+            // How that rings is told by reports alone, and one may have been lost.
+            Stage::Dialing { leg } if self.is_ringing_seat(leg) => {
+                let rings = self.seat(leg).map_or(0, |seat| seat.order.ring_timeout_s);
+                Some(Duration::from_secs(rings.into()) + AFTER_RINGING)
+            }
             Stage::Dialing { .. } | Stage::Elsewhere | Stage::Streaming => Some(TALK),
             Stage::New | Stage::Listening | Stage::Telling | Stage::TakingMessage => Some(SILENCE),
             Stage::Over => self.has_living_seat().then_some(SILENCE),
@@ -65,6 +74,18 @@ impl Channel {
         });
         let seats: Vec<Effect> = seats.collect();
         self.done.effects.extend(seats);
+    }
+
+    fn is_ringing_seat(&self, leg: &LegId) -> bool {
+        let child = self.state.children.get(leg);
+        let rings = child.is_some_and(|child| child.seat.is_some() && !self.took(child));
+        rings && self.is_living(leg)
+    }
+
+    /// Whether an agent was, or is to be, dialled over REST and is not known to be gone.
+    pub fn has_open_seat(&self) -> bool {
+        let mut seats = self.state.children.iter().filter(|(_, c)| c.seat.is_some());
+        seats.any(|(leg, _)| self.is_living(leg))
     }
 
     fn has_living_seat(&self) -> bool {

@@ -397,3 +397,39 @@ fn a_caller_who_vanished_without_a_word_is_noticed() {
     assert_eq!(on.effects.iter().filter(|e| **e == "look").count(), 2);
     assert_eq!(on.outcome(), "none");
 }
+
+/// How the agent's phone rang out is told once, and that may be lost: the carrier is asked well before
+/// the call gives the agent up by itself.
+#[test]
+fn an_agents_last_report_that_is_lost_is_asked_for() {
+    let rules = back_to_assistant(None);
+    let rejected = Move::SeesAgent(Seen::Over(LegEnd {
+        answered: false,
+        cause: HangupCause::Rejected,
+        sip_status: None,
+    }));
+    // It may ring 20 s.
+    let moves = [
+        WISH,
+        Move::Waits,
+        Move::Dials,
+        Move::Rings,
+        Move::Passes(31_000),
+        rejected,
+        Move::Back,
+        Move::HangsUp,
+    ];
+    let world = survives(&rules, &moves);
+    assert!(world.effects.contains(&"look"), "{:?}", world.effects);
+    assert_eq!(world.attempts(), ["failed"]);
+    // Whoever talks is left in peace.
+    let talks = [
+        WISH,
+        Move::Waits,
+        Move::Dials,
+        Move::PicksUp,
+        Move::Passes(60_000),
+    ];
+    let world = World::run(&rules, &talks, None);
+    assert!(!world.effects.contains(&"look"), "{:?}", world.effects);
+}
