@@ -73,9 +73,9 @@ pub(super) fn run(setting: &Setting, report: &mut Report) -> anyhow::Result<()> 
 
 fn add(report: &mut Report, ours: &Found, peer: Option<&Found>) {
     let with = |line: Line, note: String| {
-        let line = details(line, "", &ours.best);
+        let line = details(line, "", ours);
         let line = match peer {
-            Some(peer) => details(line, "peer_", &peer.best),
+            Some(peer) => details(line, "peer_", peer),
             None => line,
         };
         line.note(note)
@@ -105,9 +105,9 @@ fn add(report: &mut Report, ours: &Found, peer: Option<&Found>) {
     .target(Target::AtMost(PACING_MS))
     .peer(peer.map(|peer| peer.best.heard_p99()));
     report.add("stream_pacing_p99_ms", with(line, note.clone()));
-    let line = Line::new(ours.best.mib_per_call, "MiB per call")
+    let line = Line::new(ours.mib_per_call, "MiB per call")
         .less_is_better()
-        .peer(peer.map(|peer| peer.best.mib_per_call));
+        .peer(peer.map(|peer| peer.mib_per_call));
     report.add("stream_memory_per_call", with(line, note));
     let line = Line::new(
         percentile(&ours.half.heard.first_ms, 0.95),
@@ -122,14 +122,15 @@ fn add(report: &mut Report, ours: &Found, peer: Option<&Found>) {
     report.add("stream_first_frame_ms", line.note(ours.half.note()));
 }
 
-fn details(line: Line, prefix: &str, run: &Run) -> Line {
+fn details(line: Line, prefix: &str, found: &Found) -> Line {
+    let run = &found.best;
     [
         ("calls", run.calls as f64),
         ("load", run.load),
         ("generator_load", run.generator_load),
         ("generator_late_p99_ms", percentile(&run.heard.own_ms, 0.99)),
         ("load_average", run.load_average),
-        ("mib_per_call", run.mib_per_call),
+        ("mib_per_call", found.mib_per_call),
         ("replies", run.heard.replies as f64),
         ("pacing_p50_ms", percentile(&run.heard.pacing_ms, 0.5)),
         ("pacing_p99_ms", run.heard_p99()),
@@ -180,7 +181,8 @@ struct Run {
     load: f64,
     generator_load: f64,
     load_average: f64,
-    mib_per_call: f64,
+    before_kib: f64,
+    resident_kib: f64,
     measured_s: f64,
 }
 
@@ -196,7 +198,7 @@ impl Run {
 
     fn note(&self) -> String {
         format!(
-            "{} calls, core {:.0} %, generator {:.0} %, pacing p50 {:.1} p99 {:.1} ms (generator itself {:.1}), first frame p50 {:.1} p95 {:.1} ms, {} replies, {} lost, {:.2} MiB a call, machine's load {:.1}",
+            "{} calls, core {:.0} %, generator {:.0} %, pacing p50 {:.1} p99 {:.1} ms (generator itself {:.1}), first frame p50 {:.1} p95 {:.1} ms, {} replies, {} lost, {:.0} MiB in all, machine's load {:.1}",
             self.calls,
             self.load * 100.0,
             self.generator_load * 100.0,
@@ -207,7 +209,7 @@ impl Run {
             percentile(&self.heard.first_ms, 0.95),
             self.heard.replies,
             self.heard.lost,
-            self.mib_per_call,
+            self.resident_kib / 1024.0,
             self.load_average,
         )
     }
@@ -216,6 +218,7 @@ impl Run {
 struct Found {
     best: Run,
     half: Run,
+    mib_per_call: f64,
 }
 
 /// The largest number of calls that holds, from guesses by load; then half of it.
@@ -247,7 +250,7 @@ fn search(
         best.context("no attempt was made")
     };
     // Code is read in, caches are filled.
-    go(first.div_ceil(4))?;
+    let few = go(first.div_ceil(4))?;
     let mut best: Option<Run> = None;
     let mut bound = usize::MAX;
     let mut calls = first;
@@ -280,8 +283,27 @@ fn search(
     let Some(best) = best else {
         bail!("{:?} held no number of calls that was tried", tested.side);
     };
+    let mib_per_call = mib_per_call(tested.side, &few, &best);
     let half = go(best.calls / 2)?;
-    Ok(Found { best, half })
+    Ok(Found {
+        best,
+        half,
+        mib_per_call,
+    })
+}
+
+/// What a run added is too little where it used memory again that former calls gave back; what was
+/// added since the first run is too much where former calls gave nothing back. Ours is the larger of
+/// the two, the peer's the smaller.
+fn mib_per_call(side: Side, few: &Run, run: &Run) -> f64 {
+    let added = (run.resident_kib - run.before_kib) / run.calls.max(1) as f64;
+    let others = run.calls.saturating_sub(few.calls).max(1) as f64;
+    let since = (run.resident_kib - few.resident_kib) / others;
+    let kib = match side {
+        Side::Gateway => added.max(since),
+        Side::Pipecat => added.min(since),
+    };
+    kib / 1024.0
 }
 
 fn one(
@@ -316,7 +338,7 @@ fn one(
     let (tested_before, own_before) = began.recv().context("the run did not begin")?;
     let tested_time = clock().saturating_sub(tested_before);
     let own_time = thread_time(&[THREAD]).saturating_sub(own_before);
-    let after_kib = tested.program.resident_kib()?;
+    let resident_kib = tested.program.resident_kib()?;
     let span = measure.as_secs_f64();
     Ok(Run {
         calls,
@@ -324,7 +346,8 @@ fn one(
         load: tested_time.as_secs_f64() / span,
         generator_load: own_time.as_secs_f64() / span,
         load_average: load_average(),
-        mib_per_call: (after_kib - before_kib).max(0.0) / 1024.0 / calls.max(1) as f64,
+        before_kib,
+        resident_kib,
         measured_s: span,
     })
 }

@@ -63,7 +63,10 @@ pub use codec::coders::{Encoder, PAYLOAD_MAX};
 pub use codec::opus::OpusParams;
 pub use codec::{Codec, Law, UnknownCodec};
 pub use conference::{Conference, ConferenceError};
-pub use engine::{LegAddress, MediaConfig, MediaEngine, MediaStartError, OpenLegError, Scheduling};
+pub use engine::{
+    LegAddress, MediaConfig, MediaEngine, MediaStartError, OpenLegError, Scheduling,
+    schedule_thread,
+};
 pub use event::{MediaEvent, SilenceReason};
 pub use frame::{FRAME_MS, FRAME_SAMPLES, Frame, SAMPLE_RATE_HZ, SILENCE};
 pub use jitter::JitterMode;

@@ -10,6 +10,7 @@ use switchhook_conversation::Input;
 use switchhook_media::resample::Converter;
 use switchhook_media::{AudioOut, PlayoutCutter, PlayoutError, SAMPLE_RATE_HZ, Tone};
 use switchhook_model::Language;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
 use super::inbox::TalkInbox;
@@ -35,6 +36,8 @@ pub struct Mouth {
     language: Language,
     voice_name: Option<String>,
     inbox: TalkInbox,
+    /// Where it was opened: speech is made there, whoever orders it.
+    runtime: Handle,
 }
 
 impl std::fmt::Debug for Mouth {
@@ -61,6 +64,7 @@ impl Mouth {
             language,
             voice_name,
             inbox,
+            runtime: Handle::current(),
         };
         let writer = Writer {
             out,
@@ -84,7 +88,7 @@ impl Mouth {
         };
         let voice = Arc::clone(&self.voice);
         let inbox = self.inbox.clone();
-        tokio::spawn(async move {
+        self.runtime.spawn(async move {
             if let Err(error) = synthesize(voice.as_ref(), &request, &audio).await {
                 tracing::warn!(%error, item, "speech failed");
                 metrics::counter!("switchhook_tts_errors_total").increment(1);

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::channel::{Arrival, Channel, Rooms, Rules, State};
 use super::settings::Settings;
 use super::slots::{Loaded, Slot, Slots};
+use super::threads::StreamThreads;
 use crate::accounts::Accounts;
 use crate::calls::{self, OtherCalls, Shared};
 use crate::clock;
@@ -75,6 +76,7 @@ pub struct Engine {
     /// Of calls this program acts.
     acted: Arc<Rules>,
     pub(super) slots: Slots,
+    pub(super) threads: StreamThreads,
     /// This process: what another one had in mind is dealt with when one of its calls is loaded.
     pub(super) node: String,
     stop: CancellationToken,
@@ -90,7 +92,7 @@ impl std::fmt::Debug for Engine {
 
 impl Engine {
     /// # Errors
-    /// If a PIN of the configuration cannot be hashed.
+    /// If a PIN of the configuration cannot be hashed, or the system gives no threads.
     pub fn new(
         shared: Arc<Shared>,
         settings: Settings,
@@ -117,6 +119,7 @@ impl Engine {
             elsewhere: settings.section.assistant_via != AssistantVia::Own,
         };
         let acted = rules.acted();
+        let threads = StreamThreads::start(shared.config.media.workers)?;
         Ok(Arc::new(Self {
             shared,
             accounts,
@@ -125,6 +128,7 @@ impl Engine {
             rules: Arc::new(rules),
             acted: Arc::new(acted),
             slots: Slots::default(),
+            threads,
             node: ulid::Ulid::generate().to_string(),
             stop,
         }))

@@ -21,8 +21,10 @@ mod recordings;
 mod settings;
 mod simulation;
 mod slots;
+mod socket;
 mod stream;
 mod streams;
+mod threads;
 mod words;
 
 pub use engine::{Engine, Handle};

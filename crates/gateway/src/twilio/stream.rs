@@ -14,26 +14,24 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use axum::extract::ws::{Message, WebSocket};
-use futures::SinkExt;
-use switchhook_adapters::twilio::stream::{self, Incoming, Outgoing, Start};
+use futures::{SinkExt, StreamExt};
+use switchhook_adapters::twilio::stream::{self, Incoming, Outgoing};
 use switchhook_conversation::{Input, Output};
 use switchhook_media::{FRAME_MS, FRAME_SAMPLES, Law, Line, PlayoutReport, SILENCE};
 use switchhook_model::{CallId, Timestamp};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::Message;
 use tokio_util::sync::CancellationToken;
 
 use super::Engine;
+use super::socket::Socket;
 use crate::calls::{Ears, Mouth, TalkInbox, recognise};
 use crate::clock;
 
-/// How long the carrier may take to say whose stream it is.
-const START_WAIT: Duration = Duration::from_secs(5);
 /// Reports of ears and mouth that may wait.
 const REPORTS: usize = 1024;
-/// Orders that may wait.
-const ORDERS: usize = 1024;
 /// From one frame to the next.
 const FRAME: Duration = Duration::from_millis(FRAME_MS as u64);
 /// One write to the carrier.
@@ -54,6 +52,10 @@ pub(super) struct StreamHandle {
 }
 
 impl StreamHandle {
+    pub fn new(orders: mpsc::Sender<Order>, is_overrun: Arc<AtomicBool>) -> Self {
+        Self { orders, is_overrun }
+    }
+
     /// Never waits. Nothing of a stream that is gone is missed: the carrier comes. One that is so far
     /// behind that its orders do not fit is left, and the carrier comes for the next program, too.
     pub fn send(&self, order: Order) {
@@ -65,64 +67,8 @@ impl StreamHandle {
     }
 }
 
-/// Serves one stream to its end.
-pub(super) async fn serve(engine: Arc<Engine>, mut socket: WebSocket) {
-    let Ok(Some(start)) = tokio::time::timeout(START_WAIT, first(&mut socket)).await else {
-        tracing::warn!("a media stream did not say whose it is: closed");
-        return;
-    };
-    let Some((call, program)) = engine.stream_of(&start).await else {
-        tracing::warn!(
-            stream.id = start.stream_sid,
-            "a media stream of no call: closed"
-        );
-        return;
-    };
-    if !start.format.is_mulaw_8k() {
-        tracing::error!(call.id = %call, format = ?start.format, "a media stream in another format: closed");
-        return;
-    }
-    let (orders, wanted) = mpsc::channel(ORDERS);
-    let is_overrun = Arc::new(AtomicBool::new(false));
-    let handle = StreamHandle {
-        orders,
-        is_overrun: Arc::clone(&is_overrun),
-    };
-    let Some(talk) = engine.stream_up(&call, program, handle).await else {
-        tracing::warn!(call.id = %call, "nobody waits for this media stream: closed");
-        return;
-    };
-    metrics::gauge!("switchhook_streams_active").increment(1.0);
-    let (stream, talker) = Stream::open(&engine, &call, talk, start.stream_sid);
-    let over = CancellationToken::new();
-    let telling = tokio::spawn(talker.run(over.clone()));
-    stream.run(socket, wanted, &is_overrun).await;
-    metrics::gauge!("switchhook_streams_active").decrement(1.0);
-    // What was heard is told before the stream's end is.
-    over.cancel();
-    if let Err(error) = telling.await {
-        tracing::error!(call.id = %call, %error, "what was heard could not be told");
-    }
-    engine.stream_down(&call, program).await;
-}
-
-/// The `start` message. What comes before it says nothing.
-async fn first(socket: &mut WebSocket) -> Option<Start> {
-    while let Some(Ok(message)) = socket.recv().await {
-        let Message::Text(text) = message else {
-            continue;
-        };
-        match stream::read(&text) {
-            Ok(Incoming::Start(start)) => return Some(start),
-            Ok(Incoming::Connected { .. } | Incoming::Unknown { .. }) => {}
-            Ok(_) | Err(_) => return None,
-        }
-    }
-    None
-}
-
 /// Tells the call what was reported, in order.
-struct Talker {
+pub(super) struct Talker {
     engine: Arc<Engine>,
     call: CallId,
     talk: u32,
@@ -132,7 +78,7 @@ struct Talker {
 
 impl Talker {
     /// Until `over`, and then what is left.
-    async fn run(mut self, over: CancellationToken) {
+    pub async fn run(mut self, over: CancellationToken) {
         loop {
             let first = tokio::select! {
                 biased;
@@ -150,8 +96,10 @@ impl Talker {
     }
 }
 
-struct Stream {
+pub(super) struct Stream {
     engine: Arc<Engine>,
+    /// Where everything but frames is done.
+    others: Handle,
     call: CallId,
     sid: String,
     line: Line,
@@ -186,7 +134,8 @@ impl Heard {
 }
 
 impl Stream {
-    fn open(engine: &Arc<Engine>, call: &CallId, talk: u32, sid: String) -> (Self, Talker) {
+    /// On the runtime that is to do everything but frames.
+    pub fn open(engine: &Arc<Engine>, call: &CallId, talk: u32, sid: String) -> (Self, Talker) {
         let shared = &engine.shared;
         let (mut input, out, line) = Line::new();
         input.set_gain_control(shared.config.speech.gain_control);
@@ -209,6 +158,7 @@ impl Stream {
         };
         let stream = Self {
             engine: Arc::clone(engine),
+            others: Handle::current(),
             call: call.clone(),
             sid,
             line,
@@ -223,9 +173,9 @@ impl Stream {
         (stream, talker)
     }
 
-    async fn run(
+    pub async fn run(
         mut self,
-        mut socket: WebSocket,
+        mut socket: Socket,
         mut wanted: mpsc::Receiver<Order>,
         is_overrun: &AtomicBool,
     ) {
@@ -258,7 +208,7 @@ impl Stream {
                         return;
                     }
                 },
-                message = socket.recv() => match message {
+                message = socket.next() => match message {
                     Some(Ok(Message::Text(text))) => {
                         if self.take(&text).is_break() {
                             return;
@@ -273,7 +223,7 @@ impl Stream {
     }
 
     /// The next 20 ms and a mark where it matters, in one write; false if there is nothing to say.
-    async fn speak(&mut self, socket: &mut WebSocket) -> Result<bool, Gone> {
+    async fn speak(&mut self, socket: &mut Socket) -> Result<bool, Gone> {
         let mut frame = SILENCE;
         let mut reports = Vec::new();
         let has_audio = self.line.speak(&mut frame, |report| reports.push(report));
@@ -348,7 +298,7 @@ impl Stream {
         self.report.send(input);
     }
 
-    async fn carry_out(&mut self, socket: &mut WebSocket, output: Output) -> Result<(), Gone> {
+    async fn carry_out(&mut self, socket: &mut Socket, output: Output) -> Result<(), Gone> {
         match output {
             Output::Speak { item, text } => self.mouth.speak(item, text),
             Output::Beep { item } => self.mouth.beep(item),
@@ -372,7 +322,7 @@ impl Stream {
                 let listener = Arc::clone(&shared.listener);
                 let language = shared.config.language;
                 let report = self.report.clone();
-                tokio::spawn(async move {
+                self.others.spawn(async move {
                     report.send(recognise(listener, language, utterance, samples).await);
                 });
             }
@@ -422,7 +372,7 @@ impl Stream {
 /// The carrier closed the socket, or does not read.
 struct Gone;
 
-async fn send(socket: &mut WebSocket, texts: Vec<String>) -> Result<(), Gone> {
+async fn send(socket: &mut Socket, texts: Vec<String>) -> Result<(), Gone> {
     if texts.is_empty() {
         return Ok(());
     }

@@ -1,22 +1,161 @@
 //! Media streams and their calls.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
+use futures::StreamExt;
 use hmac::{Hmac, KeyInit, Mac};
+use hyper::upgrade::OnUpgrade;
 use sha2::Sha256;
-use switchhook_adapters::twilio::stream::Start;
+use switchhook_adapters::twilio::stream::{Incoming, Start, read};
 use switchhook_conversation::Input;
 use switchhook_model::CallId;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_util::sync::CancellationToken;
 
 use super::Engine;
 use super::engine::StepError;
 use super::settings::Settings;
-use super::stream::StreamHandle;
+use super::socket::{Socket, Taken};
+use super::stream::{Order, Stream, StreamHandle};
 
 /// Parameters of the `<Stream>` by which it is known again.
 pub(super) const CALL: &str = "call";
 pub(super) const PROGRAM: &str = "program";
 pub(super) const TOKEN: &str = "token";
+
+/// How long the carrier may take to say whose stream it is.
+const START_WAIT: Duration = Duration::from_secs(5);
+/// Orders that may wait.
+const ORDERS: usize = 1024;
+
+/// Takes the carrier's socket to the threads of media streams.
+pub(super) async fn accept(engine: Arc<Engine>, upgrade: OnUpgrade) {
+    match Taken::from(upgrade).await {
+        Ok(taken) => {
+            let others = Handle::current();
+            let stream = serve(Arc::clone(&engine), others, taken);
+            engine.threads.spawn(stream);
+        }
+        Err(error) => tracing::warn!(%error, "a media stream broke off before it began"),
+    }
+}
+
+/// Serves one stream to its end. What is no frame of it, `others` do.
+async fn serve(engine: Arc<Engine>, others: Handle, taken: Taken) {
+    let mut socket = match taken.open().await {
+        Ok(socket) => socket,
+        Err(error) => {
+            tracing::error!(%error, "a media stream cannot be served");
+            return;
+        }
+    };
+    let Ok(Some(start)) = tokio::time::timeout(START_WAIT, first(&mut socket)).await else {
+        tracing::warn!("a media stream did not say whose it is: closed");
+        return;
+    };
+    let opening = others.spawn(Opened::of(engine, start));
+    let Some(opened) = done(opening).await else {
+        return;
+    };
+    metrics::gauge!("switchhook_streams_active").increment(1.0);
+    opened
+        .stream
+        .run(socket, opened.wanted, &opened.is_overrun)
+        .await;
+    metrics::gauge!("switchhook_streams_active").decrement(1.0);
+    done(others.spawn(opened.told.end())).await;
+}
+
+/// What a task of the others came to; nothing if it had a fault.
+async fn done<T: Default>(task: JoinHandle<T>) -> T {
+    task.await.unwrap_or_else(|error| {
+        tracing::error!(%error, "a task of a media stream");
+        T::default()
+    })
+}
+
+/// A stream whose call waited for it.
+struct Opened {
+    stream: Stream,
+    wanted: mpsc::Receiver<Order>,
+    is_overrun: Arc<AtomicBool>,
+    told: Told,
+}
+
+impl Opened {
+    async fn of(engine: Arc<Engine>, start: Start) -> Option<Self> {
+        let Some((call, program)) = engine.stream_of(&start).await else {
+            tracing::warn!(
+                stream.id = start.stream_sid,
+                "a media stream of no call: closed"
+            );
+            return None;
+        };
+        if !start.format.is_mulaw_8k() {
+            tracing::error!(call.id = %call, format = ?start.format, "a media stream in another format: closed");
+            return None;
+        }
+        let (orders, wanted) = mpsc::channel(ORDERS);
+        let is_overrun = Arc::new(AtomicBool::new(false));
+        let handle = StreamHandle::new(orders, Arc::clone(&is_overrun));
+        let Some(talk) = engine.stream_up(&call, program, handle).await else {
+            tracing::warn!(call.id = %call, "nobody waits for this media stream: closed");
+            return None;
+        };
+        let (stream, talker) = Stream::open(&engine, &call, talk, start.stream_sid);
+        let over = CancellationToken::new();
+        let telling = tokio::spawn(talker.run(over.clone()));
+        Some(Self {
+            stream,
+            wanted,
+            is_overrun,
+            told: Told {
+                engine,
+                call,
+                program,
+                over,
+                telling,
+            },
+        })
+    }
+}
+
+/// What was heard is told before the stream's end is.
+struct Told {
+    engine: Arc<Engine>,
+    call: CallId,
+    program: u32,
+    over: CancellationToken,
+    telling: JoinHandle<()>,
+}
+
+impl Told {
+    async fn end(self) {
+        self.over.cancel();
+        done(self.telling).await;
+        self.engine.stream_down(&self.call, self.program).await;
+    }
+}
+
+/// The `start` message. What comes before it says nothing.
+async fn first(socket: &mut Socket) -> Option<Start> {
+    while let Some(Ok(message)) = socket.next().await {
+        let Message::Text(text) = message else {
+            continue;
+        };
+        match read(&text) {
+            Ok(Incoming::Start(start)) => return Some(start),
+            Ok(Incoming::Connected { .. } | Incoming::Unknown { .. }) => {}
+            Ok(_) | Err(_) => return None,
+        }
+    }
+    None
+}
 
 impl Settings {
     /// What only we and the carrier know of the stream of this program.

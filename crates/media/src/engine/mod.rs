@@ -236,7 +236,7 @@ impl MediaEngine {
             let join = std::thread::Builder::new()
                 .name(format!("media-{index}"))
                 .spawn(move || {
-                    prepare_thread(index, core, scheduling);
+                    prepare_thread(core, scheduling);
                     worker.run();
                 })
                 .map_err(MediaStartError::Thread)?;
@@ -429,17 +429,26 @@ impl MediaEngine {
 }
 
 /// Affinity and scheduling of a worker. Both are wishes: audio works without.
-fn prepare_thread(index: usize, core: Option<usize>, scheduling: Scheduling) {
+fn prepare_thread(core: Option<usize>, scheduling: Scheduling) {
     if let Some(core) = core
         && let Err(error) = sys::pin_to_core(core)
     {
-        tracing::warn!(worker = index, core, %error, "media.pin_failed");
+        let thread = std::thread::current();
+        tracing::warn!(thread = thread.name(), core, %error, "media.pin_failed");
     }
+    schedule_thread(scheduling);
+}
+
+/// Puts the calling thread where `scheduling` wants it. The workers do; it is for other threads that
+/// carry audio as well.
+pub fn schedule_thread(scheduling: Scheduling) {
+    let thread = std::thread::current();
+    let thread = thread.name();
     match scheduling {
         Scheduling::RealtimeIfAllowed => match sys::schedule_realtime() {
-            Ok(()) => tracing::debug!(worker = index, "media.realtime"),
+            Ok(()) => tracing::debug!(thread, "media.realtime"),
             Err(error) => tracing::info!(
-                worker = index,
+                thread,
                 %error,
                 "media.realtime_denied: audio may stutter under load; grant CAP_SYS_NICE or rtprio 1"
             ),

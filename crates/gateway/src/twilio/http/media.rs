@@ -3,21 +3,19 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{ConnectInfo, Request, State};
-use axum::response::Response;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use switchhook_adapters::twilio::Signed;
-use switchhook_adapters::twilio::stream::MAX_MESSAGE;
 
 use super::{Webhooks, guard};
 use crate::http::Source;
-use crate::twilio::stream;
+use crate::twilio::{socket, streams};
 
 /// Whoever comes this far without a signature, while developing, still needs the stream's token.
 pub(super) async fn open(
     State(webhooks): State<Webhooks>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    upgrade: WebSocketUpgrade,
     mut request: Request,
 ) -> Response {
     request.extensions_mut().insert(ConnectInfo(peer));
@@ -34,9 +32,11 @@ pub(super) async fn open(
     if let Some(refusal) = guard::refusal(&webhooks, request.headers(), signed, source) {
         return refusal;
     }
-    let engine = Arc::clone(&webhooks.engine);
-    upgrade
-        .max_message_size(MAX_MESSAGE)
-        .max_frame_size(MAX_MESSAGE)
-        .on_upgrade(move |socket| stream::serve(engine, socket))
+    match socket::upgrade(&mut request) {
+        Ok((response, upgrade)) => {
+            tokio::spawn(streams::accept(Arc::clone(&webhooks.engine), upgrade));
+            response
+        }
+        Err(why) => (StatusCode::BAD_REQUEST, why).into_response(),
+    }
 }
