@@ -1,5 +1,6 @@
 //! The carrier comes back, or reports: what that means for the call.
 
+use serde::{Deserialize, Serialize};
 use switchhook_call::Event;
 use switchhook_conversation::documents::Returned;
 use switchhook_model::{HangupCause, LegId, RequestId, Target, Timestamp};
@@ -79,7 +80,7 @@ pub enum ChildStatus {
 }
 
 /// How a leg of the carrier's ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LegEnd {
     /// Somebody had answered.
     pub answered: bool,
@@ -180,7 +181,7 @@ impl Channel {
     }
 
     /// The carrier came without reporting the end of its dial: a new program was asked for, which
-    /// dropped the leg.
+    /// dropped the leg, or the report was lost, and the leg's own tells what became of it.
     pub(super) fn leave_dial(&mut self, before: &Stage) {
         if let Stage::Dialing { leg } = before
             && self.is_living(leg)
@@ -188,10 +189,20 @@ impl Channel {
             if self.has_seat(leg) {
                 return self.drop_seat(leg);
             }
-            self.queue.push_back(Event::LegEnded {
-                leg: leg.clone(),
-                cause: HangupCause::Canceled,
-            });
+            let child = self.state.children.get(leg);
+            self.queue
+                .push_back(match child.and_then(|child| child.unreached) {
+                    Some(end) if end.cause != HangupCause::Canceled => Event::LegFailed {
+                        leg: leg.clone(),
+                        cause: end.cause,
+                        sip_status: end.sip_status.filter(|status| *status >= 300),
+                        detail: None,
+                    },
+                    _ => Event::LegEnded {
+                        leg: leg.clone(),
+                        cause: HangupCause::Canceled,
+                    },
+                });
         }
     }
 
@@ -366,6 +377,7 @@ impl Channel {
             }
             ChildStatus::Answered => {
                 child.picked_up = true;
+                child.unreached = None;
                 self.said(now, Returned::Nothing);
                 if !whispered {
                     self.queue
@@ -382,7 +394,10 @@ impl Channel {
                         .push_back(Event::LegAnswered { leg: leg.clone() });
                 }
             }
-            ChildStatus::Over(_) => {}
+            ChildStatus::Over(end) => {
+                let is_unreached = !end.answered && !child.picked_up;
+                child.unreached = is_unreached.then_some(end);
+            }
         }
         self.heard_of(now);
         self.run(now);

@@ -7,7 +7,7 @@ use switchhook_conversation::ConversationSnapshot;
 use switchhook_conversation::documents::Documents;
 use switchhook_model::{Language, LegId, Target, Timestamp};
 
-use super::{Picker, Placing};
+use super::{LegEnd, Picker, Placing};
 
 /// Raised when an older build could misread what is stored.
 pub const STATE_VERSION: u32 = 1;
@@ -61,6 +61,9 @@ pub struct Child {
     pub accepted: bool,
     /// The latest sequence number of its status callbacks.
     pub sequence: Option<u32>,
+    /// It is over, and nobody had answered; what became of the dial is told by its own end.
+    #[serde(default)]
+    pub unreached: Option<LegEnd>,
     /// It is dialled over REST, into a conference with the caller.
     #[serde(default)]
     pub seat: Option<Seat>,

@@ -146,6 +146,40 @@ fn a_busy_line_may_lead_elsewhere_than_silence() {
     }
 }
 
+/// The report of the dial's end was lost, the leg's own was not.
+#[test]
+fn a_leg_tells_what_became_of_a_dial_whose_end_is_lost() {
+    let rules = rules(|_| {}, None);
+    for (status, attempt) in [
+        ("no-answer", "no_answer"),
+        ("busy", "busy"),
+        ("failed", "failed"),
+    ] {
+        let told = [
+            WISH,
+            Move::Rings,
+            Move::Over(status),
+            Move::Back,
+            Move::HangsUp,
+        ];
+        let world = survives(&rules, &told);
+        assert_eq!(world.attempts(), [attempt], "{status}");
+        let reported = [
+            WISH,
+            Move::Rings,
+            Move::Dialled(status, Some(false)),
+            Move::HangsUp,
+        ];
+        let reported = survives(&rules, &reported);
+        let spoken =
+            |world: &World| -> Vec<String> { world.programs.iter().map(describe).collect() };
+        assert_eq!(spoken(&world), spoken(&reported), "{status}");
+    }
+    // Nobody told what became of it.
+    let world = survives(&rules, &[WISH, Move::Rings, Move::Back, Move::HangsUp]);
+    assert_eq!(world.attempts(), ["failed"]);
+}
+
 #[test]
 fn an_agent_who_must_press_a_key_has_not_taken_the_call_before() {
     let rules = rules(
