@@ -99,6 +99,10 @@ fn in_a_conference(mut ladders: Vec<Ladder>) -> Vec<Ladder> {
             ("message_taken", Some(attempt)) => {
                 ladder.or = Some(Or::if_stopped("staff_notified", attempt, ladder.texts));
             }
+            // A leg that is asked for has no SIP status: a phone that rejects is as good as busy.
+            ("caller_gone", Some("failed")) => {
+                ladder.or = Some(Or::if_stopped("caller_gone", "busy", 0));
+            }
             _ => {}
         }
     }
