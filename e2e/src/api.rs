@@ -74,13 +74,6 @@ impl Api {
         self.send(request, path).await
     }
 
-    /// The same as often as it is asked with the same key.
-    pub async fn try_post_once(&self, path: &str, body: &Value, key: &str) -> (u16, Value) {
-        let request = self.client.post(format!("{}{path}", self.base)).json(body);
-        self.send(request.header("Idempotency-Key", key), path)
-            .await
-    }
-
     async fn send(&self, request: reqwest::RequestBuilder, path: &str) -> (u16, Value) {
         let answer = request
             .bearer_auth(&self.token)

@@ -511,7 +511,8 @@ impl Call {
                 target,
                 department,
                 request,
-            } => self.operator_transfer(out, target, department, request),
+                anew,
+            } => self.operator_transfer(out, target, department, request, anew),
             Event::Restarted => self.restarted(out),
             Event::ShuttingDown => self.shutting_down(out),
         }

@@ -309,6 +309,9 @@ pub enum Event {
         department: Option<String>,
         /// The request, so that a repetition is recognised.
         request: RequestId,
+        /// Also to whom the caller is talking to: what connected them is gone.
+        #[serde(default)]
+        anew: bool,
     },
     /// The process came back after it died: all media is gone, legs may still ring or be up.
     Restarted,

@@ -176,6 +176,7 @@ impl Call {
         target: Option<Target>,
         department: Option<String>,
         id: RequestId,
+        anew: bool,
     ) {
         let plan = DialPlan {
             targets: match &target {
@@ -197,6 +198,14 @@ impl Call {
                 ignore(out, request.id, "the same request was seen before");
             }
             Phase::Assistant => self.begin_transfer(out, request, plan, false),
+            // Asked for again when it had just been answered: nobody is cut off to be rung once more.
+            Phase::WithAgent { agent }
+                if !anew
+                    && request.target.is_some()
+                    && self.target_of(&agent) == request.target =>
+            {
+                ignore(out, request.id, "the caller is talking to this target");
+            }
             Phase::WithAgent { agent } => {
                 self.separate(out, self.caller_leg_id(), agent.clone());
                 self.release(out, &agent, HangupCause::Normal);
@@ -212,6 +221,10 @@ impl Call {
             | Phase::AwaitingMessage { .. }
             | Phase::Ended => {}
         }
+    }
+
+    fn target_of(&self, leg: &LegId) -> Option<Target> {
+        self.leg(leg).and_then(|leg| leg.target.clone())
     }
 
     fn seen(&self, request: &RequestId) -> bool {

@@ -104,6 +104,7 @@ fn a_transfer_takes_the_caller_out_of_an_operators_hold() {
         target: Some(target("2005")),
         department: None,
         request: request(70),
+        anew: false,
     });
     world.run_until_s(30);
     world.agent_hangs_up();

@@ -186,6 +186,7 @@ fn an_operator_is_not_bound_to_open_hours() {
         target: Some(target("2005")),
         department: None,
         request: request(70),
+        anew: false,
     });
     world.run_until_s(20);
     assert_eq!(transfers(&world), [Some(TransferOutcome::Bridged)]);
@@ -560,9 +561,40 @@ fn operator_moves_a_caller_from_one_human_to_another() {
         target: Some(target("2005")),
         department: None,
         request: request(71),
+        anew: false,
     });
     world.run_to_the_end();
     insta::assert_snapshot!(world.ladder());
+}
+
+/// An operator clicks twice, and the phone is answered in between.
+#[test]
+fn a_wish_for_whom_the_caller_talks_to_changes_nothing() {
+    let wish = |n, anew| Event::OperatorTransfer {
+        target: Some(target("2001")),
+        department: None,
+        request: request(n),
+        anew,
+    };
+    let talking = |again: Option<Event>| {
+        let mut world = World::with_assistant(policy()).phone("2001", Phone::AnswersAfter(1000));
+        world.event(wish(71, false));
+        world.run_until_s(10);
+        if let Some(again) = again {
+            world.event(again);
+        }
+        world.run_until_s(20);
+        world.agent_hangs_up();
+        world.run_to_the_end();
+        assert_eq!(world.violations(), vec![]);
+        let view = world.call.view();
+        assert_eq!(outcome(&world).0, OutcomeCode::Transferred);
+        view.transfers.len()
+    };
+    assert_eq!(talking(None), 1);
+    assert_eq!(talking(Some(wish(72, false))), 1);
+    // What connected them is gone.
+    assert_eq!(talking(Some(wish(72, true))), 2);
 }
 
 #[test]

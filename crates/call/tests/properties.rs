@@ -142,6 +142,7 @@ fn any_event() -> impl Strategy<Value = Event> {
                 target: to.map(target),
                 department: None,
                 request: request(n),
+                anew: false,
             }
         }),
         1 => Just(Event::ShuttingDown),

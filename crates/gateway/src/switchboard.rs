@@ -376,6 +376,7 @@ impl Operator for Switchboard {
             target,
             department,
             request: order.request,
+            anew: false,
         };
         self.live_status(call).await?;
         self.tell(call, event).await

@@ -68,6 +68,7 @@ impl Taken {
 mod tests {
     use std::net::SocketAddr;
     use std::sync::Arc;
+    use std::time::Duration;
 
     use axum::response::IntoResponse;
     use axum::routing::get;
@@ -75,10 +76,13 @@ mod tests {
     use futures::{SinkExt, StreamExt};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
+    use tokio::time::timeout;
 
     use super::super::threads::StreamThreads;
     use super::*;
 
+    /// How long anything may take; then it is not coming.
+    const LIMIT: Duration = Duration::from_secs(10);
     const REQUEST: &str = "GET /media HTTP/1.1\r\nHost: gw.example.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
     /// Says back what it hears, and on which thread.
@@ -127,7 +131,8 @@ mod tests {
             if text.contains(wanted) {
                 return text;
             }
-            match socket.read(&mut buffer).await {
+            let more = timeout(LIMIT, socket.read(&mut buffer)).await;
+            match more.unwrap_or_else(|_| panic!("neither {wanted} nor an end behind {text}")) {
                 Ok(0) | Err(_) => return text,
                 Ok(length) => read.extend_from_slice(&buffer[..length]),
             }

@@ -280,6 +280,8 @@ impl Channel {
                 target: Some(target),
                 department: None,
                 request,
+                // The carrier came for a new program, which dropped whom it had dialled.
+                anew: true,
             }
         } else {
             // Whoever can call us by webhook reaches whom the assistant reaches, and when it does.

@@ -332,6 +332,7 @@ fn an_operator_ends_or_transfers_what_the_carrier_is_busy_with() {
         target: Some("2005".parse().unwrap()),
         department: None,
         request: RequestId::from_unique("op-1"),
+        anew: false,
     });
     let fetched = World::run(&rules, &[transfer.clone(), Move::Back], None);
     assert_eq!(fetched.effects.iter().filter(|e| **e == "fetch").count(), 1);
@@ -358,6 +359,7 @@ fn a_wish_that_crosses_a_webhook_dials_once() {
         target: Some("2001".parse().unwrap()),
         department: None,
         request: RequestId::from_unique("crossing"),
+        anew: false,
     });
     let end = Move::Dialled("completed", Some(true));
     let world = survives(&rules, &[transfer, Move::Silent, Move::Back, end]);

@@ -384,6 +384,7 @@ fn a_human_takes_over_from_another_assistant() {
             target: None,
             department: None,
             request,
+            anew: false,
         },
     );
     call.take();
