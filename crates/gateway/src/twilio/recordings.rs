@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 use switchhook_adapters::twilio::rest::{AudioFile, RecordingChange};
-use switchhook_adapters::twilio::webhook::{RecordingStatus, Webhook};
+use switchhook_adapters::twilio::webhook::{RecordingStatus, RecordingUpdate, Webhook};
 use switchhook_adapters::twilio::{CallSid, Carrier, ErrorKind, Params, TwilioError};
 use switchhook_model::{CallId, RecordingId, Timestamp};
 use switchhook_store::{
@@ -111,13 +111,43 @@ impl Engine {
         if update.status != Some(RecordingStatus::Completed) {
             return Ok(());
         }
-        let Some(sid) = update.sid else { return Ok(()) };
         let Some(call) = self.call_of(leg.as_str()).await? else {
             return Ok(());
         };
+        let is_message = update.source == Some(MESSAGE);
+        // Before the job is stored: with it, the report counts as taken.
+        if is_message {
+            let program = params.get("n").and_then(|n| n.parse().ok());
+            let length = update.duration.unwrap_or_default();
+            self.tell_message(&call, program, length).await?;
+        }
+        self.owe_recording(call, &update, is_message).await
+    }
+
+    /// The action of a Record names the recording of the message: it is fetched if its report is lost.
+    pub(super) async fn message_recorded(
+        self: &Arc<Self>,
+        params: &Params,
+    ) -> Result<(), StepError> {
+        let webhook = Webhook::new(params);
+        let (Some(update), Ok(leg)) = (webhook.recording(), webhook.call_sid()) else {
+            return Ok(());
+        };
+        match self.call_of(leg.as_str()).await? {
+            Some(call) => self.owe_recording(call, &update, true).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn owe_recording(
+        &self,
+        call: CallId,
+        update: &RecordingUpdate<'_>,
+        is_message: bool,
+    ) -> Result<(), StepError> {
+        let Some(sid) = update.sid else { return Ok(()) };
         let now = clock::now();
-        let length = update.duration.unwrap_or_default();
-        let started_at = now - length;
+        let started_at = now - update.duration.unwrap_or_default();
         // By the carrier's id: a repeated report names the same row.
         let unique: String = sid.chars().filter(char::is_ascii_alphanumeric).collect();
         let recording = RecordingId::from_unique(&format!("{}-{unique}", call.unique()));
@@ -141,7 +171,7 @@ impl Engine {
             recording,
             call: call.clone(),
             started_at: started_at.as_millis(),
-            is_message: update.source == Some(MESSAGE),
+            is_message,
         };
         let work = NewWork {
             queue: Queue::Jobs,
@@ -161,8 +191,29 @@ impl Engine {
         store
             .commit(step)
             .await
-            .map_err(|error| StepError::Store(error.to_string()))?;
-        Ok(())
+            .map(|_| ())
+            .map_err(|error| StepError::Store(error.to_string()))
+    }
+
+    /// Tells the call, in case the Record's action is lost.
+    async fn tell_message(
+        self: &Arc<Self>,
+        call: &CallId,
+        program: Option<u32>,
+        length: Duration,
+    ) -> Result<(), StepError> {
+        let Some(program) = program else {
+            return Ok(());
+        };
+        let ms = u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
+        let told = self.step(call, |channel, now| {
+            channel.message_reported(now, program, ms);
+        });
+        match told.await {
+            // Over for so long that nothing is kept of it: the file is still theirs.
+            Err(StepError::Unknown) => Ok(()),
+            told => told,
+        }
     }
 
     /// Fetches what is due until the engine stops.

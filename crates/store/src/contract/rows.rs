@@ -76,6 +76,21 @@ pub async fn unfinished_recordings_are_found(store: &Store) {
         })
         .await
         .unwrap();
+    // That it was begun may be told late.
+    let begun = RecordingRow {
+        state: RecordingState::Recording,
+        started_at: at(2),
+        ended_at: None,
+        duration_ms: None,
+        ..row.clone()
+    };
+    store
+        .commit(Step {
+            recordings: vec![begun],
+            ..Step::default()
+        })
+        .await
+        .unwrap();
     assert_eq!(store.unfinished_recordings().await.unwrap(), vec![]);
     assert_eq!(store.recordings(&id("a")).await.unwrap(), vec![row]);
 }

@@ -7,7 +7,7 @@ use switchhook_model::{CallId, Timestamp};
 use crate::error::CommitError;
 use crate::rows::{
     AnswerRow, AttemptRow, BindingRow, CallRow, EventRow, LegRow, MessageRow, RecordingRow,
-    TransferRow, TurnRow, UserRow, VendorIdRow, ViolationRow, WireRow,
+    RecordingState, TransferRow, TurnRow, UserRow, VendorIdRow, ViolationRow, WireRow,
 };
 use crate::step::{Committed, Step};
 use crate::work::{NewWork, Queue, Settle, Settlement, WorkRow, WorkState};
@@ -85,6 +85,13 @@ impl State {
         }
     }
 
+    /// Whether this tells late that a recording was begun.
+    fn was_finished_before(&self, row: &RecordingRow) -> bool {
+        let is_begun = |row: &RecordingRow| row.state == RecordingState::Recording;
+        let known = self.recordings.iter().find(|known| known.id == row.id);
+        is_begun(row) && known.is_some_and(|known| !is_begun(known))
+    }
+
     pub fn apply(&mut self, step: Step) -> Committed {
         if let Some(call) = step.call {
             self.calls.insert(call.head.id.clone(), call);
@@ -93,7 +100,9 @@ impl State {
         replace_all(&mut self.transfers, step.transfers, |row| &row.id);
         replace_all(&mut self.attempts, step.attempts, |row| &row.id);
         replace_all(&mut self.turns, step.turns, |row| &row.id);
-        replace_all(&mut self.recordings, step.recordings, |row| &row.id);
+        let mut recordings = step.recordings;
+        recordings.retain(|row| !self.was_finished_before(row));
+        replace_all(&mut self.recordings, recordings, |row| &row.id);
         replace_all(&mut self.messages, step.messages, |row| &row.id);
         let mut committed = Committed::default();
         for event in step.events {

@@ -224,13 +224,19 @@ impl Stored for TurnRow {
 }
 
 impl Stored for RecordingRow {
+    // What is finished stays so: a carrier tells of a recording in several ways, in any order.
     const SQL: [&'static str; 2] = [
         "INSERT INTO recordings (id, call_id, file, state, started_at, ended_at,
             duration_ms, error) ",
         "ON CONFLICT (id) DO UPDATE SET call_id = excluded.call_id, file = excluded.file,
-            state = excluded.state, started_at = excluded.started_at,
-            ended_at = excluded.ended_at, duration_ms = excluded.duration_ms,
-            error = excluded.error",
+            state = CASE excluded.state WHEN 'recording' THEN recordings.state
+                ELSE excluded.state END,
+            started_at = CASE excluded.state WHEN 'recording' THEN recordings.started_at
+                ELSE excluded.started_at END,
+            ended_at = COALESCE(excluded.ended_at, recordings.ended_at),
+            duration_ms = COALESCE(excluded.duration_ms, recordings.duration_ms),
+            error = CASE excluded.state WHEN 'recording' THEN recordings.error
+                ELSE excluded.error END",
     ];
 
     fn needs(&self) -> Option<(&CallId, &'static str)> {

@@ -9,6 +9,7 @@
 mod arrival;
 mod elsewhere;
 mod meeting;
+mod message;
 mod parting;
 mod perform;
 mod placing;

@@ -120,6 +120,7 @@ impl Channel {
             cause: HangupCause::Normal,
         });
         self.run(now);
+        self.message_of_leaver(now);
         self.leave_dial(&before);
         self.run(now);
     }

@@ -154,7 +154,10 @@ impl Channel {
             }
             Program::Elsewhere => Stage::Elsewhere,
             Program::Stream => Stage::Streaming,
-            Program::TakeMessage { .. } => Stage::TakingMessage,
+            Program::TakeMessage { .. } => {
+                self.state.message_ms = None;
+                Stage::TakingMessage
+            }
             Program::Refuse { .. } | Program::Hangup => {
                 // Nothing of this leg comes any more that would have to be waited for.
                 self.queue.push_back(Event::LegEnded {

@@ -125,8 +125,7 @@ impl Channel {
             }
             Came::Connected(_) | Came::Back => {
                 let returned = match before {
-                    // The recording is reported on its own, if there is any.
-                    Stage::TakingMessage if !was_fetched => Returned::NoMessage,
+                    Stage::TakingMessage if !was_fetched => self.message_by_report(),
                     _ if was_fetched => Returned::Replaced,
                     _ => Returned::Nothing,
                 };
@@ -251,19 +250,6 @@ impl Channel {
             // Without a word about it, an answer counts, unless the agent had to take the call.
             None => end.answered && (!whispered || accepted()),
         }
-    }
-
-    fn recorded(&mut self, now: Timestamp, recorded: &Recorded) {
-        let returned = if recorded.duration_ms == 0 {
-            Returned::NoMessage
-        } else {
-            Returned::Message {
-                text: recorded.text.clone(),
-                duration_ms: recorded.duration_ms,
-                recorded: true,
-            }
-        };
-        self.said(now, returned);
     }
 
     fn asked_to_transfer(&mut self, now: Timestamp, target: Target) {

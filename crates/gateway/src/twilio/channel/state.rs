@@ -177,6 +177,12 @@ pub struct State {
     /// The call ended the caller's leg.
     #[serde(default)]
     pub hung_up: bool,
+    /// A message, by the report of its recording; the Record's action has not come yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_ms: Option<u64>,
+    /// The program that was to record a message the last time none was heard of: it may be reported yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missed_message: Option<u32>,
     /// The caller is gone; until then it is waited for what became of the agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parting: Option<Timestamp>,
@@ -249,6 +255,8 @@ impl State {
             look_at: None,
             refused: None,
             hung_up: false,
+            message_ms: None,
+            missed_message: None,
             parting: None,
             talks: 0,
             conversation: None,

@@ -80,6 +80,10 @@ pub(super) async fn dial_ended(engine: &Arc<Engine>, asked: &Asked) -> Response 
 }
 
 pub(super) async fn recorded(engine: &Arc<Engine>, asked: &Asked) -> Response {
+    if let Err(error) = engine.message_recorded(&asked.params).await {
+        // The report of the recording is to come, too.
+        tracing::warn!(%error, "a message's recording could not be noted");
+    }
     let recording = Webhook::new(&asked.params).recording();
     let duration = recording.and_then(|recording| recording.duration);
     let recorded = Recorded {

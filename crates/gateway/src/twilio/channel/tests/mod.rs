@@ -2,6 +2,7 @@
 
 mod ladders;
 mod meeting;
+mod message;
 mod outbound;
 mod parting;
 mod pin;

@@ -51,6 +51,9 @@ pub(super) enum Move {
     /// The last PIN was looked up.
     PinIs(PinAnswer),
     Leaves(u64),
+    /// The recording the last program made, or the one before it, is reported.
+    Reports(u64),
+    ReportsLate(u64),
     /// The model answers the last question.
     Thinks(&'static str),
     /// The staff's receiver accepts the last notice.
@@ -244,6 +247,16 @@ impl World {
                     duration_ms,
                     text: String::new(),
                 }));
+            }
+            Move::Reports(ms) => {
+                let program = self.channel.state.given;
+                self.channel.message_reported(now, program, ms);
+                self.give();
+            }
+            Move::ReportsLate(ms) => {
+                let program = self.channel.state.given - 1;
+                self.channel.message_reported(now, program, ms);
+                self.give();
             }
             Move::Thinks(text) => {
                 let (talk, request) = self.thought.expect("somebody asked the model");

@@ -1,7 +1,11 @@
 //! The carrier got no answer and asks at the fallback URL.
 
+use switchhook_store::Queue;
+
 use super::ladders::WISH;
 use super::world::{Answer, BASE, World, inbound};
+
+const RECORDING: &str = "RE00000000000000000000000000000001";
 
 /// Asks as the carrier does when a request to `target` failed.
 async fn ask_again(world: &World, target: &str, code: &str) -> Answer {
@@ -74,6 +78,61 @@ async fn a_lost_report_dials_nobody_again() {
     assert_ne!(after.status, 500);
     let calls = world.calls().await;
     assert_eq!(calls.len(), 1);
+}
+
+/// The document that has the carrier record a message.
+async fn asked_for_a_message(world: &World) -> Answer {
+    let mut last = world
+        .post("/twilio/voice", &inbound(&[("CallStatus", "ringing")]))
+        .await;
+    let steps = [
+        vec![("SpeechResult", WISH)],
+        vec![("DialCallStatus", "busy"), ("DialBridged", "false")],
+        vec![],
+    ];
+    for form in steps {
+        last = world.post(&last.next(), &inbound(&form)).await;
+    }
+    assert!(last.body.contains("<Record "), "{}", last.body);
+    last
+}
+
+/// The action of a Record did not reach us; the report of the recording did.
+#[tokio::test]
+async fn a_message_is_known_by_the_report_of_its_recording() {
+    let world = World::new().await;
+    let record = asked_for_a_message(&world).await;
+    let target = record.next();
+    let (_, query) = target.split_once('?').unwrap();
+    let report = inbound(&[
+        ("RecordingSid", RECORDING),
+        ("RecordingStatus", "completed"),
+        ("RecordingSource", "RecordVerb"),
+        ("RecordingDuration", "5"),
+    ]);
+    for _ in 0..2 {
+        let path = format!("/twilio/recording?{query}");
+        let answer = world.post(&path, &report).await;
+        assert_eq!(answer.status, 204, "{}", answer.body);
+    }
+    let saved = ask_again(&world, &target, "11200").await;
+    assert!(saved.body.contains("saved"), "{}", saved.body);
+}
+
+/// The report of the recording did not reach us; the action of the Record did.
+#[tokio::test]
+async fn a_recording_is_known_by_the_action() {
+    let world = World::new().await;
+    let record = asked_for_a_message(&world).await;
+    let url = format!("https://api.example.com/Recordings/{RECORDING}");
+    let action = inbound(&[("RecordingUrl", &url), ("RecordingDuration", "5")]);
+    let saved = world.post(&record.next(), &action).await;
+    assert!(saved.body.contains("saved"), "{}", saved.body);
+    let key = format!("recording:{RECORDING}");
+    let job = world.store.work(Queue::Jobs, &key).await.unwrap();
+    assert_eq!(job.expect("a job").payload["is_message"], true);
+    let call = &world.calls().await[0].id;
+    assert_eq!(world.store.recordings(call).await.unwrap().len(), 1);
 }
 
 /// A carrier that never gets an answer of ours is sent away in the end.
