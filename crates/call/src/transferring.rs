@@ -199,11 +199,8 @@ impl Call {
             }
             Phase::Assistant => self.begin_transfer(out, request, plan, false),
             // Asked for again when it had just been answered: nobody is cut off to be rung once more.
-            Phase::WithAgent { agent }
-                if !anew
-                    && request.target.is_some()
-                    && self.target_of(&agent) == request.target =>
-            {
+            Phase::WithAgent { agent } if !anew && self.is_one_of(&agent, &plan) => {
+                self.operator_resume(out);
                 ignore(out, request.id, "the caller is talking to this target");
             }
             Phase::WithAgent { agent } => {
@@ -223,8 +220,9 @@ impl Call {
         }
     }
 
-    fn target_of(&self, leg: &LegId) -> Option<Target> {
-        self.leg(leg).and_then(|leg| leg.target.clone())
+    fn is_one_of(&self, agent: &LegId, plan: &DialPlan) -> bool {
+        let target = self.leg(agent).and_then(|leg| leg.target.as_ref());
+        target.is_some_and(|target| plan.targets.contains(target))
     }
 
     fn seen(&self, request: &RequestId) -> bool {

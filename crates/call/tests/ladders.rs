@@ -569,32 +569,42 @@ fn operator_moves_a_caller_from_one_human_to_another() {
 
 /// An operator clicks twice, and the phone is answered in between.
 #[test]
-fn a_wish_for_whom_the_caller_talks_to_changes_nothing() {
-    let wish = |n, anew| Event::OperatorTransfer {
-        target: Some(target("2001")),
+fn a_wish_for_whom_the_caller_talks_to_dials_nobody() {
+    let wish = |n, to: Option<&str>, anew| Event::OperatorTransfer {
+        target: to.map(target),
         department: None,
         request: request(n),
         anew,
     };
-    let talking = |again: Option<Event>| {
+    let talking = |again: &[Event]| {
         let mut world = World::with_assistant(policy()).phone("2001", Phone::AnswersAfter(1000));
-        world.event(wish(71, false));
+        world.event(wish(71, Some("2001"), false));
         world.run_until_s(10);
-        if let Some(again) = again {
-            world.event(again);
+        for event in again {
+            world.event(event.clone());
         }
         world.run_until_s(20);
+        let legs = world.call.view().legs;
+        let held = legs[0].held_by_operator_since.is_some();
         world.agent_hangs_up();
         world.run_to_the_end();
         assert_eq!(world.violations(), vec![]);
-        let view = world.call.view();
         assert_eq!(outcome(&world).0, OutcomeCode::Transferred);
-        view.transfers.len()
+        (world.call.view().transfers.len(), held)
     };
-    assert_eq!(talking(None), 1);
-    assert_eq!(talking(Some(wish(72, false))), 1);
+    assert_eq!(talking(&[]), (1, false));
+    assert_eq!(talking(&[wish(72, Some("2001"), false)]), (1, false));
+    // The default targets, of whom the agent is one.
+    assert_eq!(talking(&[wish(72, None, false)]), (1, false));
     // What connected them is gone.
-    assert_eq!(talking(Some(wish(72, true))), 2);
+    assert_eq!(talking(&[wish(72, Some("2001"), true)]), (2, false));
+    // Whoever was put on hold is with the agent again.
+    let hold = Event::OperatorHold {
+        by: "olga".to_owned(),
+    };
+    assert_eq!(talking(std::slice::from_ref(&hold)), (1, true));
+    let taken_back = [hold, wish(72, Some("2001"), false)];
+    assert_eq!(talking(&taken_back), (1, false));
 }
 
 #[test]

@@ -55,9 +55,12 @@ impl Call {
     }
 
     fn is_known_message(&self, text: &str, duration_ms: u64) -> bool {
-        self.notices
-            .iter()
-            .any(|notice| notice.text == text && notice.duration_ms == duration_ms)
+        // Behind the call's end, one that was given up is told of without a word already.
+        let is_over = matches!(self.phase, Phase::Ended) && text.is_empty();
+        self.notices.iter().any(|notice| {
+            (notice.text == text && notice.duration_ms == duration_ms)
+                || (is_over && notice.template == NoticeTemplate::MessageUnread)
+        })
     }
 
     fn keep_message(

@@ -115,13 +115,17 @@ impl Engine {
             return Ok(());
         };
         let is_message = update.source == Some(MESSAGE);
-        // Before the job is stored: with it, the report counts as taken.
-        if is_message {
+        let told = if is_message {
             let program = params.get("n").and_then(|n| n.parse().ok());
             let length = update.duration.unwrap_or_default();
-            self.tell_message(&call, program, length).await?;
-        }
-        self.owe_recording(call, &update, is_message).await
+            self.tell_message(&call, program, length).await
+        } else {
+            Ok(())
+        };
+        // The file is fetched whether or not the call can take it.
+        self.owe_recording(call, &update, is_message)
+            .await
+            .and(told)
     }
 
     /// The action of a Record names the recording of the message: it is fetched if its report is lost.
@@ -133,6 +137,10 @@ impl Engine {
         let (Some(update), Ok(leg)) = (webhook.recording(), webhook.call_sid()) else {
             return Ok(());
         };
+        // Of silence there may be no file.
+        if update.duration.unwrap_or_default().is_zero() {
+            return Ok(());
+        }
         match self.call_of(leg.as_str()).await? {
             Some(call) => self.owe_recording(call, &update, true).await,
             None => Ok(()),
@@ -349,8 +357,9 @@ struct Fault {
 impl From<TwilioError> for Fault {
     fn from(error: TwilioError) -> Self {
         Self {
-            // Just recorded, it may not be there yet.
             is_retryable: match error.kind {
+                // Just recorded, it may not be there yet, and what says so is no page of the API.
+                _ if error.status == Some(404) => true,
                 ErrorKind::Gone
                 | ErrorKind::RateLimited
                 | ErrorKind::Unreachable

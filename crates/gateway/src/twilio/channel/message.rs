@@ -10,10 +10,10 @@ use super::{Channel, Recorded, Stage};
 impl Channel {
     /// By the action.
     pub(super) fn recorded(&mut self, now: Timestamp, recorded: &Recorded) {
-        self.state.message_ms = None;
         let returned = if recorded.duration_ms == 0 {
-            Returned::NoMessage
+            self.message_by_report()
         } else {
+            self.state.message_ms = None;
             message(recorded.duration_ms, recorded.text.clone())
         };
         self.said(now, returned);
@@ -25,40 +25,44 @@ impl Channel {
         if duration_ms == 0 {
             return;
         }
-        if self.state.missed_message == Some(program) {
-            self.state.missed_message = None;
-            let event = Event::MessageTaken {
-                text: String::new(),
-                duration_ms,
-                recorded: true,
-            };
-            return self.event(now, event);
-        }
-        if program != self.state.given {
-            return;
-        }
+        let is_last = program == self.state.given;
         match self.state.stage {
-            // What is recorded when the carrier is called away is taken again.
-            Stage::TakingMessage if !self.state.is_fetched => {
-                self.state.message_ms = Some(duration_ms);
-                self.is_touched = true;
+            // What is recorded when the carrier is called away is taken again, and what is known of an
+            // earlier one would be taken for this one.
+            Stage::TakingMessage => {
+                if is_last && !self.state.is_fetched {
+                    self.state.message_ms = Some(duration_ms);
+                    self.is_touched = true;
+                }
             }
-            // The caller hung up within it.
-            Stage::Over => {
-                self.said(now, message(duration_ms, String::new()));
-                self.run(now);
-            }
+            Stage::Over if is_last => self.recorded_over(now, &message_of(duration_ms)),
             Stage::New
-            | Stage::TakingMessage
             | Stage::Listening
             | Stage::Telling
             | Stage::Dialing { .. }
             | Stage::Elsewhere
-            | Stage::Streaming => {}
+            | Stage::Streaming
+            | Stage::Over => {
+                if self.state.missed_message == Some(program) {
+                    self.state.missed_message = None;
+                    self.event(now, taken(duration_ms));
+                }
+            }
         }
     }
 
-    /// The carrier came, and not by the action: it recorded nothing, or the action was lost.
+    /// The caller hung up within it.
+    pub(super) fn recorded_over(&mut self, now: Timestamp, recorded: &Recorded) {
+        self.recorded(now, recorded);
+        let is_taken = |event: &Event| matches!(event, Event::MessageTaken { .. });
+        // The assistant who was to take it may be gone; the call knows what it has already.
+        if recorded.duration_ms > 0 && !self.queue.iter().any(is_taken) {
+            self.queue.push_back(taken(recorded.duration_ms));
+        }
+        self.run(now);
+    }
+
+    /// The carrier came without a message by the action: nothing was said, or the action was lost.
     pub(super) fn message_by_report(&mut self) -> Returned {
         match self.state.message_ms.take() {
             Some(duration_ms) => message(duration_ms, String::new()),
@@ -69,12 +73,26 @@ impl Channel {
         }
     }
 
-    /// The caller hung up within a message whose recording was reported before.
+    /// The caller hangs up within a message whose recording was reported before.
     pub(super) fn message_of_leaver(&mut self, now: Timestamp) {
         if let Some(duration_ms) = self.state.message_ms.take() {
-            self.said(now, message(duration_ms, String::new()));
-            self.run(now);
+            self.recorded_over(now, &message_of(duration_ms));
         }
+    }
+}
+
+fn message_of(duration_ms: u64) -> Recorded {
+    Recorded {
+        duration_ms,
+        text: String::new(),
+    }
+}
+
+fn taken(duration_ms: u64) -> Event {
+    Event::MessageTaken {
+        text: String::new(),
+        duration_ms,
+        recorded: true,
     }
 }
 

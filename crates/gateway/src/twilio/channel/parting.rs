@@ -112,7 +112,9 @@ impl Channel {
         self.state.in_hand = false;
         self.line_up = false;
         self.state.dial = None;
-        if before != Stage::TakingMessage {
+        if before == Stage::TakingMessage {
+            self.message_of_leaver(now);
+        } else {
             self.said(now, Returned::HungUp);
         }
         self.queue.push_back(Event::LegEnded {
@@ -120,7 +122,6 @@ impl Channel {
             cause: HangupCause::Normal,
         });
         self.run(now);
-        self.message_of_leaver(now);
         self.leave_dial(&before);
         self.run(now);
     }

@@ -104,7 +104,7 @@ impl Channel {
         if self.state.stage == Stage::Over {
             // A late recording: the caller hung up within it.
             if let Came::Recorded(recorded) = came {
-                self.recorded(now, &recorded);
+                self.recorded_over(now, &recorded);
             }
             self.state.in_hand = true;
             return self.run(now);
@@ -125,7 +125,9 @@ impl Channel {
             }
             Came::Connected(_) | Came::Back => {
                 let returned = match before {
-                    Stage::TakingMessage if !was_fetched => self.message_by_report(),
+                    Stage::TakingMessage if !was_fetched || self.state.message_ms.is_some() => {
+                        self.message_by_report()
+                    }
                     _ if was_fetched => Returned::Replaced,
                     _ => Returned::Nothing,
                 };

@@ -1,7 +1,7 @@
 //! Messages callers leave, of which the carrier tells twice.
 
 use switchhook_call::judge::{CallFact, Stamped};
-use switchhook_call::{ActionKind, NoticeTemplate};
+use switchhook_call::{ActionKind, Event, NoticeTemplate};
 
 use super::ladders::{WISH, survives};
 use super::world::{Move, World, describe, rules};
@@ -90,6 +90,58 @@ fn a_caller_who_hangs_up_within_a_message_has_left_it_once() {
         let world = survives(&rules, &records(told));
         assert_eq!((world.outcome(), left(&world)), ("message_taken", 1));
     }
+}
+
+/// The same of a message that the assistant takes of its own accord: it is gone with the caller.
+#[test]
+fn a_message_to_the_assistant_is_left_once() {
+    let rules = rules(|_| {}, None);
+    for told in [
+        &[Move::HangsUp, Move::Leaves(5000)][..],
+        &[Move::HangsUp, Move::Reports(5000)],
+        &[Move::Reports(5000), Move::HangsUp],
+        &[Move::HangsUp, Move::Leaves(5000), Move::Reports(5000)],
+        &[Move::Reports(5000), Move::HangsUp, Move::Leaves(5000)],
+    ] {
+        let mut world = World::begin(&rules);
+        world.step(Move::Says("Could you write something down for them"));
+        world.step(Move::Calls("take_message"));
+        while !world.last().starts_with("record") {
+            world.step(Move::Back);
+        }
+        for one in told {
+            world.step(one.clone());
+        }
+        assert_eq!(left(&world), 1, "{told:?}");
+        assert_eq!(world.findings(), Vec::<String>::new(), "{told:?}");
+    }
+}
+
+/// An operator ends the call while a message is recorded.
+#[test]
+fn a_message_that_is_cut_off_is_kept() {
+    let rules = rules(|_| {}, None);
+    let end = Move::Operator(Event::OperatorHangup {
+        by: "olga".to_owned(),
+    });
+    for told in [
+        &[end.clone(), Move::HangsUp, Move::Leaves(5000)][..],
+        &[end.clone(), Move::HangsUp, Move::Reports(5000)],
+        &[end, Move::Reports(5000), Move::HangsUp],
+    ] {
+        let world = survives(&rules, &records(told));
+        assert_eq!(left(&world), 1);
+    }
+}
+
+/// It says that nothing was recorded, and the report says otherwise.
+#[test]
+fn an_action_without_a_length_does_not_hide_the_report() {
+    let rules = rules(|_| {}, None);
+    let mut moves = records(&[Move::Reports(7000), Move::Leaves(0), Move::Accepted]);
+    moves.extend([Move::Back, Move::Back, Move::HangsUp]);
+    let world = survives(&rules, &moves);
+    assert_eq!((world.outcome(), left(&world)), ("message_taken", 1));
 }
 
 /// Silence is recorded, too, when the carrier is called away: what was said is taken again.

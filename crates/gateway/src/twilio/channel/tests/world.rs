@@ -9,6 +9,7 @@ use switchhook_conversation::documents::Documents;
 use switchhook_conversation::{ConversationConfig, Input, LocalZone, Pin, PinAnswer, Turn};
 use switchhook_model::{
     CallId, CallerIdentity, HangupCause, Language, LegId, MessageId, ModelDelta, Timestamp,
+    ToolCall,
 };
 
 use crate::twilio::channel::{
@@ -56,6 +57,8 @@ pub(super) enum Move {
     ReportsLate(u64),
     /// The model answers the last question.
     Thinks(&'static str),
+    /// Or calls a tool, without arguments.
+    Calls(&'static str),
     /// The staff's receiver accepts the last notice.
     Accepted,
     /// Or refuses it for good.
@@ -258,14 +261,12 @@ impl World {
                 self.channel.message_reported(now, program, ms);
                 self.give();
             }
-            Move::Thinks(text) => {
-                let (talk, request) = self.thought.expect("somebody asked the model");
-                for delta in [ModelDelta::Text(text.to_owned()), ModelDelta::Done] {
-                    self.channel
-                        .hear(now, talk, Input::Delta { request, delta });
-                }
-                self.give();
-            }
+            Move::Thinks(text) => self.model(ModelDelta::Text(text.to_owned())),
+            Move::Calls(tool) => self.model(ModelDelta::ToolCall(ToolCall {
+                id: "t".to_owned(),
+                name: tool.to_owned(),
+                arguments: "{}".to_owned(),
+            })),
             Move::Accepted => {
                 let message = self.notices.last().cloned().expect("a notice is owed");
                 self.channel
@@ -306,6 +307,15 @@ impl World {
         if self.crash_after == Some(self.moves - 1) && self.moves > 1 {
             self.crash();
         }
+    }
+
+    fn model(&mut self, said: ModelDelta) {
+        let (talk, request) = self.thought.expect("somebody asked the model");
+        for delta in [said, ModelDelta::Done] {
+            self.channel
+                .hear(self.now, talk, Input::Delta { request, delta });
+        }
+        self.give();
     }
 
     fn comes(&mut self, came: Came) {
