@@ -8,7 +8,7 @@ use switchhook_e2e::api::{only_attempt, only_transfer, pretty};
 use switchhook_e2e::audio;
 use switchhook_e2e::gateway::GatewaySettings;
 use switchhook_e2e::phrases::Phrase;
-use switchhook_lab::audio::{speech, tone};
+use switchhook_lab::audio::speech;
 use switchhook_lab::providers::{ChatReply, FakeProviders, Fault};
 
 use crate::common::*;
@@ -165,8 +165,7 @@ async fn a_failing_model_does_not_lose_the_caller() {
     );
     let from = call.now_ms();
     call.send_digits("0");
-    let heard = call.wait_tone(HUMAN_HZ, from, 1_000, ANSWER).await.unwrap();
-    assert!(tone::present_ms(&heard.audio, HUMAN_HZ) >= 1_000);
+    call.wait_tone(HUMAN_HZ, from, 1_000, ANSWER).await.unwrap();
     call.hangup().await.unwrap();
     let record = gateway
         .api()
