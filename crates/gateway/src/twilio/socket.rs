@@ -3,20 +3,28 @@
 //! The socket has to change its reactor with its thread, so it is taken out of the upgraded
 //! connection. The handshake (RFC 6455, section 4.2) and the frames are the library's.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
+use futures::{SinkExt, StreamExt};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto::upgrade::downcast;
 use switchhook_adapters::twilio::stream::MAX_MESSAGE;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 
 /// What is read at a time: a message has some 300 octets.
 const READ_BUFFER: usize = 4 * 1024;
+/// How long the other side may take to close, too.
+const CLOSING: Duration = Duration::from_secs(2);
 
 pub(super) type Socket = WebSocketStream<TcpStream>;
 
@@ -64,19 +72,34 @@ impl Taken {
     }
 }
 
+/// Closes as RFC 6455, section 7.1.1, asks for: it waits for the other side's close.
+///
+/// A connection that is closed with something unread in it is reset, and the other side loses what it has
+/// not read yet; the carrier sends a frame every 20 ms.
+pub(super) async fn close(mut socket: Socket) {
+    let normal = CloseFrame {
+        code: CloseCode::Normal,
+        reason: "".into(),
+    };
+    let closing = async {
+        if socket.send(Message::Close(Some(normal))).await.is_ok() {
+            while let Some(Ok(_)) = socket.next().await {}
+        }
+    };
+    // Whoever does not close in time is left.
+    let _ = timeout(CLOSING, closing).await;
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
     use std::sync::Arc;
-    use std::time::Duration;
 
     use axum::response::IntoResponse;
     use axum::routing::get;
     use axum::{Router, http::StatusCode};
-    use futures::{SinkExt, StreamExt};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
-    use tokio::time::timeout;
 
     use super::super::threads::StreamThreads;
     use super::*;
@@ -172,6 +195,34 @@ mod tests {
         socket.write_all(&frame(&header, "")).await.unwrap();
         let heard = read_until(&mut socket, "stream").await;
         assert!(!heard.contains("stream"), "{heard}");
+    }
+
+    #[tokio::test]
+    async fn what_was_sent_last_arrives_although_something_is_unread() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let carrier = TcpStream::connect(listener.local_addr().unwrap());
+        let (carrier, ours) = tokio::join!(carrier, listener.accept());
+        let mut carrier =
+            WebSocketStream::from_raw_socket(carrier.unwrap(), Role::Client, None).await;
+        let mut ours = WebSocketStream::from_raw_socket(ours.unwrap().0, Role::Server, None).await;
+        for _ in 0..50 {
+            carrier.send("a frame".into()).await.unwrap();
+        }
+        ours.send("the last words".into()).await.unwrap();
+        let closing = tokio::spawn(close(ours));
+        // It reads late, and has more to say before.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        carrier.send("another frame".into()).await.unwrap();
+        let words = timeout(LIMIT, carrier.next()).await.unwrap();
+        assert_eq!(words.unwrap().unwrap(), "the last words".into());
+        let closed = timeout(LIMIT, carrier.next()).await.unwrap();
+        let Some(Ok(Message::Close(Some(frame)))) = closed else {
+            panic!("{closed:?}");
+        };
+        assert_eq!(frame.code, CloseCode::Normal);
+        let end = timeout(LIMIT, carrier.next()).await.unwrap();
+        assert!(end.is_none(), "{end:?}");
+        timeout(LIMIT, closing).await.unwrap().unwrap();
     }
 
     #[tokio::test]

@@ -173,9 +173,10 @@ impl Stream {
         (stream, talker)
     }
 
+    /// Until the carrier ends it, or the call does: the socket is to be closed then.
     pub async fn run(
         mut self,
-        mut socket: Socket,
+        socket: &mut Socket,
         mut wanted: mpsc::Receiver<Order>,
         is_overrun: &AtomicBool,
     ) {
@@ -185,7 +186,7 @@ impl Stream {
             tokio::select! {
                 biased;
                 () = &mut due, if is_speaking => {
-                    let Ok(has_more) = self.speak(&mut socket).await else {
+                    let Ok(has_more) = self.speak(socket).await else {
                         return;
                     };
                     is_speaking = has_more;
@@ -199,14 +200,11 @@ impl Stream {
                 }
                 order = wanted.recv() => match order {
                     Some(Order::Voice(output)) => {
-                        if self.carry_out(&mut socket, output).await.is_err() {
+                        if self.carry_out(socket, output).await.is_err() {
                             return;
                         }
                     }
-                    Some(Order::Leave) | None => {
-                        let _ = tokio::time::timeout(WRITE_LIMIT, socket.send(Message::Close(None))).await;
-                        return;
-                    }
+                    Some(Order::Leave) | None => return,
                 },
                 message = socket.next() => match message {
                     Some(Ok(Message::Text(text))) => {

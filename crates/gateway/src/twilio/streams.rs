@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::Engine;
 use super::engine::StepError;
 use super::settings::Settings;
-use super::socket::{Socket, Taken};
+use super::socket::{Socket, Taken, close};
 use super::stream::{Order, Stream, StreamHandle};
 
 /// Parameters of the `<Stream>` by which it is known again.
@@ -56,19 +56,21 @@ async fn serve(engine: Arc<Engine>, others: Handle, taken: Taken) {
     };
     let Ok(Some(start)) = tokio::time::timeout(START_WAIT, first(&mut socket)).await else {
         tracing::warn!("a media stream did not say whose it is: closed");
-        return;
+        return close(socket).await;
     };
     let opening = others.spawn(Opened::of(engine, start));
     let Some(opened) = done(opening).await else {
-        return;
+        return close(socket).await;
     };
     metrics::gauge!("switchhook_streams_active").increment(1.0);
     opened
         .stream
-        .run(socket, opened.wanted, &opened.is_overrun)
+        .run(&mut socket, opened.wanted, &opened.is_overrun)
         .await;
     metrics::gauge!("switchhook_streams_active").decrement(1.0);
-    done(others.spawn(opened.told.end())).await;
+    let told = others.spawn(opened.told.end());
+    close(socket).await;
+    done(told).await;
 }
 
 /// What a task of the others came to; nothing if it had a fault.

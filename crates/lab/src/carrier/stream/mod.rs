@@ -287,7 +287,13 @@ impl Live {
         });
         // The application may be gone already; there is nobody to tell then.
         let _ = self.event("stop", stop).await;
-        let _ = timeout(Duration::from_secs(1), self.socket.close(None)).await;
+        let closing = async {
+            // A connection closed with something unread in it is reset, and the `stop` may be lost.
+            if self.socket.close(None).await.is_ok() {
+                while let Some(Ok(_)) = self.socket.next().await {}
+            }
+        };
+        let _ = timeout(Duration::from_secs(1), closing).await;
     }
 
     /// 20 ms from the person and 20 ms to the person.
