@@ -95,14 +95,14 @@ async fn protected_audio_is_heard_and_a_phone_without_keys_refuses() {
         at_b.wait_tone(700.0, 0, 1000, SOON).await.unwrap();
         let heard = at_a.wait_tone(1100.0, 0, 1000, SOON).await.unwrap();
         assert!(
-            heard.is_protected && heard.refused == 0,
-            "{}",
+            heard.is_protected && heard.refused.is_empty(),
+            "{:?}",
             heard.refused
         );
         at_a.reinvite(MediaDirection::SendRecv).await.unwrap();
         at_b.play_tone(900.0);
         let heard = at_a.wait_tone(900.0, 0, 1000, SOON).await.unwrap();
-        assert_eq!(heard.refused, 0, "the keys are the same");
+        assert!(heard.refused.is_empty(), "other keys: {:?}", heard.refused);
     }
     let a = phone(PhoneConfig::new("a").srtp(Srtp::On(Suite::Tag80))).await;
     let plain = phone(PhoneConfig::new("b")).await;

@@ -25,6 +25,8 @@ use crate::audio::{Audio, PHONE_RATE_HZ};
 
 /// A packet this far from its expected place starts a new anchor, in samples.
 const REANCHOR: i64 = 4_000;
+/// The header of RTP (RFC 3550, section 5.1), in octets.
+const REFUSED_OCTETS: usize = 12;
 
 /// Something to play.
 #[derive(Debug, Clone)]
@@ -81,8 +83,9 @@ pub struct Heard {
     pub digits: Vec<(char, Duration)>,
     /// Packets sent by us.
     pub sent: u64,
-    /// Packets that could not be opened with the agreed key.
-    pub refused: u64,
+    /// Headers of the packets from the agreed address that could not be opened with the agreed key. What
+    /// others send, such as whoever talked to a former owner of the port, is none of them.
+    pub refused: Vec<Vec<u8>>,
     /// Whether the media is protected now.
     pub is_protected: bool,
     /// What both sides reported; nothing unless the phone sends reports.
@@ -122,7 +125,7 @@ struct Ears {
     sent: u64,
     /// Of the stream that is coming in.
     decoder: Option<PhoneDecoder>,
-    refused: u64,
+    refused: Vec<Vec<u8>>,
     reporter: Reporter,
 }
 
@@ -180,7 +183,7 @@ impl Media {
                 last_digit_ts: None,
                 sent: 0,
                 decoder: None,
-                refused: 0,
+                refused: Vec::new(),
                 reporter: Reporter::default(),
             }),
             key: rand::random(),
@@ -282,7 +285,7 @@ impl Media {
             payload_types: ears.payload_types.clone(),
             digits: ears.digits.clone(),
             sent: ears.sent,
-            refused: ears.refused,
+            refused: ears.refused.clone(),
             is_protected: self
                 .secure
                 .lock()
@@ -344,8 +347,10 @@ impl Media {
     fn hear(&self, packet: &[u8], from: SocketAddr, call: usize, log: &EventLog) {
         let arrival = self.started.elapsed();
         let Some(packet) = self.opened(packet) else {
-            let mut ears = self.ears();
-            ears.refused += 1;
+            if self.control().remote == Some(from) {
+                let head = packet[..packet.len().min(REFUSED_OCTETS)].to_vec();
+                self.ears().refused.push(head);
+            }
             return;
         };
         let Some(rtp) = RtpHeader::parse(&packet) else {
