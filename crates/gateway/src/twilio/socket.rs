@@ -209,20 +209,26 @@ mod tests {
             carrier.send("a frame".into()).await.unwrap();
         }
         ours.send("the last words".into()).await.unwrap();
-        let closing = tokio::spawn(close(ours));
+        let mut closing = std::pin::pin!(close(ours));
+        assert!(
+            futures::poll!(&mut closing).is_pending(),
+            "the carrier has not closed"
+        );
         // It reads late, and has more to say before.
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        carrier.send("another frame".into()).await.unwrap();
-        let words = timeout(LIMIT, carrier.next()).await.unwrap();
-        assert_eq!(words.unwrap().unwrap(), "the last words".into());
-        let closed = timeout(LIMIT, carrier.next()).await.unwrap();
-        let Some(Ok(Message::Close(Some(frame)))) = closed else {
-            panic!("{closed:?}");
+        let reads = async {
+            carrier.send("another frame".into()).await.unwrap();
+            let words = carrier.next().await.unwrap();
+            assert_eq!(words.unwrap(), "the last words".into());
+            let closed = carrier.next().await;
+            let Some(Ok(Message::Close(Some(frame)))) = closed else {
+                panic!("{closed:?}");
+            };
+            assert_eq!(frame.code, CloseCode::Normal);
+            let end = carrier.next().await;
+            assert!(end.is_none(), "{end:?}");
         };
-        assert_eq!(frame.code, CloseCode::Normal);
-        let end = timeout(LIMIT, carrier.next()).await.unwrap();
-        assert!(end.is_none(), "{end:?}");
-        timeout(LIMIT, closing).await.unwrap().unwrap();
+        let both = timeout(LIMIT, async { tokio::join!(closing, reads) });
+        both.await.unwrap();
     }
 
     #[tokio::test]

@@ -25,7 +25,7 @@ use crate::audio::{Audio, PHONE_RATE_HZ};
 
 /// A packet this far from its expected place starts a new anchor, in samples.
 const REANCHOR: i64 = 4_000;
-/// The header of RTP (RFC 3550, section 5.1), in octets.
+/// What is kept of a packet that cannot be opened: the header of RTP (RFC 3550, section 5.1), in octets.
 const REFUSED_OCTETS: usize = 12;
 
 /// Something to play.
@@ -83,9 +83,8 @@ pub struct Heard {
     pub digits: Vec<(char, Duration)>,
     /// Packets sent by us.
     pub sent: u64,
-    /// Headers of the packets from the agreed address that could not be opened with the agreed key. What
-    /// others send, such as whoever talked to a former owner of the port, is none of them.
-    pub refused: Vec<Vec<u8>>,
+    /// Packets that could not be opened with the agreed key: from whom, and their first octets.
+    pub refused: Vec<(SocketAddr, Vec<u8>)>,
     /// Whether the media is protected now.
     pub is_protected: bool,
     /// What both sides reported; nothing unless the phone sends reports.
@@ -125,7 +124,7 @@ struct Ears {
     sent: u64,
     /// Of the stream that is coming in.
     decoder: Option<PhoneDecoder>,
-    refused: Vec<Vec<u8>>,
+    refused: Vec<(SocketAddr, Vec<u8>)>,
     reporter: Reporter,
 }
 
@@ -347,10 +346,8 @@ impl Media {
     fn hear(&self, packet: &[u8], from: SocketAddr, call: usize, log: &EventLog) {
         let arrival = self.started.elapsed();
         let Some(packet) = self.opened(packet) else {
-            if self.control().remote == Some(from) {
-                let head = packet[..packet.len().min(REFUSED_OCTETS)].to_vec();
-                self.ears().refused.push(head);
-            }
+            let head = packet[..packet.len().min(REFUSED_OCTETS)].to_vec();
+            self.ears().refused.push((from, head));
             return;
         };
         let Some(rtp) = RtpHeader::parse(&packet) else {

@@ -253,6 +253,7 @@ impl Live {
                         if !matches!(code, 1000 | 1001) {
                             self.problem(31921, &format!("closed with {code}"));
                         }
+                        self.close().await;
                         return true;
                     }
                     Some(Ok(Frame::Ping(_) | Frame::Pong(_) | Frame::Frame(_))) => {}
@@ -287,8 +288,13 @@ impl Live {
         });
         // The application may be gone already; there is nobody to tell then.
         let _ = self.event("stop", stop).await;
+        self.close().await;
+    }
+
+    /// Closes, or answers a close. A connection closed with something unread in it is reset, and the
+    /// `stop` may be lost.
+    async fn close(&mut self) {
         let closing = async {
-            // A connection closed with something unread in it is reset, and the `stop` may be lost.
             if self.socket.close(None).await.is_ok() {
                 while let Some(Ok(_)) = self.socket.next().await {}
             }
