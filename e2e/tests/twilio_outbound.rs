@@ -6,7 +6,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use switchhook_e2e::api::{pretty, told};
 use switchhook_e2e::gateway::GatewaySettings;
-use switchhook_lab::carrier::{Behaviour, Carrier, Faults, Pace, Phone, RestFault, Then, Webhook};
+use switchhook_lab::carrier::{
+    Answer, Behaviour, Carrier, Faults, Pace, Phone, RestFault, Then, Webhook,
+};
 
 use crate::common::*;
 use crate::twilio_line::*;
@@ -57,12 +59,18 @@ pub fn placed(carrier: &Carrier) -> usize {
         .count()
 }
 
-/// The phone rings, and the report of that has arrived.
+/// The phone rings, and the report of that has arrived, as have those before it.
 async fn rings(line: &Line, phone: &Phone) {
     phone.until_rung(1, ANSWER).await.unwrap();
     let is_told = |told: &Webhook| told.param("CallStatus") == Some("ringing");
     let told = line.carrier.until_webhook("the report", ANSWER, is_told);
     told.await.unwrap();
+    let all = line.carrier.until("the answers", ANSWER, |carrier| {
+        let webhooks = carrier.log().webhooks;
+        let answered = webhooks.iter().all(|w| w.answer != Answer::Pending);
+        answered.then_some(())
+    });
+    all.await.unwrap();
 }
 
 #[tokio::test]
