@@ -2,7 +2,8 @@
 # Prints the directory for the temporary files of tests. In memory where the machine has room: tests keep
 # databases there, and on a disk that stalls for half a minute a commit, and so a call, takes as long.
 set -euo pipefail
-NEEDED_KB=$((4 * 1024 * 1024))
+# Ten times what the end-to-end tests take at most.
+NEEDED_KB=$((2 * 1024 * 1024))
 memory=/dev/shm
 usual=${TMPDIR:-/tmp}
 
