@@ -2,7 +2,7 @@
 # Prints the directory for the temporary files of tests. In memory where the machine has room: tests keep
 # databases there, and on a disk that stalls for half a minute a commit, and so a call, takes as long.
 set -euo pipefail
-# Ten times what the end-to-end tests take at most.
+# Ten times what was seen in use while the end-to-end tests ran (174 MiB).
 NEEDED_KB=$((2 * 1024 * 1024))
 memory=/dev/shm
 usual=${TMPDIR:-/tmp}

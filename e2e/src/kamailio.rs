@@ -4,7 +4,7 @@
 //! opened on both stream ports. Registrations pass through it with a Path, calls with a Record-Route.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::net::UdpSocket;
@@ -112,25 +112,15 @@ impl Kamailio {
              Call-ID: ready\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n",
             self.sip
         );
-        let deadline = Instant::now() + READY_WITHIN;
-        let mut buffer = [0; 4096];
-        loop {
+        let sip = self.sip;
+        let answers = async || {
+            let mut buffer = [0; 4096];
             // Before it listens, the port is unreachable: that is no answer either.
-            let _ = socket.send_to(options.as_bytes(), self.sip).await;
+            let _ = socket.send_to(options.as_bytes(), sip).await;
             let answer = socket.recv_from(&mut buffer);
             let answer = tokio::time::timeout(Duration::from_millis(250), answer).await;
-            if answer.is_ok_and(|got| got.is_ok()) {
-                return;
-            }
-            if let Some(code) = self.process.exited() {
-                panic!("kamailio ended with {code}:\n{}", self.log());
-            }
-            assert!(
-                Instant::now() < deadline,
-                "kamailio is not ready:\n{}",
-                self.log()
-            );
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+            answer.is_ok_and(|got| got.is_ok())
+        };
+        self.process.ready(READY_WITHIN, answers).await;
     }
 }

@@ -75,19 +75,9 @@ impl Serving {
         let log = std::env::temp_dir().join(format!("switchhook-e2e-{port}.log"));
         let mut process = Process::start(script, "scripts/install-outside.sh", command, &log);
         let client = http_client();
-        let deadline = tokio::time::Instant::now() + READY_WITHIN;
         let url = format!("http://127.0.0.1:{port}/healthz");
-        while client.get(&url).send().await.is_err() {
-            if let Some(code) = process.exited() {
-                panic!("{script} ended with {code}:\n{}", process.output());
-            }
-            assert!(
-                tokio::time::Instant::now() < deadline,
-                "{script} was not ready in {READY_WITHIN:?}:\n{}",
-                process.output()
-            );
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+        let answers = async || client.get(&url).send().await.is_ok();
+        process.ready(READY_WITHIN, answers).await;
         Self {
             port,
             _process: process,

@@ -3,8 +3,12 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use tokio::process::{Child, ChildStdin, Command};
+
+/// How often it is looked whether a program is ready.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// A running program; killed when dropped, and when the test process itself is killed. Its output
 /// goes to a file and is printed when the test fails.
@@ -73,6 +77,24 @@ impl Process {
             .ok()
             .flatten()
             .map(|status| status.code().unwrap_or(-1))
+    }
+
+    /// Waits until it does what it was started for; panics with its output if it ends before, or does
+    /// not `within` this time.
+    pub async fn ready(&mut self, within: Duration, mut is_ready: impl AsyncFnMut() -> bool) {
+        let deadline = Instant::now() + within;
+        while !is_ready().await {
+            if let Some(code) = self.exited() {
+                panic!("{} ended with {code}:\n{}", self.name, self.output());
+            }
+            assert!(
+                Instant::now() < deadline,
+                "{} was not ready in {within:?}:\n{}",
+                self.name,
+                self.output()
+            );
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
     }
 
     /// Waits for its end.

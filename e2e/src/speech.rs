@@ -87,23 +87,12 @@ async fn start() -> Shared {
         command,
         &log,
     );
-    let deadline = tokio::time::Instant::now() + READY_WITHIN;
     let client = http_client();
-    loop {
+    let is_well = async || {
         let health = client.get(format!("{url}/healthz")).send().await;
-        if health.is_ok_and(|r| r.status().is_success()) {
-            break;
-        }
-        if let Some(code) = process.exited() {
-            panic!("the speech server ended with {code}:\n{}", process.output());
-        }
-        assert!(
-            tokio::time::Instant::now() < deadline,
-            "the speech server was not ready in {READY_WITHIN:?}:\n{}",
-            process.output()
-        );
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
+        health.is_ok_and(|r| r.status().is_success())
+    };
+    process.ready(READY_WITHIN, is_well).await;
     Shared {
         url,
         _process: Some(process),

@@ -49,6 +49,8 @@ const PHRASES_DE: [(&str, &str); 2] = [
 
 /// "two" may be written as "2", and that is not the network's fault.
 const UNDERSTOOD: f64 = 0.6;
+/// A turn that is understood is known by then.
+const PATIENCE: Duration = Duration::from_secs(25);
 
 /// Each phrase twice, each time in a call of its own with another seed; those not understood.
 async fn not_understood(language: &str, phrases: &[(&str, &str)]) -> Vec<String> {
@@ -68,13 +70,11 @@ async fn not_understood(language: &str, phrases: &[(&str, &str)]) -> Vec<String>
             let call = greeted(&phone, &gateway).await;
             say(&call, &audio(file)).await;
             // The first turn of the caller that was understood; a lost one never comes.
-            let deadline = tokio::time::Instant::now() + Duration::from_secs(25);
-            let mut text = String::new();
-            while text.is_empty() && tokio::time::Instant::now() < deadline {
-                tokio::time::sleep(Duration::from_millis(200)).await;
-                let record = api.wait_call("anything", SOON, |_| true).await;
-                text = understood(&record);
-            }
+            let turn = api.wait_call("an understood turn", 2 * PATIENCE, |record| {
+                !understood(record).is_empty()
+            });
+            let turn = tokio::time::timeout(PATIENCE, turn).await;
+            let text = turn.map_or_else(|_| String::new(), |record| understood(&record));
             call.hangup().await.unwrap();
             api.ended_call(ENDED).await;
             let lost = relay.media(0).unwrap().to_gateway;

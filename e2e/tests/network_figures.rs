@@ -80,12 +80,20 @@ async fn talked(media: BothWays<Impairment>) -> Talked {
         let reports = call.heard().reports;
         let is_enough = received.iter().all(|count| *count >= PACKETS)
             && relay.round_trips_ms(0).len() >= 3
-            && reports.round_trips_ms.len() >= 2;
+            && reports.round_trips_ms.len() >= 2
+            // It answers a report that it has taken.
+            && !answered.heard().reports.round_trips_ms.is_empty();
         check(is_enough, || format!("{received:?} packets, {reports:?}"))
     })
     .await;
-    // The gateway looks for reports three times a second.
-    tokio::time::sleep(Duration::from_millis(700)).await;
+    // They are seconds apart, and the gateway looks for them three times a second: when the next one
+    // passes, it has taken the last.
+    let passed = relay.round_trips_ms(0).len();
+    until("another report", TALK, async || {
+        let all = relay.round_trips_ms(0);
+        check(all.len() > passed, || format!("{all:?}"))
+    })
+    .await;
     call.hangup().await.unwrap();
     answered.wait_ended(SOON).await.unwrap();
     let record = gateway.api().await.ended_call(ENDED).await;
